@@ -1,0 +1,163 @@
+"""What a source hands to the packer: headers (no pixel decoded) and slices (stored values and their meaning).
+
+A source knows file formats and nothing of shards. Units and names are DICOM's (PS3.3); NIfTI and PNG are mapped to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Refused(Exception):  # noqa: N818 - the word users read
+    """A file or a frame that cannot become a sample. `code` is stable (kebab-case), `reason` one clause without names or paths."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code, self.reason = code, reason
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, str]]:
+        return type(self), (self.code, self.reason)
+
+
+class NotAnImage(Exception):  # noqa: N818
+    """The file is in no image format that radload reads: it is ignored, not rejected."""
+
+
+class VoiFunction(IntEnum):
+    """VOI LUT Function (0028,1056), PS3.3 C.11.2.1.2 and C.11.2.1.3; NONE where the file names no window."""
+
+    NONE = 0
+    LINEAR = 1
+    LINEAR_EXACT = 2
+    SIGMOID = 3
+    LUT = 4
+
+
+class Units(IntEnum):
+    """Units of the values after the modality step (Rescale Type (0028,1054), Units (0054,1001))."""
+
+    UNSPECIFIED = 0
+    HU = 1
+    BQML = 2
+    CNTS = 3
+    GML = 4
+    DISPLAY = 5  # already windowed by whoever made the file (PNG, JPEG, 8-bit secondary capture)
+
+
+@dataclass(frozen=True, slots=True)
+class Lut:
+    """A modality or VOI look-up table (PS3.3 C.11.1.1, C.11.2.1.1): values below `first` map to values[0], beyond the end to values[-1]."""
+
+    first: int
+    values: NDArray[np.float64]  # (entries,)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesAttributes:
+    """What may leave the private folder about a series: attributes that PS3.15 Table E.1-1 does not list. None where unknown."""
+
+    modality: str = ""
+    body_part: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    kernel: str | None = None
+    field_strength: float | None = None  # tesla
+    echo_time: float | None = None  # ms
+    repetition_time: float | None = None  # ms
+    b_value: float | None = None  # s/mm2
+    units: Units = Units.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One file as a scan sees it, without decoding a pixel. Holds identities: it stays in the private folder.
+
+    Attributes:
+        source: path relative to the scanned folder, POSIX separators.
+        format: "dicom", "nifti" or "image".
+        parts: further files that belong to this image (the .img of a NIfTI pair), relative like `source`.
+        patient, issuer, study, series, sop, accession: identities as stored, None where absent or empty.
+        rows, cols, channels: size of one frame; bits: bits allocated per value.
+        frames: number of frames (slices) the file yields.
+        positions: per frame, millimetres along the slice normal (PS3.3 C.7.6.2.1.1), or None where the file does not say.
+        instance: Instance Number (0020,0013), the order where positions are absent.
+        normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
+    """
+
+    source: str
+    format: str
+    rows: int
+    cols: int
+    channels: int
+    bits: int
+    frames: int
+    attributes: SeriesAttributes
+    parts: tuple[str, ...] = ()
+    patient: str | None = None
+    issuer: str | None = None
+    study: str | None = None
+    series: str | None = None
+    sop: str | None = None
+    accession: str | None = None
+    positions: tuple[float, ...] | None = None
+    instance: int | None = None
+    normal: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One frame: the integers (or floats) as stored, and what gives them meaning.
+
+    Attributes:
+        frame: index in the file, from 0.
+        stored: (rows, cols) or (rows, cols, 3); the dtype says sign and width; sign-extended to BitsStored; before palette and colour.
+        photometric: Photometric Interpretation after decoding (MONOCHROME1, MONOCHROME2, RGB, YBR_FULL, PALETTE COLOR).
+        slope, intercept: modality value = slope * stored + intercept (PS3.3 C.11.1.1.2), 1 and 0 where the file has none.
+        modality_lut: replaces slope and intercept where present.
+        voi_function, centres, widths: the file's own windows, in modality units; voi_lut: where voi_function is LUT.
+        padding: inclusive range of Pixel Padding Value in stored units (PS3.3 C.7.5.1.1.2), None where absent.
+        invert: low values are white (MONOCHROME1, or Presentation LUT Shape INVERSE).
+        palette: (entries, 3) uint16 with `palette_first`, for PALETTE COLOR; palette_bits 8 or 16.
+        spacing: (row, column) millimetres, None where unknown; spacing_source "pixel", "imager", "nominal" or "".
+        position, orientation: PS3.3 C.7.6.2.1.1, patient coordinates (LPS) in millimetres.
+        lossy: the source's pixels went through a lossy compression.
+        exact: False where the source itself had to change values to give `stored`.
+    """
+
+    frame: int
+    stored: NDArray[np.generic]
+    photometric: str = "MONOCHROME2"
+    bits_stored: int = 16
+    slope: float = 1.0
+    intercept: float = 0.0
+    modality_lut: Lut | None = None
+    voi_function: VoiFunction = VoiFunction.NONE
+    centres: tuple[float, ...] = ()
+    widths: tuple[float, ...] = ()
+    voi_lut: Lut | None = None
+    padding: tuple[int, int] | None = None
+    invert: bool = False
+    palette: NDArray[np.uint16] | None = None
+    palette_first: int = 0
+    palette_bits: int = 8
+    spacing: tuple[float, float] | None = None
+    spacing_source: str = ""
+    position: tuple[float, float, float] | None = None
+    orientation: tuple[float, float, float, float, float, float] | None = None
+    laterality: str | None = None
+    view: str | None = None
+    lossy: bool = False
+    exact: bool = True
+    attributes: SeriesAttributes = field(default_factory=SeriesAttributes)
+
+    def modality(self) -> NDArray[np.float64]:
+        """Values after the modality step, float64, same shape as `stored` (PS3.3 C.11.1)."""
+        if self.modality_lut is not None:
+            lut = self.modality_lut
+            index = np.clip(self.stored.astype(np.int64) - lut.first, 0, len(lut.values) - 1)
+            return lut.values[index]
+        return self.stored.astype(np.float64) * self.slope + self.intercept
