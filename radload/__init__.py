@@ -1,0 +1,44 @@
+"""radload: packs radiology images into shards once, and delivers windowed, resized batches faster than a model eats them.
+
+ds = radload.open("shards")                          # random access: ds[0].stored, .modality(), .meta, .label
+loader = radload.Loader("shards", split="train", batch_size=256, size=224)
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from radload.errors import CorruptSample, FormatError, RadloadError, UsageError
+
+if TYPE_CHECKING:
+    from radload.dataset import Dataset, Sample
+    from radload.loading import Loader
+
+__version__ = "0.1.0"
+__all__ = ["CorruptSample", "Dataset", "FormatError", "Loader", "RadloadError", "Sample", "UsageError", "open"]
+
+
+def open(path: str | PathLike[str], labels: str | None = None) -> Dataset:
+    """Open the data set in folder `path` for random access; `labels` names a label set (see `radload label`).
+
+    Raises:
+        UsageError: no data set there, or no such label set.
+        FormatError: another format version, or a damaged index.
+    """
+    from radload.dataset import Dataset
+
+    return Dataset(path, labels)
+
+
+def __getattr__(name: str) -> Any:
+    """Heavy names are imported when first asked for, so that the command line starts fast."""
+    if name in ("Dataset", "Sample"):
+        from radload import dataset
+
+        return getattr(dataset, name)
+    if name == "Loader":
+        from radload.loading import Loader
+
+        return Loader
+    raise AttributeError(f"module 'radload' has no attribute {name!r}")

@@ -95,19 +95,17 @@ _sizes = (RECORD.itemsize, SERIES_RECORD.itemsize)
 if _sizes != (128, 64):  # pragma: no cover - a programming error, caught at import
     raise TypeError(f"record sizes {_sizes} are not (128, 64)")
 
-_text = pa.dictionary(pa.int32(), pa.string())
-
 SAMPLES = pa.schema(
     [
         ("key", pa.uint64()),
         ("position", pa.uint32()),  # in its series, from 0
-        ("photometric", _text),
+        ("photometric", pa.string()),
         ("bits_stored", pa.uint8()),
-        ("spacing_source", _text),  # "pixel", "imager", "nominal" or ""
+        ("spacing_source", pa.string()),  # "pixel", "imager", "nominal" or ""
         ("image_position", pa.list_(pa.float64(), 3)),  # millimetres, patient coordinates (LPS)
         ("image_orientation", pa.list_(pa.float64(), 6)),
-        ("laterality", _text),
-        ("view", _text),
+        ("laterality", pa.string()),
+        ("view", pa.string()),
         ("window_centres", pa.list_(pa.float64())),
         ("window_widths", pa.list_(pa.float64())),
         ("modality_lut", pa.int32()),  # row of luts.arrow, null where there is none

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Refused(Exception):  # noqa: N818 - the word users read
+class Refused(Exception):
     """A file or a frame that cannot become a sample. `code` is stable (kebab-case), `reason` one clause without names or paths."""
 
     def __init__(self, code: str, reason: str) -> None:
@@ -23,7 +23,7 @@ class Refused(Exception):  # noqa: N818 - the word users read
         return type(self), (self.code, self.reason)
 
 
-class NotAnImage(Exception):  # noqa: N818
+class NotAnImage(Exception):
     """The file is in no image format that radload reads: it is ignored, not rejected."""
 
 

@@ -1,0 +1,127 @@
+"""Reading an index segment: memory-mapped records and Arrow tables, their lengths checked at open.
+
+The index is a few files that are never rewritten in place, so mapping them is safe; shards are read with pread (see shards.py).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radload.dataset.manifest import Manifest
+from radload.dataset.schema import FORMAT_VERSION, RECORD, SERIES_RECORD, SPLITS, key_text
+from radload.errors import FormatError, UsageError
+
+
+def segment_folder(generation: int) -> str:
+    """Folder of a generation's index segment, relative to the data set."""
+    return f"index/{generation:06d}"
+
+
+@dataclass(frozen=True)
+class Index:
+    """The rows of a data set.
+
+    Attributes:
+        records: (samples,) RECORD, memory-mapped, in order of keys, splits one after the other.
+        series: (series,) SERIES_RECORD, memory-mapped.
+        modalities: names for the codes in series["modality"].
+        ranges: per split its first row and the row after its last.
+    """
+
+    folder: Path
+    records: NDArray[np.void]
+    series: NDArray[np.void]
+    modalities: tuple[str, ...]
+    ranges: dict[str, range]
+
+    def table(self, name: str) -> pa.Table:
+        """One of the Arrow tables (samples, series, shards, patients, studies, luts), memory-mapped."""
+        return self._tables[name]
+
+    @cached_property
+    def _tables(self) -> dict[str, pa.Table]:
+        tables = {}
+        for name in ("samples", "series", "shards", "patients", "studies", "luts"):
+            try:
+                tables[name] = pa.ipc.open_file(pa.memory_map(str(self.folder / f"{name}.arrow"))).read_all()
+            except (OSError, pa.ArrowInvalid) as error:
+                raise FormatError(
+                    f"{self.folder.name}/{name}.arrow of the index is damaged ({error}): restore it from a copy"
+                ) from None
+        return tables
+
+    @cached_property
+    def shard_names(self) -> list[str]:
+        """Names of the shards, relative to the data set's folder; RECORD["shard"] is the position."""
+        names: list[str] = self.table("shards").column("name").to_pylist()
+        return names
+
+    def row_of(self, key: int) -> int:
+        """Row of a key (binary search). Raises KeyError."""
+        row = int(np.searchsorted(self.records["key"], np.uint64(key)))
+        if row == len(self.records) or int(self.records["key"][row]) != key:
+            raise KeyError(key_text(key))
+        return row
+
+    def rows_of_patient(self, patient: int) -> NDArray[np.uint64]:
+        """Rows of one patient (row of patients.arrow), ascending."""
+        offsets = np.memmap(self.folder / "patient_offsets.bin", "<u8", "r")
+        rows = np.memmap(self.folder / "patient_rows.bin", "<u8", "r")
+        return np.asarray(rows[int(offsets[patient]) : int(offsets[patient + 1])])
+
+
+def open_index(root: Path, manifest: Manifest) -> Index:
+    """Open the index of the data set in `root`.
+
+    Raises:
+        FormatError: a file is absent or has another length than segment.json says, or there is more than one segment.
+    """
+    if len(manifest.generations) != 1:
+        raise FormatError(
+            f"the data set in {root} has {len(manifest.generations)} index segments; this radload reads one "
+            f"(format version {FORMAT_VERSION}): install a newer radload"
+        )
+    folder = root / segment_folder(manifest.generations[0])
+    try:
+        summary: dict[str, Any] = json.loads((folder / "segment.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise FormatError(
+            f"the index in {folder} cannot be read ({error}): restore it from a copy, or pack again"
+        ) from None
+    for name, size in summary["files"].items():
+        path = folder / name
+        actual = path.stat().st_size if path.is_file() else -1
+        if actual != size:
+            state = "is missing" if actual < 0 else f"has {actual} bytes instead of {size}"
+            raise FormatError(f"{path} {state}: the index is damaged; restore it from a copy, or pack again")
+    return Index(
+        folder,
+        _map(folder / "records.bin", RECORD),
+        _map(folder / "series.bin", SERIES_RECORD),
+        tuple(summary["modalities"]),
+        {name: range(*summary["ranges"][name]) for name in SPLITS},
+    )
+
+
+def split_range(index: Index, split: str | None) -> range:
+    """Rows of `split`, or all rows for None. Raises UsageError for an unknown name."""
+    if split is None:
+        return range(len(index.records))
+    if split not in index.ranges:
+        raise UsageError(f"there is no split {split!r}: choose one of {', '.join(SPLITS)}")
+    return index.ranges[split]
+
+
+def _map(path: Path, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
+        return np.zeros(0, dtype)
+    mapped: NDArray[np.void] = np.memmap(path, dtype, "r").view(np.ndarray)
+    return mapped

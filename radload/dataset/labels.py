@@ -1,0 +1,124 @@
+"""Label sets: labels/NAME.arrow beside the shards, one row per row of the index, so that labels can change without a new pack.
+
+Single-label sets hold a class code per sample (-1: none); multi-label sets hold a float per class (NaN: unknown).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radload.dataset.files import atomic_file
+from radload.dataset.segment import rows_by
+from radload.errors import FormatError, UsageError
+
+DEFAULT = "default"
+METADATA = b"radload"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Labels of a data set.
+
+    Attributes:
+        name: file name without suffix; task: "single" or "multi".
+        classes: names; a code is a position in it.
+        codes: single: (samples,) int32, -1 where a sample has no label; multi: (samples, classes) float32, NaN where unknown.
+        origin: where the labels came from ("csv", "modality", "folder:1").
+    """
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    codes: NDArray[Any]
+    origin: str
+
+    def counts(self, rows: range | slice = slice(None)) -> NDArray[np.int64]:
+        """(classes,) samples per class (multi: positives) among `rows`."""
+        part = self.codes[rows.start : rows.stop] if isinstance(rows, range) else self.codes[rows]
+        if self.task == "multi":
+            return np.asarray((part == 1).sum(axis=0), np.int64)
+        return np.bincount(part[part >= 0], minlength=len(self.classes))
+
+
+def check_name(name: str) -> str:
+    """A label set's name, or UsageError: it becomes a file name."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"label set name {name!r} cannot be used: take letters, digits, - and _, at most 64, first a letter or digit"
+        )
+    return name
+
+
+def write_labels(root: Path, labels: LabelSet, keys: NDArray[np.uint64], ranges: dict[str, range]) -> Path:
+    """Write labels/NAME.arrow and, for single-label sets, the row lists by split and class (labels/NAME.rows.bin), atomically."""
+    folder = root / "labels"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{check_name(labels.name)}.arrow"
+    info: dict[str, Any] = {"version": 1, "task": labels.task, "classes": list(labels.classes), "origin": labels.origin}
+    if labels.task == "single":
+        offsets: dict[str, list[int]] = {}
+        rows: list[NDArray[np.uint64]] = []
+        before = 0
+        for split, span in ranges.items():
+            part = np.asarray(labels.codes[span.start : span.stop])
+            bounds, order = rows_by(np.where(part < 0, len(labels.classes), part), len(labels.classes) + 1)
+            offsets[split] = [before + int(bound) for bound in bounds[:-1]]
+            rows.append(order[: int(bounds[-2])] + np.uint64(span.start))
+            before += len(rows[-1])
+        info["row_offsets"] = offsets
+        with atomic_file(folder / f"{labels.name}.rows.bin") as file:
+            file.write(np.concatenate(rows).astype("<u8").tobytes())
+        column: pa.Array = pa.array(labels.codes, pa.int32())
+    else:
+        flat = pa.array(np.ascontiguousarray(labels.codes, np.float32).ravel(), pa.float32())
+        column = pa.FixedSizeListArray.from_arrays(flat, len(labels.classes))
+    schema = pa.schema([("key", pa.uint64()), ("label", column.type)], metadata={METADATA: json.dumps(info).encode()})
+    table = pa.Table.from_arrays([pa.array(keys, pa.uint64()), column], schema=schema)
+    with atomic_file(path) as file, pa.ipc.new_file(file, schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def label_names(root: Path) -> list[str]:
+    """Names of the label sets of the data set in `root`."""
+    return sorted(path.stem for path in (root / "labels").glob("*.arrow"))
+
+
+def read_labels(root: Path, name: str, keys: NDArray[np.uint64]) -> LabelSet:
+    """Open a label set, memory-mapped.
+
+    Raises:
+        UsageError: no such set.
+        FormatError: damaged, or made for other samples than `keys`.
+    """
+    path = root / "labels" / f"{check_name(name)}.arrow"
+    if not path.is_file():
+        known = ", ".join(label_names(root)) or "none"
+        raise UsageError(f"there is no label set {name!r} in {root} (there: {known}): add it with `radload label`")
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        info = json.loads(table.schema.metadata[METADATA])
+        task, classes, origin = info["task"], tuple(info["classes"]), info["origin"]
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"label set {name!r} is damaged ({error}): write it again with `radload label`") from None
+    stored = table.column("key").to_numpy()
+    if len(stored) != len(keys) or not np.array_equal(stored, keys):
+        raise FormatError(
+            f"label set {name!r} was made for another version of this data set: write it again with `radload label`"
+        )
+    column = table.column("label").combine_chunks()
+    if task == "multi":
+        codes = column.values.to_numpy(zero_copy_only=False).reshape(-1, len(classes))
+    else:
+        codes = column.to_numpy(zero_copy_only=False)
+    return LabelSet(name, task, classes, codes, origin)

@@ -1,0 +1,86 @@
+"""manifest.json: what a data set is, which version of the format it has, and how its splits were made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from radload.dataset.files import write_json
+from radload.dataset.schema import FORMAT_VERSION
+from radload.errors import FormatError, UsageError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest's content. It names no source, no person and no date.
+
+    Attributes:
+        version: of the shard format (docs/format.md).
+        generation: version of the data set; `generations` lists the index segments that make it up.
+        fingerprint: SHA-256 (hex) over the pixel hashes of all samples in order of their keys.
+        samples, series, patients: totals; splits: per split {"samples", "series", "patients"}.
+        split_rule: how patients were divided (ratio, seed, method, quotas).
+        patient_rule: where patients come from ("tag:PatientID", "path:...", "csv"), `unknown_patients` how many had no identity.
+        codec: "htj2k" or "raw"; key_id: which pseudonym key (first 16 hex digits of its SHA-256).
+        tools: versions of radload and of what encoded the pixels.
+        source: counts of input files {"packed", "rejected", "ignored"}.
+    """
+
+    generation: int
+    generations: list[int]
+    fingerprint: str
+    samples: int
+    series: int
+    patients: int
+    unknown_patients: int
+    splits: dict[str, dict[str, int]]
+    split_rule: dict[str, Any]
+    patient_rule: str
+    codec: str
+    key_id: str
+    tools: dict[str, str]
+    source: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+    format: str = "radload"
+    version: int = FORMAT_VERSION
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `folder`/manifest.json atomically: the last act of a pack, after which the data set exists."""
+    write_json(folder / MANIFEST, asdict(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `folder`/manifest.json.
+
+    Raises:
+        UsageError: no such folder, or no data set in it.
+        FormatError: another format version, or a damaged manifest.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}: give the folder that `radload pack --out` wrote")
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} holds no {MANIFEST}: it is not a finished data set; make one with `radload pack --src DIR --out {folder}`"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"{path} is damaged ({error}): restore it from a copy, or pack again") from None
+    version = content.get("version") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or content.get("format") != "radload":
+        raise FormatError(f"{path} is not a radload manifest: give the folder that `radload pack --out` wrote")
+    if version != FORMAT_VERSION:
+        raise FormatError(
+            f"{folder} has shard format version {version}, this radload reads version {FORMAT_VERSION}: "
+            "install the radload that wrote it, or pack again"
+        )
+    try:
+        return Manifest(**content)
+    except TypeError as error:
+        raise FormatError(f"{path} is damaged ({error}): restore it from a copy, or pack again") from None

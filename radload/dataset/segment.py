@@ -1,0 +1,170 @@
+"""Writing an index segment: the rows of one generation, from the results of its shard jobs.
+
+Rows come in order of (split, shard, place in the shard), which is the order of keys: a split is a range of rows, a series too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from radload.dataset.files import sync_folder, write_json
+from radload.dataset.schema import (
+    LUTS,
+    PATIENTS,
+    SAMPLES,
+    SERIES,
+    SHARDS,
+    SPLITS,
+    STUDIES,
+)
+
+ARROW_FILES = {
+    "samples": SAMPLES,
+    "series": SERIES,
+    "luts": LUTS,
+    "shards": SHARDS,
+    "patients": PATIENTS,
+    "studies": STUDIES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPart:
+    """What one finished shard contributes to the index.
+
+    Attributes:
+        name: "train/000000.tar"; split: index into SPLITS; size: bytes; sha256: of the whole file.
+        records: (n,) RECORD in order of keys; "shard" and "series" are local (shard 0, series from 0) and are rebased here.
+        samples: SAMPLES table of n rows; LUT references are local.
+        series_records: (m,) SERIES_RECORD with local "first_row", and global "patient" and "study".
+        modalities: (m,) DICOM modality of each series; series: SERIES table of m rows; luts: LUTS table.
+    """
+
+    name: str
+    split: int
+    size: int
+    sha256: bytes
+    records: NDArray[np.void]
+    samples: pa.Table
+    series_records: NDArray[np.void]
+    modalities: list[str]
+    series: pa.Table
+    luts: pa.Table = field(default_factory=LUTS.empty_table)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSummary:
+    """Totals of a written segment: samples, series, per split counts, and the fingerprint of all pixels."""
+
+    samples: int
+    series: int
+    splits: dict[str, dict[str, int]]
+    fingerprint: str
+
+
+def write_segment(
+    folder: Path, generation: int, parts: Iterable[ShardPart], patients: pa.Table, studies: pa.Table
+) -> SegmentSummary:
+    """Write index segment `folder` (made here, must not exist). `parts` come in order of (split, shard); one is held at a time.
+
+    The caller renames the folder into place: a reader never sees half a segment.
+    """
+    folder.mkdir(parents=True)
+    modalities: dict[str, int] = {}
+    counts = np.zeros((len(SPLITS), 2), np.int64)  # samples, series
+    totals = {"samples": 0, "series": 0, "shards": 0, "luts": 0}
+    starts = np.zeros(len(SPLITS) + 1, np.int64)
+    patient_of_row: list[NDArray[np.uint32]] = []
+    seen_patients: list[set[int]] = [set() for _ in SPLITS]
+    digest = hashlib.sha256()
+    with ExitStack() as stack:
+        records_file = stack.enter_context((folder / "records.bin").open("wb"))
+        series_file = stack.enter_context((folder / "series.bin").open("wb"))
+        tables = {
+            name: stack.enter_context(pa.ipc.new_file(str(folder / f"{name}.arrow"), schema))
+            for name, schema in ARROW_FILES.items()
+        }
+        tables["patients"].write_table(patients)
+        tables["studies"].write_table(studies)
+        last_split = 0
+        for part in parts:
+            if part.split < last_split:
+                raise ValueError("shard parts must come in order of their splits")
+            last_split = part.split
+            records, series_records = part.records.copy(), part.series_records.copy()
+            series_records["first_row"] += totals["samples"]
+            series_records["modality"] = [modalities.setdefault(m, len(modalities)) for m in part.modalities]
+            patient_of_row.append(np.repeat(series_records["patient"], series_records["count"]))
+            seen_patients[part.split].update(series_records["patient"].tolist())
+            records["shard"] = totals["shards"]
+            records["series"] += totals["series"]
+            records["split"] = part.split
+            records_file.write(records.tobytes())
+            series_file.write(series_records.tobytes())
+            tables["samples"].write_table(_rebase_luts(part.samples, totals["luts"]))
+            tables["series"].write_table(part.series)
+            tables["luts"].write_table(part.luts)
+            row = {"name": part.name, "split": part.split, "samples": len(records), "bytes": part.size}
+            row |= {"sha256": part.sha256, "generation": generation}
+            tables["shards"].write_table(pa.Table.from_pylist([row], schema=SHARDS))
+            for value in part.samples.column("pixel_hash").to_pylist():
+                digest.update(value)
+            counts[part.split] += len(records), len(series_records)
+            totals["samples"] += len(records)
+            totals["series"] += len(series_records)
+            totals["shards"] += 1
+            totals["luts"] += part.luts.num_rows
+        np.cumsum(counts[:, 0], out=starts[1:])
+        offsets, rows = rows_by(
+            np.concatenate(patient_of_row) if patient_of_row else np.zeros(0, np.uint32), patients.num_rows
+        )
+        (folder / "patient_offsets.bin").write_bytes(offsets.tobytes())
+        (folder / "patient_rows.bin").write_bytes(rows.tobytes())
+    splits = {
+        name: {"samples": int(counts[i, 0]), "series": int(counts[i, 1]), "patients": len(seen_patients[i])}
+        for i, name in enumerate(SPLITS)
+    }
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    summary = {
+        "generation": generation,
+        **totals,
+        "patients": patients.num_rows,
+        "studies": studies.num_rows,
+        "modalities": list(modalities),
+        "ranges": {name: [int(starts[i]), int(starts[i + 1])] for i, name in enumerate(SPLITS)},
+        "files": files,
+    }
+    write_json(folder / "segment.json", summary)
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
+    return SegmentSummary(totals["samples"], totals["series"], splits, digest.hexdigest())
+
+
+def rows_by(groups: NDArray[np.integer], count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Row lists by group: `rows[offsets[g]:offsets[g + 1]]` are the rows whose group is g, ascending."""
+    order = np.argsort(groups, kind="stable").astype("<u8")
+    offsets = np.zeros(count + 1, "<u8")
+    np.cumsum(np.bincount(groups, minlength=count), out=offsets[1:])
+    return offsets, order
+
+
+def _rebase_luts(samples: pa.Table, base: int) -> pa.Table:
+    if base == 0:
+        return samples
+    for name in ("modality_lut", "voi_lut"):
+        column = samples.schema.get_field_index(name)
+        shifted = pc.add(samples.column(name), pa.scalar(base, pa.int32()))
+        samples = samples.set_column(column, SAMPLES.field(name), shifted)
+    return samples
