@@ -1,0 +1,73 @@
+"""Raw members (KEY.npy): NumPy format 1.0, little-endian, C order, every stored dtype.
+
+The reader takes exactly what the writer makes: no pickle, no Fortran order, no other byte order, no other version.
+Format: numpy.lib.format ("Format Version 1.0").
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radload.codecs import checksum
+from radload.codecs.encoded import MAX_SIDE, BytesLike, Encoded, check_shape, dtype_code
+from radload.dataset.schema import STORED_DTYPES, Codec
+from radload.errors import CorruptSample
+
+_MAGIC = b"\x93NUMPY\x01\x00"
+_ALIGNMENT = 64  # the data start at a multiple of this
+_HEADER = re.compile(
+    rb"\{'descr': '([<|][uif][1248])', 'fortran_order': False, 'shape': \(([1-9]\d{0,4}), ([1-9]\d{0,4})(?:, (3))?\), \} *\n"
+)
+
+
+def _descr(code: str) -> str:
+    return ("|" if code.endswith("1") else "<") + code
+
+
+_DTYPES = {_descr(code).encode(): np.dtype(_descr(code)) for code in STORED_DTYPES}
+
+
+def encode(stored: NDArray[np.generic]) -> Encoded:
+    """One image as a `.npy` file; the dtype is kept, the bytes become little-endian and C-ordered.
+
+    Args:
+        stored: (rows, cols) or (rows, cols, 3) of one of STORED_DTYPES, in any byte order.
+
+    Raises:
+        ValueError: another shape or dtype.
+    """
+    check_shape(stored.shape)
+    descr = _descr(dtype_code(stored.dtype))
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {stored.shape!r}, }}".encode()
+    used = len(_MAGIC) + 2 + len(header) + 1
+    header += b" " * (-used % _ALIGNMENT) + b"\n"
+    values = np.ascontiguousarray(stored, dtype=descr)
+    data = b"".join([_MAGIC, len(header).to_bytes(2, "little"), header, values.data])
+    return Encoded(data, Codec.RAW, 0, 0, (), (checksum.crc32c(data),), 0)
+
+
+def decode(data: BytesLike) -> NDArray[np.generic]:
+    """The stored image of a `.npy` member: an array on the same memory as `data`, nothing is copied.
+
+    Raises:
+        CorruptSample: the bytes are not what `encode` writes.
+    """
+    view = memoryview(data).cast("B")
+    start = len(_MAGIC) + 2
+    if bytes(view[: len(_MAGIC)]) != _MAGIC:
+        raise CorruptSample("the raw member does not start as a .npy file of version 1.0: it is damaged")
+    start += int.from_bytes(view[len(_MAGIC) : start], "little")
+    match = _HEADER.fullmatch(bytes(view[len(_MAGIC) + 2 : start]))
+    dtype = _DTYPES.get(match[1]) if match else None
+    if match is None or dtype is None:
+        raise CorruptSample("the raw member has a .npy header that radload does not write: it is damaged")
+    shape = tuple(int(side) for side in match.groups()[1:] if side is not None)
+    if max(shape) > MAX_SIDE:
+        raise CorruptSample(f"the raw member has a side above {MAX_SIDE}: it is damaged")
+    expected = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    if len(view) != expected:
+        raise CorruptSample(f"the raw member has {len(view)} bytes where its header asks for {expected}: it is damaged")
+    return np.frombuffer(view, dtype, offset=start).reshape(shape)
