@@ -1,0 +1,56 @@
+"""The CPU kernel, one core: a stored slice to 224x224 float32 planes. `pytest benchmarks --benchmark-enable`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from radload.kernels import cpu, prepare
+from radload.kernels.prepare import Voi
+
+SIZE, SLICES = (224, 224), 16
+CENTRES, WIDTHS = (40.0, -600.0, 400.0), (400.0, 1500.0, 1800.0)  # soft tissue, lung, bone
+
+
+@pytest.mark.benchmark(group="kernel")
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("crop", [False, True], ids=["whole", "crops"])
+def test_512_to_224(benchmark: BenchmarkFixture, level: int, planes: int, crop: bool) -> None:
+    """Level 0 reads 512x512 values, level 1 256x256; crops are random and of half the area, as in training."""
+    rng = np.random.default_rng(0)
+    coded = [rng.integers(0, 3000, (512 >> level, 512 >> level)).astype(np.uint16) for _ in range(SLICES)]
+    start = rng.random((SLICES, 2)) * 150
+    boxes = np.concatenate([start, np.full((SLICES, 2), 362.0)], axis=1) if crop else None
+    samples = prepare.samples(np.full(SLICES, 512), 512, level=level, crop=boxes)
+    windows = prepare.windows(
+        [Voi.LINEAR] * planes, CENTRES[:planes], WIDTHS[:planes], intercept=np.full(SLICES, -1024.0)
+    )
+    norm = prepare.normalisation([0.5] * planes, [0.25] * planes)
+    out, scratch = np.empty((SLICES, planes, *SIZE), np.float32), cpu.Scratch()
+
+    def batch() -> None:
+        for i in range(SLICES):
+            cpu.render_into(coded[i], samples[i : i + 1], windows[i : i + 1], norm, out[i], scratch=scratch)
+
+    batch()  # compiles
+    benchmark(batch)
+    if benchmark.stats is not None:
+        benchmark.extra_info["slices_per_second"] = round(SLICES / benchmark.stats.stats.median)
+        benchmark.extra_info["microseconds_per_slice"] = round(benchmark.stats.stats.median / SLICES * 1e6, 1)
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.benchmark(group="kernel")
+def test_prepare_a_batch(benchmark: BenchmarkFixture) -> None:
+    """The records of 64 samples with 3 windows."""
+    slope, bias = np.ones(64), np.full(64, 32768)
+
+    def records() -> None:
+        prepare.windows([Voi.LINEAR] * 3, CENTRES, WIDTHS, slope=slope, intercept=-1024.0, bias=bias)
+        prepare.samples(np.full(64, 512), 512, level=1)
+
+    benchmark(records)
+    if benchmark.stats is not None:
+        benchmark.extra_info["microseconds_per_sample"] = round(benchmark.stats.stats.median / 64 * 1e6, 2)

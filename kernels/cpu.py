@@ -1,0 +1,299 @@
+"""The fused kernel on the CPU (Numba, GIL released): agrees with reference.render to 1e-5 in units of y.
+
+Each source row inside the crop is windowed once per plane into a small ring of rows, the vertical taps run over whole contiguous rows
+of the ring, the horizontal taps gather from the result, and mean and deviation ride on the last multiplication. Planes with equal
+windows are computed once. `render_into` and `render_many` cross the GIL once per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from radload.kernels import rows
+from radload.kernels.jit import Array, Record, checksum, entry, float32_at, jit, uint32_at
+from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, NO_TABLES, SAMPLE, WINDOW
+from radload.kernels.rounding import to_bfloat16 as to_bfloat16
+from radload.kernels.rounding import to_float16 as to_float16
+from radload.kernels.taps import BY_TAP, fill, span
+
+# What a source may be, and its code for the compiled part; callers cast the rest.
+DTYPES = {
+    np.dtype("u1"): rows.UINT8,
+    np.dtype("<u2"): rows.UINT16,
+    np.dtype("<i2"): rows.INT16,
+    np.dtype("<f4"): rows.FLOAT32,
+}
+RING = 32  # rows kept windowed; an axis with more taps (a scale above 16) windows each row about twice instead
+
+
+class Scratch:
+    """Working memory of one thread: grows to what the largest sample needs and is used again. Not to be shared by threads.
+
+    It also remembers the taps of the sample before, per axis, so a batch of equal sizes without crops computes them once.
+    """
+
+    __slots__ = ("first", "memo", "tags", "weight", "work")
+
+    def __init__(self) -> None:
+        self.first = np.empty((2, 0), np.uint32)
+        self.weight = np.empty((2, 0), np.float32)
+        self.work = np.empty(0, np.float32)
+        self.tags = np.empty(0, np.int64)
+        self.memo = np.full((2, 9), np.nan)
+
+    def grow(self, outputs: int, weights: int, work: int, tags: int) -> None:
+        """Makes the buffers at least so many elements long and forgets the taps."""
+        self.first = np.empty((2, max(outputs, self.first.shape[1])), np.uint32)
+        self.weight = np.empty((2, max(weights, self.weight.shape[1])), np.float32)
+        self.work = np.empty(max(work, self.work.size), np.float32)
+        self.tags = np.empty(max(tags, self.tags.size), np.int64)
+        self.memo[:] = np.nan
+
+
+@jit
+def _axis(
+    n_in: int,
+    level: int,
+    start: float,
+    extent: float,
+    n_out: int,
+    mirrored: bool,
+    by_tap: bool,
+    first: Array,
+    weight: Array,
+    memo: Array,
+) -> tuple[int, int, int]:
+    """Taps of one axis, kept from the sample before where `memo` (9,) says that they are the same. Returns (lo, hi, count)."""
+    same = memo[0] == n_in and memo[1] == level and memo[2] == start and memo[3] == extent and memo[4] == n_out
+    if same and memo[5] == mirrored:
+        return int(memo[6]), int(memo[7]), int(memo[8])
+    lo, hi, count = span(n_in, level, start, extent, n_out)
+    fill(level, start, extent, n_out, mirrored, lo, hi, count, by_tap and count <= BY_TAP, first, weight)
+    memo[0], memo[1], memo[2], memo[3], memo[4], memo[5] = n_in, level, start, extent, n_out, mirrored
+    memo[6], memo[7], memo[8] = lo, hi, count
+    return lo, hi, count
+
+
+@jit
+def _twin(windows: Record, c: int) -> int:
+    """The first plane whose window equals that of plane c."""
+    w = windows[c]
+    for b in range(c):
+        v = windows[b]
+        if v.x0 == w.x0 and v.gain == w.gain and v.offset == w.offset and v.kind == w.kind:  # noqa: SIM102
+            if v.start == w.start and v.entries == w.entries:
+                return b
+    return c
+
+
+@jit
+def _render(
+    source: Array,
+    sample: Record,
+    windows: Record,
+    tables: Array,
+    norm: Array,
+    out: Array,
+    first: Array,
+    weight: Array,
+    work: Array,
+    tags: Array,
+    memo: Array,
+) -> None:
+    """One sample. source (4,) int64: address, dtype code, rows, cols; windows (C,); norm (C, 2); out (C, height, width)."""
+    planes, height, width = out.shape
+    flip = sample.flip
+    lo, _, taps = _axis(
+        source[2], sample.level, sample.top, sample.height, height, False, False, first[0], weight[0], memo[0]
+    )
+    left, right, across = _axis(
+        source[3],
+        sample.level,
+        sample.left,
+        sample.width,
+        width,
+        flip & FLIP_HORIZONTAL != 0,
+        True,
+        first[1],
+        weight[1],
+        memo[1],
+    )
+    slots, inner = min(taps, RING), right - left
+    ring = work[: planes * slots * inner].reshape(planes, slots, inner)
+    blended = work[planes * slots * inner : planes * (slots + 1) * inner].reshape(planes, inner)
+    twin = tags[RING:]
+    for c in range(planes):
+        twin[c] = _twin(windows, c)
+    tags[:RING] = -1
+    for o in range(height):
+        y, done = lo + np.int64(first[0, o]), 0
+        while done < taps:
+            group = taps if taps <= BY_TAP else min(4, taps - done)
+            for k in range(y + done, y + done + group):
+                slot = k % slots
+                if tags[slot] != k:
+                    tags[slot] = k
+                    for c in range(planes):
+                        if twin[c] == c:
+                            rows.window_row(
+                                source[0],
+                                source[1],
+                                k * source[3] + left,
+                                windows[c],
+                                sample.padding_first,
+                                sample.padding_last,
+                                tables,
+                                ring[c, slot],
+                            )
+            for c in range(planes):
+                if twin[c] == c:
+                    rows.blend(ring[c], int(y + done), weight[0, o * taps + done :], group, done > 0, blended[c])
+            done += group
+        to = height - 1 - o if flip & FLIP_VERTICAL != 0 else o
+        for c in range(planes):
+            rows.gather(blended[twin[c]], first[1], weight[1], across, norm[c, 0], norm[c, 1], out[c, to])
+
+
+def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
+    """The compiled part's one entry; see jit.entry for `version`."""
+
+    @entry
+    def render_all(
+        sources: Array,
+        samples: Record,
+        windows: Record,
+        tables: Array,
+        norm: Array,
+        out: Array,
+        first: Array,
+        weight: Array,
+        work: Array,
+        tags: Array,
+        memo: Array,
+    ) -> tuple[int, int, int, int]:
+        """All samples of a call. Returns what the scratch must hold, and has rendered nothing where it holds less.
+
+        sources (N, 4) int64; samples (N,) SAMPLE; windows (N or 1, C) WINDOW; out (N, C, height, width) float32.
+        """
+        if version < 0:  # never: it makes `version` part of the cache's key
+            return 0, 0, 0, 0
+        planes, height, width = out.shape[1], out.shape[2], out.shape[3]
+        outputs, weights, working, tagged = max(height, width), 0, 0, RING + planes
+        for n in range(len(samples)):
+            s = samples[n]
+            _, _, taps = span(sources[n, 2], s.level, s.top, s.height, height)
+            left, right, across = span(sources[n, 3], s.level, s.left, s.width, width)
+            weights = max(weights, height * taps, width * across)
+            working = max(working, planes * (min(taps, RING) + 1) * (right - left))
+        if first.shape[1] >= outputs and weight.shape[1] >= weights and len(work) >= working and len(tags) >= tagged:
+            # The same memory without its owner: a slice of an owned array counts references with atomic operations, a third of the time.
+            results = numba.carray(float32_at(out.ctypes.data), out.shape)
+            pool = numba.carray(float32_at(tables.ctypes.data), tables.shape)
+            starts = numba.carray(uint32_at(first.ctypes.data), first.shape)
+            factors = numba.carray(float32_at(weight.ctypes.data), weight.shape)
+            rest = numba.carray(float32_at(work.ctypes.data), work.shape)
+            for n in range(len(samples)):
+                w = windows[n if len(windows) > 1 else 0]
+                _render(sources[n], samples[n], w, pool, norm, results[n], starts, factors, rest, tags, memo)
+        return outputs, weights, working, tagged
+
+    return render_all
+
+
+_render_all = _compile(checksum())
+
+
+def _sources(coded: Sequence[NDArray[np.generic]], samples: NDArray[np.void]) -> NDArray[np.int64]:
+    """(N, 4) of address, dtype code, rows, cols, after making sure that the compiled part will not leave the arrays."""
+    table = np.empty((len(coded), 4), np.int64)
+    for n, array in enumerate(coded):
+        code = DTYPES.get(array.dtype)
+        if code is None or array.ndim != 2 or not array.flags.c_contiguous:
+            raise ValueError(
+                "a source must be contiguous (h, w) of uint8, uint16, int16 or float32, "
+                f"not {array.dtype} of shape {array.shape}; cast or copy it first"
+            )
+        table[n] = (array.__array_interface__["data"][0], code, *array.shape)
+    level = samples["level"]
+    wrong = np.flatnonzero(
+        (table[:, 2] != -(-samples["rows"] >> level)) | (table[:, 3] != -(-samples["cols"] >> level))
+    )
+    if len(wrong):
+        h, w, s = table[wrong[0], 2], table[wrong[0], 3], samples[wrong[0]]
+        raise ValueError(
+            f"source {wrong[0]} of {h}x{w} is not level {s['level']} of an image of {s['rows']}x{s['cols']}"
+        )
+    return table
+
+
+def _own(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Contiguous and writeable: one type per argument; a read-only array would compile everything a second time."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.writeable else np.require(array, requirements=("C", "W"))
+
+
+def render_many(
+    coded: Sequence[NDArray[np.generic]],
+    samples: NDArray[np.void],
+    windows: NDArray[np.void],
+    norm: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
+    tables: NDArray[np.float32] = NO_TABLES,
+    scratch: Scratch | None = None,
+) -> None:
+    """Renders N samples of any mix of sizes and dtypes, one after the other, in one call without the GIL.
+
+    Args:
+        coded: N arrays (h, w), C-contiguous, uint8, uint16, int16 or float32, each level samples["level"] of its image.
+        samples: (N,) from prepare.samples. windows: (N, C) or (1, C) from prepare.windows. norm: (C, 2) from prepare.normalisation.
+        out: (N, C, height, width) float32, C-contiguous, written whole.
+        tables: (entries,) the batch's pool of tables. scratch: this thread's; a new one where None.
+
+    Raises:
+        ValueError: arrays of other types or shapes than these.
+    """
+    if (
+        out.ndim != 4
+        or out.dtype != np.float32
+        or not out.flags.c_contiguous
+        or not out.flags.writeable
+        or 0 in out.shape[1:]
+    ):
+        raise ValueError("out must be writeable, contiguous float32 of (N, C, height, width)")
+    if samples.dtype != SAMPLE or samples.shape != (len(out),) or len(coded) != len(out):
+        raise ValueError(
+            f"{len(coded)} sources and samples {samples.shape} of {samples.dtype} do not fit an out of {len(out)}"
+        )
+    if windows.dtype != WINDOW or windows.shape not in ((len(out), out.shape[1]), (1, out.shape[1])):
+        raise ValueError(f"windows {windows.shape} of {windows.dtype} do not fit out {out.shape}")
+    if norm.dtype != np.float32 or norm.shape != (out.shape[1], 2) or tables.dtype != np.float32 or tables.size < 1:
+        raise ValueError("norm must be float32 (C, 2) and tables float32 with at least one entry")
+    sources = _sources(coded, samples)
+    s = scratch if scratch is not None else Scratch()
+    fixed = (_own(samples), _own(windows), _own(tables), _own(norm))
+    need = _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
+    if s.first.shape[1] < need[0] or s.weight.shape[1] < need[1] or s.work.size < need[2] or s.tags.size < need[3]:
+        s.grow(*need)
+        _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
+
+
+def render_into(
+    coded: NDArray[np.generic],
+    sample: NDArray[np.void],
+    windows: NDArray[np.void],
+    norm: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
+    tables: NDArray[np.float32] = NO_TABLES,
+    scratch: Scratch | None = None,
+) -> None:
+    """One sample: `sample` is (1,) SAMPLE (a slice i:i+1 of a batch's), `windows` (1, C) WINDOW, `out` (C, height, width) float32.
+
+    Otherwise as render_many, errors included.
+    """
+    render_many([coded], sample, windows, norm, out[None], tables=tables, scratch=scratch)

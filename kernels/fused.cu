@@ -1,0 +1,56 @@
+// One launch renders a ragged batch: grid (tiles of columns, tiles of rows, samples), THREADS threads a block; see fused.h.
+// Compile with -DPLANES=C and -DOUTPUT=0 (float32), 1 (float16) or 2 (bfloat16), for sm_80 and later.
+#include "fused.h"
+
+#ifndef OUTPUT
+#define OUTPUT 0
+#endif
+
+namespace radload {
+
+#if OUTPUT == 0
+typedef float Output;
+__device__ __forceinline__ Output rounded(float x) { return x; }
+#else
+typedef unsigned short Output;
+__device__ __forceinline__ Output rounded(float x) {  // round to nearest even, by PTX: no header is needed
+    Output bits;
+#if OUTPUT == 1
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#endif
+    return bits;
+}
+#endif
+
+}  // namespace radload
+
+// windows: (samples or 1, PLANES); norm: (PLANES, 2) scale and shift; out: (samples, PLANES, height, width).
+extern "C" __global__ void __launch_bounds__(radload::THREADS) radload_fused(
+    const radload::Source* __restrict__ sources, const radload::Sample* __restrict__ samples,
+    const radload::Window* __restrict__ windows, int shared_windows, const float* __restrict__ pool, int pool_size,
+    const float* __restrict__ norm, radload::Output* __restrict__ out, int height, int width) {
+    using namespace radload;
+    __shared__ Blended v;
+    __shared__ Job j;
+    __shared__ Window window[PLANES];
+    int n = blockIdx.z, thread = threadIdx.x;
+    if (thread == 0) j = job(sources[n], samples[n], blockIdx.y, blockIdx.x, height, width);
+    if (thread < PLANES) window[thread] = windows[(shared_windows ? 0 : n) * PLANES + thread];
+    __syncthreads();
+    Tables tables = {pool, pool_size};
+    Sums sums = {};
+    for (int chunk = j.begin; chunk < j.end; chunk += CHUNK) {
+        vertical(j, window, tables, chunk, thread, v);
+        __syncthreads();
+        horizontal(j, chunk, thread, v, sums);
+        __syncthreads();
+    }
+    long long at = place(j, thread);
+    if (at < 0) return;
+    for (int c = 0; c < PLANES; ++c) {
+        float y = sums.y[c] / sums.total * norm[2 * c] + norm[2 * c + 1];
+        out[((long long)n * PLANES + c) * height * width + at] = rounded(y);
+    }
+}

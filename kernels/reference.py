@@ -1,0 +1,177 @@
+"""The definition of the fused operation, in plain NumPy and float64: slow and obvious. Every other kernel is measured against it.
+
+For one grey sample `coded` (h, w) at resolution level k of an image of (rows, cols) pixels, in this order:
+
+    value = (coded - bias) * slope + intercept      modality value, PS3.3 C.11.1.1.2
+    y = voi_c(value)                                 in [0, 1], PS3.3 C.11.2.1.2; one plane per window c
+    y = 1 - y                                        where low values are white (MONOCHROME1)
+    y = 0                                            where coded is padding, NaN or infinite
+    y = resample(y)                                  triangle filter over the crop, antialiased
+    y = (y - mean_c) / std_c
+
+The window comes before the resampling: the other order averages air with bone before it asks what is soft tissue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from radload.kernels.prepare import Voi
+
+Floats = NDArray[np.float64]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the Y of PS3.3 C.7.6.3.1.2's YBR_FULL
+SIGMOID_FACTOR = 4.0  # PS3.3 C.11.2.1.3.1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One plane's VOI. `table` (entries,) in [0, 1] maps coded value `first` + i to table[i] (only for Voi.TABLE)."""
+
+    function: Voi
+    centre: float = 0.0
+    width: float = 1.0
+    table: Floats | None = None
+    first: int = 0
+
+
+def luma(rgb: NDArray[np.generic]) -> Floats:
+    """Grey value (h, w) of a colour image (h, w, 3), in the units of `rgb`: what the window is applied to."""
+    return np.asarray(rgb.astype(np.float64) @ np.array(LUMA))
+
+
+def voi(value: ArrayLike, function: Voi, centre: float, width: float) -> Floats:
+    """Modality values to [0, 1], any shape. LINEAR needs width >= 1, the others width > 0 (PS3.3 C.11.2.1.2.1, C.11.2.1.3).
+
+    Raises:
+        ValueError: a width out of its range, or a function that has no formula (TABLE).
+    """
+    x = np.asarray(value, np.float64)
+    if not width >= 1 if function == Voi.LINEAR else not width > 0:
+        raise ValueError(f"window width {width} is out of range for {function.name}")
+    if function == Voi.LINEAR:
+        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+        ramp = (x - (centre - 0.5)) / ((width - 1) or 1.0) + 0.5  # width 1 is a step: no x is between
+        return np.where(x <= low, 0.0, np.where(x > high, 1.0, ramp))
+    if function == Voi.LINEAR_EXACT:
+        low, high = centre - width / 2, centre + width / 2
+        return np.where(x <= low, 0.0, np.where(x > high, 1.0, (x - centre) / width + 0.5))
+    if function == Voi.SIGMOID:
+        exponent = np.clip(-SIGMOID_FACTOR * (x - centre) / width, -700.0, 700.0)
+        return np.asarray(1.0 / (1.0 + np.exp(exponent)))
+    raise ValueError(f"{function!r} has no formula: give its table to render()")
+
+
+def weights(n_in: int, level: int, full: int, start: float, extent: float, n_out: int) -> Floats:
+    """Resampling along one axis as a matrix (n_out, n_in); rows sum to 1.
+
+    Sample i of level k lies at i * 2**k + 0.5 on the full image's axis, whose pixel j covers [j, j + 1). Output o is the triangle around
+    start + (o + 0.5) * scale of half-width max(scale, 2**k), scale = extent / n_out, over the samples inside the crop
+    [start, start + extent) only. At level 0 with an integer crop this is torch's interpolate(mode="bilinear", antialias=True).
+
+    Args:
+        n_in: samples along the axis, ceil(full / 2**level).
+        start, extent: the crop in pixels of the full image, inside [0, full].
+
+    Raises:
+        ValueError: sizes that do not fit together, or a crop that leaves the image.
+    """
+    step = 2**level
+    if n_in != -(-full // step) or n_in < 1 or n_out < 1:
+        raise ValueError(f"{n_in} samples are not level {level} of {full} pixels, or no output ({n_out})")
+    if not (extent > 0 and start >= 0 and start + extent <= full):
+        raise ValueError(f"crop [{start}, {start} + {extent}) leaves the image of {full} pixels")
+    position = np.arange(n_in) * float(step) + 0.5
+    scale = extent / n_out
+    centre = start + (np.arange(n_out) + 0.5) * scale
+    allowed = (position >= start) & (position < start + extent)
+    if not allowed.any():
+        allowed[np.argmin(np.abs(position - (start + extent / 2)))] = True
+    distance = np.abs(position[None, :] - centre[:, None])  # (n_out, n_in)
+    weight = np.maximum(0.0, 1.0 - distance / max(scale, step)) * allowed
+    nearest = np.argmin(np.where(allowed, distance, np.inf), axis=1)
+    empty = np.flatnonzero(weight.sum(axis=1) == 0)
+    weight[empty, nearest[empty]] = 1.0
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+
+
+def planes(
+    coded: NDArray[np.generic],
+    windows: Sequence[Window],
+    *,
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    bias: float = 0.0,
+    invert: bool = False,
+    padding: tuple[float, float] | None = None,
+) -> Floats:
+    """Windowed planes (C, h, w) in [0, 1] before resampling; `padding` is an inclusive range of coded values."""
+    x = coded.astype(np.float64)
+    blank = ~np.isfinite(x)
+    x[blank] = 0.0
+    if padding is not None:
+        blank |= (x >= padding[0]) & (x <= padding[1])
+    result = np.empty((len(windows), *x.shape))
+    for y, window in zip(result, windows, strict=True):
+        if window.function == Voi.TABLE and window.table is not None:
+            index = np.clip(np.rint(x) - window.first, 0, len(window.table) - 1)
+            y[...] = window.table[index.astype(np.int64)]
+        else:
+            y[...] = voi((x - bias) * slope + intercept, window.function, window.centre, window.width)
+        if invert:
+            y[...] = 1.0 - y
+        y[blank] = 0.0
+    return result
+
+
+def render(
+    coded: NDArray[np.generic],
+    windows: Sequence[Window],
+    size: tuple[int, int],
+    *,
+    full: tuple[int, int] | None = None,
+    level: int = 0,
+    crop: tuple[float, float, float, float] | None = None,
+    flip: tuple[bool, bool] = (False, False),
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    bias: float = 0.0,
+    invert: bool = False,
+    padding: tuple[float, float] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Floats:
+    """The whole operation for one sample; see the module's text.
+
+    Args:
+        coded: (h, w) values as the codec gives them (stored + bias).
+        windows: one per output plane.
+        size: (rows, cols) of the output.
+        full: (rows, cols) of the image that `coded` is a level of; coded's own shape at level 0.
+        crop: (top, left, height, width) in pixels of the full image; all of it by default.
+        flip: (horizontal, vertical) mirror of the output.
+        padding: inclusive range of coded values that are no image content.
+        mean, std: per plane, 0 and 1 by default.
+
+    Returns:
+        (C, rows, cols) float64.
+
+    Raises:
+        ValueError: as `weights` and `voi`.
+    """
+    rows, cols = full if full is not None else coded.shape
+    top, left, height, width = crop if crop is not None else (0, 0, rows, cols)
+    y = planes(coded, windows, slope=slope, intercept=intercept, bias=bias, invert=invert, padding=padding)
+    vertical = weights(coded.shape[0], level, rows, top, height, size[0])
+    horizontal = weights(coded.shape[1], level, cols, left, width, size[1])
+    y = vertical @ y @ horizontal.T
+    if flip[0]:
+        y = y[:, :, ::-1]
+    if flip[1]:
+        y = y[:, ::-1, :]
+    m = np.zeros(len(windows)) if mean is None else np.asarray(mean, np.float64)
+    s = np.ones(len(windows)) if std is None else np.asarray(std, np.float64)
+    return np.asarray((y - m[:, None, None]) / s[:, None, None])

@@ -1,0 +1,175 @@
+"""What the CPU kernel does to one row: window it, blend rows vertically, resample it horizontally. Compiled, GIL released."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from radload.kernels.jit import Array, Record, float32_at, int16_at, jit, uint8_at, uint16_at
+from radload.kernels.prepare import RAMP, SIGMOID
+
+UINT8, UINT16, INT16, FLOAT32 = 0, 1, 2, 3  # codes of the source's dtype
+ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
+U1, U2, U3, U4 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+LARGEST = np.float32(np.finfo(np.float32).max)
+LOG2E = np.float32(1 / math.log(2))
+# 2**r = sum of EXP2[k] * r**k on [-0.5, 0.5]: the exponential series in r * ln 2; the first term left out is 5e-9.
+E1, E2, E3, E4, E5, E6, E7 = (np.float32(math.log(2) ** k / math.factorial(k)) for k in range(1, 8))
+
+
+@jit
+def _sigmoid(t: Any) -> Any:
+    """1 / (1 + exp(-t)), float32, without a call so that LLVM can vectorise it; |t| above 30 is 0 or 1 to float32."""
+    z = min(max(-t, np.float32(-30)), np.float32(30)) * LOG2E
+    n = np.floor(z + HALF)
+    r = z - n
+    power = ONE + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7))))))
+    scale = np.int32((np.int32(n) + 127) << 23).view(np.float32)  # 2**n, from its bits
+    return ONE / (ONE + power * scale)
+
+
+@jit
+def _keep(x: Any, first: Any, last: Any) -> Any:
+    """False where a coded value is padding, NaN or infinite."""
+    return ((x < first) | (x > last)) & (abs(x) <= LARGEST)
+
+
+@jit
+def _window(
+    source: Array, floating: bool, window: Record, first: np.float32, last: np.float32, tables: Array, target: Array
+) -> None:
+    """source (n,) any dtype -> target (n,) float32 in [0, 1]; window: one WINDOW; first, last: padding range."""
+    x0, gain, offset = window.x0, window.gain, window.offset
+    if window.kind == RAMP and first > last and not floating:  # the common case: no padding, integers
+        for i in range(target.size):
+            target[i] = min(max((np.float32(source[i]) - x0) * gain + offset, ZERO), ONE)
+    elif window.kind == RAMP:
+        for i in range(target.size):
+            x = np.float32(source[i])
+            y = min(max((x - x0) * gain + offset, ZERO), ONE)
+            target[i] = y if _keep(x, first, last) else ZERO
+    elif window.kind == SIGMOID:
+        for i in range(target.size):
+            x = np.float32(source[i])
+            target[i] = _sigmoid((x - x0) * gain + offset) if _keep(x, first, last) else ZERO
+    else:
+        start, end = window.start, np.float32(window.entries - 1)
+        for i in range(target.size):
+            x = np.float32(source[i])
+            at = np.rint(x) - x0
+            at = at if at > ZERO else ZERO  # NaN too
+            at = at if at < end else end
+            entry = tables[min(start + np.int64(at), tables.size - 1)]
+            target[i] = entry * gain + offset if _keep(x, first, last) else ZERO
+
+
+@jit
+def window_row(
+    address: int,
+    dtype: int,
+    begin: int,
+    window: Record,
+    first: np.float32,
+    last: np.float32,
+    tables: Array,
+    target: Array,
+) -> None:
+    """Windows target.size values from element `begin` of the source at `address` (dtype: a code above) into target."""
+    end = begin + target.size
+    if dtype == UINT16:
+        _window(numba.carray(uint16_at(address), (end,))[begin:], False, window, first, last, tables, target)
+    elif dtype == INT16:
+        _window(numba.carray(int16_at(address), (end,))[begin:], False, window, first, last, tables, target)
+    elif dtype == UINT8:
+        _window(numba.carray(uint8_at(address), (end,))[begin:], False, window, first, last, tables, target)
+    else:
+        _window(numba.carray(float32_at(address), (end,))[begin:], True, window, first, last, tables, target)
+
+
+@jit
+def blend(ring: Array, y: int, weight: Array, count: int, add: bool, target: Array) -> None:
+    """target (n,) = or += sum over k < count (at most 5) of weight[k] * row y + k; ring (slots, n) holds row r at r % slots."""
+    slots = ring.shape[0]
+    a = ring[y % slots]
+    if add:
+        if count == 4:
+            b, c, d = ring[(y + 1) % slots], ring[(y + 2) % slots], ring[(y + 3) % slots]
+            v, w, p, q = weight[0], weight[1], weight[2], weight[3]
+            for i in range(target.size):
+                target[i] += v * a[i] + w * b[i] + p * c[i] + q * d[i]
+        else:
+            for k in range(count):
+                a, v = ring[(y + k) % slots], weight[k]
+                for i in range(target.size):
+                    target[i] += v * a[i]
+        return
+    v = weight[0]
+    if count == 1:
+        for i in range(target.size):
+            target[i] = v * a[i]
+        return
+    b, w = ring[(y + 1) % slots], weight[1]
+    if count == 2:
+        for i in range(target.size):
+            target[i] = v * a[i] + w * b[i]
+        return
+    c, p = ring[(y + 2) % slots], weight[2]
+    if count == 3:
+        for i in range(target.size):
+            target[i] = v * a[i] + w * b[i] + p * c[i]
+        return
+    d, q = ring[(y + 3) % slots], weight[3]
+    if count == 4:
+        for i in range(target.size):
+            target[i] = v * a[i] + w * b[i] + p * c[i] + q * d[i]
+        return
+    e, u = ring[(y + 4) % slots], weight[4]
+    for i in range(target.size):
+        target[i] = v * a[i] + w * b[i] + p * c[i] + q * d[i] + u * e[i]
+
+
+@jit
+def gather(
+    row: Array, first: Array, weight: Array, count: int, scale: np.float32, shift: np.float32, target: Array
+) -> None:
+    """target (n,) = scale * (horizontal taps of row) + shift; first (n,) uint32 into row; weight flat, see taps.fill.
+
+    Unsigned indices, because a signed one makes Numba ask whether it counts from the end: twice the time.
+    """
+    n = target.size
+    if count == 1:
+        for o in range(n):
+            target[o] = row[first[o]] * scale + shift
+    elif count == 2:
+        v, w = weight[:n], weight[n : 2 * n]
+        for o in range(n):
+            s = np.uint64(first[o])
+            target[o] = (v[o] * row[s] + w[o] * row[s + U1]) * scale + shift
+    elif count == 3:
+        v, w, p = weight[:n], weight[n : 2 * n], weight[2 * n : 3 * n]
+        for o in range(n):
+            s = np.uint64(first[o])
+            target[o] = (v[o] * row[s] + w[o] * row[s + U1] + p[o] * row[s + U2]) * scale + shift
+    elif count == 4:
+        v, w, p, q = weight[:n], weight[n : 2 * n], weight[2 * n : 3 * n], weight[3 * n : 4 * n]
+        for o in range(n):
+            s = np.uint64(first[o])
+            t = v[o] * row[s] + w[o] * row[s + U1] + p[o] * row[s + U2] + q[o] * row[s + U3]
+            target[o] = t * scale + shift
+    elif count == 5:
+        v, w, p, q = weight[:n], weight[n : 2 * n], weight[2 * n : 3 * n], weight[3 * n : 4 * n]
+        u = weight[4 * n : 5 * n]
+        for o in range(n):
+            s = np.uint64(first[o])
+            t = v[o] * row[s] + w[o] * row[s + U1] + p[o] * row[s + U2] + q[o] * row[s + U3] + u[o] * row[s + U4]
+            target[o] = t * scale + shift
+    else:
+        for o in range(n):
+            taps, t = weight[o * count : (o + 1) * count], ZERO
+            inside = row[first[o] :]
+            for k in range(count):
+                t += taps[k] * inside[k]
+            target[o] = t * scale + shift

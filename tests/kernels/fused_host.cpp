@@ -1,0 +1,28 @@
+// Runs fused.h's blocks one after the other on the host: every thread's phase, in the kernel's order. Built by test_fused_host.py.
+#include "fused.h"
+
+extern "C" void render(const radload::Source* sources, const radload::Sample* samples, const radload::Window* windows, int shared,
+                       const float* pool, int pool_size, const float* norm, float* out, int count, int height, int width) {
+    using namespace radload;
+    static Blended v;
+    static Sums sums[THREADS];
+    Tables tables = {pool, pool_size};
+    for (int n = 0; n < count; ++n)
+        for (int row = 0; row * TILE_ROWS < height; ++row)
+            for (int col = 0; col * TILE_COLS < width; ++col) {
+                Job j = job(sources[n], samples[n], row, col, height, width);
+                const Window* window = windows + (shared ? 0 : n) * PLANES;
+                for (int t = 0; t < THREADS; ++t) sums[t] = Sums();
+                for (int chunk = j.begin; chunk < j.end; chunk += CHUNK) {
+                    for (int t = 0; t < THREADS; ++t) vertical(j, window, tables, chunk, t, v);
+                    for (int t = 0; t < THREADS; ++t) horizontal(j, chunk, t, v, sums[t]);
+                }
+                for (int t = 0; t < THREADS; ++t) {
+                    long long at = place(j, t);
+                    if (at < 0) continue;
+                    for (int c = 0; c < PLANES; ++c)
+                        out[((long long)n * PLANES + c) * height * width + at] =
+                            sums[t].y[c] / sums[t].total * norm[2 * c] + norm[2 * c + 1];
+                }
+            }
+}

@@ -1,0 +1,154 @@
+"""The CPU kernel is the reference to 1e-5 in units of y: every size, level, crop, flip, window and dtype, any number of threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from kernel_cases import Case, cases, random_case
+
+from radload.kernels import cpu, prepare, reference
+from radload.kernels.prepare import Voi
+from radload.kernels.reference import Window
+
+TOLERANCE = 1e-5
+
+
+def rendered(case: Case, scratch: cpu.Scratch | None = None) -> np.ndarray:
+    samples, windows, norm, pool = case.records()
+    out = np.full((len(case.windows), *case.size), np.nan, np.float32)
+    cpu.render_into(case.coded, samples, windows, norm, out, tables=pool, scratch=scratch)
+    return out
+
+
+def assert_close(got: np.ndarray, case: Case) -> None:
+    std = np.array(case.options.get("std", [1.0] * len(case.windows)))[:, None, None]
+    assert np.abs((got - case.expected()) * std).max() < TOLERANCE
+
+
+@settings(deadline=None, max_examples=300)
+@given(cases)
+def test_random_cases(case: Case) -> None:
+    assert_close(rendered(case), case)
+
+
+def test_one_scratch_serves_any_sequence_of_cases() -> None:
+    """Buffers grow and the remembered taps are only used where they fit."""
+    rng, scratch = np.random.default_rng(5), cpu.Scratch()
+    for _ in range(150):
+        case = random_case(rng)
+        assert np.array_equal(rendered(case, scratch), rendered(case))
+        assert np.array_equal(rendered(case, scratch), rendered(case, scratch))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_narrow_windows_at_every_coded_value(dtype: str) -> None:
+    """Sizes are equal, so each output is one window of one value."""
+    low, high = (-32768, 65535) if dtype == "float32" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    coded = np.resize(np.arange(low, high + 1), (256, 384)).astype(dtype)
+    for centre, width in ((high - 3.0, 2.0), (high - 40.5, 80.0), (low + 17.0, 1.0), (high / 2, 33.3)):
+        windows = (
+            Window(Voi.LINEAR, centre, width),
+            Window(Voi.LINEAR_EXACT, centre, width),
+            Window(Voi.SIGMOID, centre, width),
+        )
+        case = Case(coded, windows, coded.shape, {})
+        assert_close(rendered(case), case)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((1, 1), (224, 224)),
+        ((1, 8192), (7, 224)),
+        ((8192, 3), (1, 5)),
+        ((700, 5), (3, 9)),
+        ((2, 3), (512, 300)),
+        ((97, 1031), (1, 1)),
+    ],
+)
+def test_extreme_sizes(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    coded = np.random.default_rng(0).integers(0, 4096, shape, np.uint16)
+    case = Case(coded, (Window(Voi.LINEAR, 2000, 3000), Window(Voi.LINEAR, 100, 4)), size, {"padding": (0, 5)})
+    assert_close(rendered(case), case)
+
+
+def test_8192_to_224() -> None:
+    """The reference in blocks of rows, which is the same sum: whole, it needs gigabytes of float64."""
+    n, size = 8192, 224
+    coded = np.random.default_rng(0).integers(0, 256, (n, n), np.uint8)
+    coded[:, : n // 2] |= 0xF0  # half of it nearly white, where sums of many float32 terms are longest
+    w = reference.weights(n, 0, n, 0, n, size)
+    y = reference.voi(np.arange(256), Voi.LINEAR, 128, 200)  # of every value there is
+    want = np.zeros((size, n))
+    for row in range(0, n, 512):
+        block = slice(row, row + 512)
+        used = np.flatnonzero(w[:, block].any(axis=1))
+        want[used] += w[used, block] @ y[coded[block]]
+    got = rendered(Case(coded, (Window(Voi.LINEAR, 128, 200),), (size, size), {}))
+    assert np.abs(got[0] - want @ w.T).max() < TOLERANCE
+
+
+def test_equal_windows_are_one_computation_with_each_plane_s_own_normalisation() -> None:
+    coded = np.random.default_rng(0).integers(0, 4096, (60, 50), np.uint16)
+    window = Window(Voi.LINEAR, 2000, 3000)
+    case = Case(
+        coded, (window, Window(Voi.SIGMOID, 99, 9), window), (31, 20), {"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.4, 0.5]}
+    )
+    got = rendered(case)
+    assert_close(got, case)
+    assert np.allclose(got[0] * 0.2 + 0.1, got[2] * 0.5 + 0.3, atol=1e-6)
+
+
+def test_a_ragged_batch_is_its_samples() -> None:
+    rng = np.random.default_rng(7)
+    batch = [random_case(rng, planes=2, size=(20, 30)) for _ in range(40)]
+    records = [case.records() for case in batch]
+    pool = np.concatenate([r[3] for r in records])
+    windows = np.concatenate([r[1] for r in records])
+    windows["start"] += np.cumsum([0, *(len(r[3]) for r in records)])[:-1, None]
+    out = np.empty((40, 2, 20, 30), np.float32)
+    norm = prepare.normalisation([0.5, 0.25], [0.2, 0.3])
+    samples = np.concatenate([r[0] for r in records])
+    for array in (samples, windows, norm, pool):
+        array.flags.writeable = False  # as records from a mapped file are
+    cpu.render_many([case.coded for case in batch], samples, windows, norm, out, tables=pool)
+    for i, case in enumerate(batch):
+        one = Case(case.coded, case.windows, case.size, {**case.options, "mean": [0.5, 0.25], "std": [0.2, 0.3]})
+        assert np.array_equal(out[i], rendered(one))
+
+
+def test_four_threads_give_what_one_gives() -> None:
+    rng = np.random.default_rng(3)
+    batch = [random_case(rng) for _ in range(64)]
+    want = [rendered(case) for case in batch]
+
+    def run(offset: int) -> bool:
+        scratch = cpu.Scratch()
+        order = [(i * 5 + offset) % 64 for i in range(64)] * 3
+        return all(np.array_equal(rendered(batch[i], scratch), want[i]) for i in order)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(4)))
+
+
+def test_arrays_that_would_be_overrun_are_refused() -> None:
+    coded, norm = np.zeros((8, 8), np.uint16), prepare.normalisation(0, 1)
+    windows, out = prepare.windows([Voi.LINEAR], [0], [9]), np.zeros((1, 4, 4), np.float32)
+    good = prepare.samples(8, 8)
+    cpu.render_into(coded, good, windows, norm, out)
+    for bad in (coded[::2], coded.astype(np.float64), coded.astype(">u2"), coded[None], coded[:7].copy()):
+        with pytest.raises(ValueError, match="source"):
+            cpu.render_into(bad, good, windows, norm, out)
+    with pytest.raises(ValueError, match="level"):
+        cpu.render_into(coded, prepare.samples(8, 8, level=1), windows, norm, out)
+    with pytest.raises(ValueError, match="out"):
+        cpu.render_into(coded, good, windows, norm, out[:, ::2])
+    with pytest.raises(ValueError, match="windows"):
+        cpu.render_into(coded, good, np.repeat(windows, 2, axis=1), norm, out)
+    with pytest.raises(ValueError, match="norm"):
+        cpu.render_into(coded, good, windows, norm.astype(np.float64), out)
+    with pytest.raises(ValueError, match="sources"):
+        cpu.render_many([coded, coded], good, windows, norm, out[None])
