@@ -1,0 +1,23 @@
+"""Why a file or a frame was refused: every code that `Refused.code` may hold, with its meaning. Codes are stable; reports count by them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CODES: Final[dict[str, str]] = {
+    "empty-file": "The file holds no bytes.",
+    "truncated": "The file ends before its header says that it should.",
+    "bad-header": "The header is damaged, or lacks an attribute without which the pixels have no meaning.",
+    "no-pixel-data": "The header describes an image, but no pixel data follows it.",
+    "not-an-image-object": "A DICOM object that holds no image: a directory, a report, a plan, an annotation, a waveform.",
+    "unsupported-transfer-syntax": "The pixels are in an encoding that no installed decoder knows.",
+    "unsupported-dtype": "The values are of a type that a shard cannot hold, such as complex numbers.",
+    "unsupported-colour": "The colour model is neither grey, palette, RGB nor full-range YBR.",
+    "decode-failed": "The compressed pixels are damaged, or are not what the header says.",
+    "bad-checksum": "A checksum inside the file does not match its data.",
+    "looks-like-mask": "A DICOM segmentation: labels of another image, no image itself.",
+    "not-voxels": "A NIfTI file that holds surface or connectivity data (CIFTI), or no two-dimensional grid.",
+    "changed-file": "The file is no longer the one that was scanned: its size in pixels or its number of frames differs.",
+    "too-large": "More than 65,535 rows or columns, or more pixels than memory should be risked for.",
+    "missing-part": "One half of a .hdr/.img pair without the other.",
+}

@@ -1,0 +1,171 @@
+"""One compressed frame -> stored values.
+
+imagecodecs goes first (libjpeg-turbo, CharLS, OpenJPEG), then the decoders that pydicom knows. GDCM never: on a damaged JPEG it ends the
+process (seen: an uncaught gdcm::Exception in gdcmJPEGBITSCodec), and one bad file must not cost a run.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from typing import TYPE_CHECKING, Final
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.encaps import encapsulate
+from pydicom.pixels import convert_color_space, get_decoder
+from pydicom.uid import UID
+
+from radload.sources.slice import Refused
+
+if TYPE_CHECKING:
+    from radload.sources.dicom_layout import Layout
+
+_JPEG: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_JPEG_LOSSLESS: Final = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_JPEG_LS: Final = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_JPEG_2000: Final = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+_HTJ2K: Final = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
+_RLE: Final = "1.2.840.10008.1.2.5"
+
+SYNTAXES: Final = frozenset((*_JPEG, *_JPEG_LOSSLESS, *_JPEG_LS, *_JPEG_2000, *_HTJ2K, _RLE))
+LOSSY: Final = frozenset((*_JPEG, "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"))
+
+# What third-party decoders raise on damaged bytes; anything else is a programming error and not ours to hide.
+_DECODER_ERRORS: Final = (
+    ValueError,
+    RuntimeError,  # imagecodecs' errors, and pydicom's where a plugin refuses
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    OSError,
+    struct.error,
+)
+
+
+def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.generic], str]:
+    """Decode one frame.
+
+    Args:
+        codestream: one frame's fragments, joined.
+        syntax: one of SYNTAXES.
+        layout: the file's Image Pixel module.
+
+    Returns:
+        Stored values, (rows, cols) or (rows, cols, 3), sign-extended to Bits Stored; and their photometric interpretation: RGB where
+        JPEG 2000 held YBR_RCT or YBR_ICT, and where a JPEG is RGB under a header that says YBR. A JPEG that is YBR under a header that
+        says RGB is converted.
+
+    Raises:
+        Refused: `decode-failed`.
+    """
+    if syntax in (*_JPEG_2000, *_HTJ2K):
+        _check_size(codestream, layout)
+    errors = []
+    for values_of in (_by_imagecodecs, _by_pydicom):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                values = values_of(codestream, syntax, layout)
+            break
+        except _DECODER_ERRORS as error:
+            errors.append(error)
+    else:
+        raise Refused("decode-failed", "no decoder could read the compressed pixels") from errors[0]
+    photometric = layout.photometric
+    if photometric in ("YBR_RCT", "YBR_ICT"):
+        return values, "RGB"
+    if layout.samples == 3 and syntax in _JPEG:
+        colour = _jpeg_colour(codestream) or photometric
+        if photometric == "RGB" and colour == "YBR_FULL":
+            return convert_color_space(values, "YBR_FULL", "RGB"), "RGB"
+        if colour == "RGB":
+            return values, "RGB"
+    return values, photometric
+
+
+def _by_imagecodecs(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.generic]:
+    expected = (layout.rows, layout.cols) if layout.samples == 1 else (layout.rows, layout.cols, layout.samples)
+    if syntax in (*_JPEG, *_JPEG_LOSSLESS):
+        space = None if layout.samples == 1 else "YCBCR"  # equal spaces in and out: the components as they are
+        values = imagecodecs.jpeg8_decode(codestream, colorspace=space, outcolorspace=space)
+    elif syntax in _JPEG_LS:
+        values = imagecodecs.jpegls_decode(codestream)
+    elif syntax == _RLE:
+        raise ValueError("pydicom's decoder knows RLE better")
+    else:  # not htj2k_decode, which (imagecodecs 2026.3.6) returns an array where OpenJPH has raised an error
+        values = imagecodecs.jpeg2k_decode(codestream)
+    if values.shape != expected or values.dtype.kind not in "iu":
+        raise ValueError("the codestream has another shape than the header says")
+    if values.dtype == layout.dtype and layout.stored == layout.allocated:
+        return np.asarray(values)
+    wide = values.astype(np.int64)
+    sign = 1 << (layout.stored - 1)
+    if layout.signed and values.dtype.kind == "u":  # most codecs know no sign: two's complement of Bits Stored
+        wide = ((wide & (2 * sign - 1)) ^ sign) - sign
+    elif not layout.signed and (values.dtype.kind == "i" or syntax in _JPEG_LOSSLESS):
+        wide &= 2 * sign - 1  # above Bits Stored there may be anything (PS3.5 8.1.1)
+    limits = np.iinfo(layout.dtype.str)
+    if wide.min() < limits.min or wide.max() > limits.max:
+        raise ValueError("the codestream's values exceed Bits Allocated")
+    return wide.astype(layout.dtype)
+
+
+def _by_pydicom(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.generic]:
+    decoder = get_decoder(UID(syntax))
+    plugins = [plugin for plugin in decoder.available_plugins if plugin != "gdcm"]
+    for plugin in plugins:
+        try:
+            values, _ = decoder.as_array(
+                encapsulate([codestream], has_bot=False),
+                index=0,
+                raw=True,
+                decoding_plugin=plugin,
+                rows=layout.rows,
+                columns=layout.cols,
+                number_of_frames=1,
+                samples_per_pixel=layout.samples,
+                bits_allocated=layout.allocated,
+                bits_stored=layout.stored,
+                pixel_representation=int(layout.signed),
+                photometric_interpretation=layout.photometric,
+                planar_configuration=layout.planar,
+                pixel_keyword="PixelData",
+            )
+            return np.ascontiguousarray(values)
+        except _DECODER_ERRORS:
+            if plugin == plugins[-1]:
+                raise
+    raise ValueError("pydicom has no decoder for this syntax")
+
+
+def _check_size(codestream: bytes, layout: Layout) -> None:
+    """Refuse a JPEG 2000 stream of another size than the header's (SIZ marker, ITU-T T.800 A.5.1) before a decoder makes room for it."""
+    start = codestream.find(b"\xff\x4f\xff\x51", 0, 4096)  # some writers wrap the codestream in JP2 boxes
+    if start < 0 or len(codestream) < start + 24:
+        raise Refused("decode-failed", "the compressed pixels are no JPEG 2000 codestream")
+    right, bottom, left, top = struct.unpack_from(">4I", codestream, start + 8)
+    if (bottom - top, right - left) != (layout.rows, layout.cols):
+        raise Refused("decode-failed", "the codestream has another size than the header says")
+
+
+def _jpeg_colour(codestream: bytes) -> str | None:
+    """RGB or YBR_FULL where the stream says so (Adobe's APP14 transform, else JFIF's APP0, else component names), else None."""
+    position, colour = 2, None
+    while position + 4 <= len(codestream) and codestream[position] == 0xFF:
+        marker, length = codestream[position + 1], int.from_bytes(codestream[position + 2 : position + 4], "big")
+        body = codestream[position + 4 : position + 2 + length]
+        if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
+            return "YBR_FULL" if body[11] == 1 else "RGB"
+        if marker == 0xE0 and body.startswith(b"JFIF"):
+            colour = "YBR_FULL"
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 15 and colour is None:
+            return "RGB" if body[6:15:3] in (b"RGB", b"rgb") else None
+        if marker == 0xDA:
+            break
+        position += 2 + length
+    return colour

@@ -1,0 +1,126 @@
+"""The Image Pixel module of a DICOM file (PS3.3 C.7.6.3): how the bits of one frame are to be read, checked against what the file holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from radload.sources import dicom_tags as tags
+from radload.sources.dicom_codestreams import SYNTAXES
+from radload.sources.dicom_file import NATIVE, DicomFile, PixelElement
+from radload.sources.slice import Refused
+
+MAX_FRAMES: Final = 1 << 20
+_COLOURS: Final = {
+    "MONOCHROME1": 1,
+    "MONOCHROME2": 1,
+    "PALETTE COLOR": 1,
+    "RGB": 3,
+    "YBR_FULL": 3,
+    "YBR_FULL_422": 3,
+    "YBR_RCT": 3,
+    "YBR_ICT": 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the module says; `high` is High Bit, `floating` is for Float and Double Float Pixel Data."""
+
+    rows: int
+    cols: int
+    samples: int
+    frames: int
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    planar: int
+    photometric: str
+    floating: bool
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of the stored values, in this machine's byte order."""
+        if self.floating:
+            return np.dtype(f"f{self.allocated // 8}")
+        return (
+            np.dtype(f"{'i' if self.signed else 'u'}{max(self.allocated // 8, 1)}")
+            if self.allocated != 1
+            else np.dtype("u1")
+        )
+
+    @property
+    def subsampled(self) -> bool:
+        """Whether native pixels share their chroma in pairs (YBR_FULL_422: Y Y Cb Cr)."""
+        return self.photometric == "YBR_FULL_422"
+
+    def frame_bits(self) -> int:
+        """Size of one native frame."""
+        samples = 2 if self.subsampled else self.samples
+        return self.rows * self.cols * samples * self.allocated
+
+
+def layout_of(dicom: DicomFile) -> Layout:
+    """Read and check the Image Pixel module.
+
+    Raises:
+        Refused: `no-pixel-data`, `bad-header`, `unsupported-colour`, `unsupported-dtype`, `unsupported-transfer-syntax`, `truncated`.
+    """
+    elements, pixels = dicom.elements, dicom.pixels
+    if pixels is None or pixels.length == 0:
+        raise Refused("no-pixel-data", "no pixel data follows the header")
+    if dicom.syntax not in NATIVE and dicom.syntax not in SYNTAXES:
+        raise Refused("unsupported-transfer-syntax", f"no decoder for transfer syntax {dicom.syntax}")
+    rows, cols = elements.integer(tags.Rows, "US"), elements.integer(tags.Columns, "US")
+    allocated = elements.integer(tags.BitsAllocated, "US")
+    if not rows or not cols or not allocated or rows < 0 or cols < 0:
+        raise Refused("bad-header", "Rows, Columns or Bits Allocated is missing")
+    samples = elements.integer(tags.SamplesPerPixel, "US") or 1
+    photometric = elements.text(tags.PhotometricInterpretation) or ("MONOCHROME2" if samples == 1 else "")
+    if _COLOURS.get(photometric) != samples:
+        raise Refused(
+            "unsupported-colour", f"{samples} samples per pixel do not make one of the colour models that can be read"
+        )
+    floating = pixels.tag != tags.PixelData
+    if allocated not in ((32, 64) if floating else (1, 8, 16, 32, 64)):
+        raise Refused("unsupported-dtype", f"{allocated} bits per value")
+    stored = elements.integer(tags.BitsStored, "US") or allocated
+    if not 0 < stored <= allocated:
+        raise Refused("bad-header", "Bits Stored exceeds Bits Allocated")
+    high = elements.integer(tags.HighBit, "US")
+    frames = elements.integer(tags.NumberOfFrames, "IS") or 1
+    if not 0 < frames <= MAX_FRAMES:
+        raise Refused("bad-header", f"Number of Frames is not between 1 and {MAX_FRAMES}")
+    layout = Layout(
+        rows=rows,
+        cols=cols,
+        samples=samples,
+        frames=frames,
+        allocated=allocated,
+        stored=stored,
+        high=high if high is not None and stored <= high + 1 <= allocated else stored - 1,
+        signed=not floating and elements.integer(tags.PixelRepresentation, "US") == 1,
+        planar=(elements.integer(tags.PlanarConfiguration, "US") or 0) if samples > 1 else 0,
+        photometric=photometric,
+        floating=floating,
+    )
+    return _native_layout(dicom, pixels, layout) if dicom.syntax in NATIVE else layout
+
+
+def _native_layout(dicom: DicomFile, pixels: PixelElement, layout: Layout) -> Layout:
+    """Check the length of native pixel data; correct a photometric interpretation that the length disproves."""
+    if pixels.length is None:
+        raise Refused("bad-header", "pixel data of undefined length in a transfer syntax without compression")
+    here = min(pixels.length, dicom.size - pixels.offset)
+    if layout.subsampled:
+        full = layout.rows * layout.cols * 3 * layout.allocated // 8 * layout.frames
+        if pixels.length in (full, full + full % 2):
+            return replace(layout, photometric="YBR_FULL")
+        if layout.cols % 2:
+            raise Refused("bad-header", "YBR_FULL_422 with an odd number of columns")
+    if here * 8 < layout.frame_bits():
+        raise Refused("truncated", "the pixel data is shorter than one frame")
+    return layout

@@ -1,0 +1,284 @@
+"""NIfTI-1 and NIfTI-2, plain, gzipped or as a .hdr/.img pair. nibabel reads the header, the voxels are read here, once.
+
+A volume is cut along one axis of its voxel array, the last spatial one by default. Of the two axes that remain, the one that is stored
+first becomes the columns and the other one the rows, so a slice is the transpose of nibabel's `volume[:, :, k]`: for the default axis,
+rows follow y and columns follow x. Volumes of a 4-D or 5-D file follow one another: frame = k + n * t, with t in Fortran order.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Header, Nifti1PairHeader
+from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from radload.sources.slice import Header, NotAnImage, Refused, SeriesAttributes, Slice
+from radload.sources.sniff import GZIP, nifti_magic, pair_stem
+
+_HEADERS: Final = {b"n+1": Nifti1Header, b"ni1": Nifti1PairHeader, b"n+2": Nifti2Header, b"ni2": Nifti2PairHeader}
+_CIFTI_INTENTS: Final = range(3000, 3100)
+_TO_MM: Final = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units
+_SIDE_LIMIT, _BYTES_LIMIT = 65535, 1 << 36
+_SILENT: Final = logging.Logger("nifti", logging.CRITICAL + 1)  # nibabel tells of every oddity on stderr
+_LPS: Final = np.diag([-1.0, -1.0, 1.0])  # NIfTI's axes are RAS, DICOM's are LPS
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """A checked header. `shape` has at least three axes; `axis` is the one to cut along; `data` is the file that holds the voxels."""
+
+    shape: tuple[int, ...]
+    axis: int
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+    zooms: tuple[float, float, float]  # millimetres, 0 where unknown
+    affine: NDArray[np.float64] | None  # voxel -> LPS millimetres, (3, 4)
+    data: Path
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """(axis of the rows, axis of the columns)."""
+        cols, rows = (axis for axis in range(3) if axis != self.axis)
+        return rows, cols
+
+    @property
+    def frames(self) -> int:
+        return math.prod(self.shape) // (self.shape[self.plane[0]] * self.shape[self.plane[1]])
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.dtype.names is None else 3
+
+
+def scan_nifti(file: BinaryIO, path: Path, source: str, axis: int) -> Header:
+    """The header of the NIfTI file `path`, open as `file`; of a gzipped one only the start is inflated.
+
+    Args:
+        axis: 0, 1 or 2, the axis of the voxel array to cut along.
+
+    Raises:
+        Refused: the file can give no slice (codes in `codes.CODES`).
+    """
+    volume = _volume(file, path, axis)
+    if volume.data == path:
+        held = None if _is_gzip(path) else path.stat().st_size
+        parts: tuple[str, ...] = ()
+    else:
+        held = None if _is_gzip(volume.data) else volume.data.stat().st_size
+        parts = (source[: len(source) - len(path.name)] + volume.data.name,)
+    if held is not None and held < volume.offset + math.prod(volume.shape) * volume.dtype.itemsize:
+        raise Refused("truncated", "the file ends before its voxels do")
+    rows, cols = volume.plane
+    planes = [_plane(volume, frame) for frame in range(volume.shape[volume.axis])]
+    normal = planes[0][2]
+    positions = None
+    if volume.frames == volume.shape[volume.axis]:  # one volume: several of them are ordered by frame
+        positions = tuple(along for _, _, _, along in planes)
+    return Header(
+        source=source,
+        format="nifti",
+        rows=volume.shape[rows],
+        cols=volume.shape[cols],
+        channels=volume.channels,
+        bits=8 if volume.channels == 3 else volume.dtype.itemsize * 8,
+        frames=volume.frames,
+        attributes=SeriesAttributes(),
+        parts=parts,
+        positions=positions,
+        normal=normal,
+    )
+
+
+def read_nifti(file: BinaryIO, path: Path, axis: int) -> Iterator[Slice]:
+    """Yield the slices of the NIfTI file `path`, open as `file`; the voxels are read and, if gzipped, checked as a whole before the first.
+
+    `stored` is (rows, cols), or (rows, cols, 3) for RGB24 and RGBA32 (whose alpha is dropped: `exact` is False).
+
+    Raises:
+        Refused: the file can give no slice (codes in `codes.CODES`).
+    """
+    volume = _volume(file, path, axis)
+    raw = _voxels(volume)
+    grid = np.ndarray(volume.shape, dtype=volume.dtype, buffer=raw, order="F")
+    grid = grid.reshape((*volume.shape[:3], -1), order="F")
+    rows, cols = volume.plane
+    native = volume.dtype.newbyteorder("=")
+    for frame in range(volume.frames):
+        time, index = divmod(frame, volume.shape[volume.axis])
+        cut: list[Any] = [slice(None)] * 3
+        cut[volume.axis] = index
+        plane = grid[..., time][tuple(cut)].T  # (rows, cols); np.take would copy the volume for each slice
+        if volume.channels == 3:
+            stored: NDArray[np.generic] = np.stack([plane[name] for name in "RGB"], axis=-1)
+        else:
+            stored = np.ascontiguousarray(plane.astype(native, copy=False))
+        position, orientation, _, _ = _plane(volume, index)
+        spacing = volume.zooms[rows], volume.zooms[cols]
+        yield Slice(
+            frame=frame,
+            stored=stored,
+            photometric="RGB" if volume.channels == 3 else "MONOCHROME2",
+            bits_stored=8 if volume.channels == 3 else volume.dtype.itemsize * 8,
+            slope=volume.slope,
+            intercept=volume.intercept,
+            spacing=spacing if min(spacing) > 0 else None,
+            spacing_source="pixel" if min(spacing) > 0 else "",
+            position=position,
+            orientation=orientation,
+            exact=volume.dtype.names is None or "A" not in volume.dtype.names,
+        )
+
+
+def _volume(file: BinaryIO, path: Path, axis: int) -> _Volume:
+    if axis not in (0, 1, 2):
+        raise ValueError(f"NIfTI axis {axis}: must be 0, 1 or 2")
+    head = _head(file)
+    magic = nifti_magic(head)
+    if magic is None:
+        raise NotAnImage("no NIfTI header")
+    kind = _HEADERS[magic]
+    try:
+        header = kind.from_fileobj(io.BytesIO(head[: kind.template_dtype.itemsize]), check=False)
+        header.check_fix(logger=_SILENT)
+        slope, intercept = header.get_slope_inter()
+        shape = tuple(int(n) for n in header.get_data_shape())
+        dtype = header.get_data_dtype()
+        offset = int(header.get_data_offset())
+    except (HeaderDataError, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise Refused("bad-header", "the NIfTI header is damaged") from error
+    if int(header["intent_code"]) in _CIFTI_INTENTS:
+        raise Refused("not-voxels", "CIFTI: surfaces or connectivity, no volume")
+    if len(shape) < 2:
+        raise Refused("not-voxels", f"a grid of {len(shape)} dimensions has no slices")
+    if len(shape) == 2 or shape[2:] == (1,) * (len(shape) - 2):
+        axis = 2  # one plane: there is nothing to choose
+    shape = shape + (1,) * (3 - len(shape))
+    if min(shape) < 1 or offset < 0:
+        raise Refused("bad-header", "the NIfTI header names no voxels")
+    if max(shape[:3]) > _SIDE_LIMIT or math.prod(shape) * dtype.itemsize > _BYTES_LIMIT:
+        raise Refused("too-large", "more than 65,535 voxels along an axis, or more than 64 GiB")
+    if dtype.names is None and (dtype.kind not in "iuf" or dtype.itemsize > 8 or dtype.str[1:] == "f2"):
+        raise Refused("unsupported-dtype", "the voxels are complex, or floats of an unusual width")
+    scale = _TO_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+    zooms = [abs(float(zoom)) * scale for zoom in header.get_zooms()[:3]] + [0.0] * 3
+    return _Volume(
+        shape=shape,
+        axis=axis,
+        dtype=dtype,
+        offset=offset,
+        slope=1.0 if slope is None or dtype.names else float(slope),
+        intercept=0.0 if intercept is None or slope is None or dtype.names else float(intercept),
+        zooms=tuple(zoom if math.isfinite(zoom) else 0.0 for zoom in zooms)[:3],  # type: ignore[arg-type]
+        affine=_affine(header, scale),
+        data=_partner(path) if magic in (b"ni1", b"ni2") else path,
+    )
+
+
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes of the header, inflated where the file is gzipped."""
+    file.seek(0)
+    head = file.read(1024)
+    if not head.startswith(GZIP):
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, 1024)
+    except zlib.error as error:
+        raise Refused("decode-failed", "the gzip stream is damaged") from error
+
+
+def _partner(path: Path) -> Path:
+    """The .img beside a .hdr, plain or gzipped."""
+    stem = pair_stem(path, ".hdr")
+    ends = (".img", ".img.gz", ".IMG") if path.suffix.lower() != ".gz" else (".img.gz", ".img", ".IMG")
+    for end in ends if stem is not None else ():
+        partner = path.with_name(f"{stem}{end}")
+        if partner.is_file():
+            return partner
+    raise Refused("missing-part", "the .img that belongs to this .hdr is not beside it")
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
+def _affine(header: Any, scale: float) -> NDArray[np.float64] | None:
+    """Voxel to LPS millimetres, from sform, else qform; None where the file has neither, or one that is no affine."""
+    try:
+        if int(header["sform_code"]) > 0:
+            affine = header.get_sform()
+        elif int(header["qform_code"]) > 0:
+            affine = header.get_qform()
+        else:
+            return None
+    except (HeaderDataError, ValueError, ArithmeticError):
+        return None
+    lps: NDArray[np.float64] = _LPS @ np.asarray(affine, dtype=np.float64)[:3] * scale
+    usable = np.isfinite(lps).all() and (np.linalg.norm(lps[:, :3], axis=0) > 1e-6).all()
+    return lps if usable else None
+
+
+def _plane(volume: _Volume, index: int) -> tuple[Any, Any, Any, float]:
+    """(position, orientation, normal, millimetres along the normal) of slice `index`, in DICOM's terms."""
+    rows, cols = volume.plane
+    if volume.affine is None:
+        return None, None, None, index * (volume.zooms[volume.axis] or 1.0)
+    along_row, along_column = (volume.affine[:, axis] / np.linalg.norm(volume.affine[:, axis]) for axis in (cols, rows))
+    corner = volume.affine[:, 3] + index * volume.affine[:, volume.axis]
+    normal = np.cross(along_row, along_column)
+    length = float(np.linalg.norm(normal))
+    position = tuple(corner.tolist())
+    if length < 1e-6:
+        return position, None, None, index * (volume.zooms[volume.axis] or 1.0)
+    normal = normal / length
+    rounded = tuple(round(value, 3) + 0.0 for value in normal.tolist())
+    return position, (*along_row.tolist(), *along_column.tolist()), rounded, float(corner @ normal)
+
+
+def _voxels(volume: _Volume) -> bytearray:
+    """The voxels' bytes. A gzipped file is inflated once and to its end, which is where its CRC is."""
+    count = math.prod(volume.shape) * volume.dtype.itemsize
+    if not _is_gzip(volume.data):
+        with volume.data.open("rb") as plain:
+            if plain.seek(0, io.SEEK_END) < volume.offset + count:
+                raise Refused("truncated", "the file ends before its voxels do")
+            plain.seek(volume.offset)
+            raw = bytearray(count)
+            plain.readinto(raw)
+            return raw
+    try:
+        with gzip.open(volume.data) as packed:
+            if len(packed.read(volume.offset)) < volume.offset:
+                raise Refused("truncated", "the file ends before its voxels do")
+            raw = _fill(packed, count)
+            while packed.read(1 << 20):  # to the end, for the CRC
+                pass
+            return raw
+    except EOFError as error:
+        raise Refused("truncated", "the gzip stream ends early") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise Refused("bad-checksum", "the gzip stream is damaged") from error
+
+
+def _fill(packed: io.BufferedIOBase, count: int) -> bytearray:
+    """Exactly `count` bytes, taken in steps, so that a header that lies costs no memory."""
+    raw = bytearray()
+    while len(raw) < count:
+        block = packed.read(min(1 << 24, count - len(raw)))
+        if not block:
+            raise Refused("truncated", "the file ends before its voxels do")
+        raw += block
+    return raw
