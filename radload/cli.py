@@ -1,0 +1,40 @@
+"""The `radload` program: registers the commands, and turns what radload says to its user into one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from radload.commands.inspect import inspect
+from radload.commands.label import label
+from radload.commands.pack import pack
+from radload.errors import RadloadError
+
+FAILED = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+# Without pretty tracebacks: they print local variables, and those hold names of files and patients.
+app = typer.Typer(
+    help="Pack radiology images into shards, and look at them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(pack)
+app.command()(label)
+app.command()(inspect)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program with `arguments` (those of the process by default); always ends with SystemExit."""
+    try:
+        app(None if arguments is None else list(arguments), prog_name="radload")
+    except RadloadError as error:
+        typer.echo(f"radload: {error}", err=True)
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

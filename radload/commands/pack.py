@@ -1,0 +1,95 @@
+"""`radload pack`: see `radload.pack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pack(
+    src: Annotated[
+        Path, typer.Option(help="Folder with DICOM, NIfTI, PNG or JPEG files, at any depth.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the shards; new, empty, or of a pack that was stopped.", show_default=False)
+    ],
+    private: Annotated[
+        Path | None,
+        typer.Option(help="Folder that says which sample is which file. [default: OUT.private]", show_default=False),
+    ] = None,
+    codec: Annotated[str, typer.Option(help="htj2k (with resolution levels) or raw.")] = "htj2k",
+    split: Annotated[str, typer.Option(help="Percent of patients in train/val/test.")] = "75/10/15",
+    split_seed: Annotated[
+        int, typer.Option(help="Public seed of the division; a patient keeps his split in every pack.")
+    ] = 0,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV that gives splits: a path, patient, study or series column, and split.", show_default=False
+        ),
+    ] = None,
+    patients: Annotated[
+        str | None,
+        typer.Option(
+            help="tag:PatientID, path:REGEX or csv:FILE. [default: PatientID; BIDS sub- in paths]", show_default=False
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with a path, patient, study, accession, series or sop column, and labels.", show_default=False
+        ),
+    ] = None,
+    labels_from: Annotated[
+        str | None, typer.Option(help="modality, or folder:LEVEL (1: first below --src).", show_default=False)
+    ] = None,
+    uncertain: Annotated[str, typer.Option(help="What -1 means in a multi-label CSV: ignore, zero or one.")] = "ignore",
+    color: Annotated[str, typer.Option(help="auto (grey where channels are equal), gray or keep.")] = "auto",
+    axis: Annotated[str, typer.Option(help="Along which NIfTI volumes are cut: last, 0, 1 or 2.")] = "last",
+    order: Annotated[str, typer.Option(help="series: the slices of a series stay together.")] = "series",
+    shard_size: Annotated[
+        float | None,
+        typer.Option(help="MiB of pixels per shard. [default: 128, less for small data sets]", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
+) -> None:
+    """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
+    from rich.console import Console
+
+    from radload.pack import PackOptions, Stopped
+    from radload.pack import pack as run
+    from radload.pack.summary import print_summary
+
+    options = PackOptions(
+        source=src,
+        out=out,
+        private=private,
+        codec=codec,
+        split=split,
+        split_seed=split_seed,
+        splits=splits,
+        patients=patients,
+        labels=labels,
+        labels_from=labels_from,
+        uncertain=uncertain,
+        color=color,
+        axis=axis,
+        order=order,
+        shard_size=shard_size,
+        workers=workers,
+    )
+    try:
+        summary = run(options, None if quiet else Console(stderr=True))
+    except KeyboardInterrupt as stopped:
+        typer.echo(
+            f"radload: {stopped if isinstance(stopped, Stopped) else 'stopped; run the same command again to go on'}",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    if not quiet:
+        print_summary(summary, str(out), Console())

@@ -1,0 +1,132 @@
+"""Tables of the private folder: which sample is which source (crosswalk), what was not packed (rejects), who is in which split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from radload.dataset.files import atomic_file
+from radload.dataset.schema import SPLITS, key_text
+from radload.errors import UsageError
+from radload.pack.patients import Patient
+from radload.pack.plan import ShardJob
+from radload.pack.privacy import printable
+from radload.pack.scan import Reject
+from radload.pack.table import Identity
+from radload.sources import Header
+
+_TEXT: Final = pa.string()
+_CROSSWALK: Final = pa.schema(
+    [
+        ("key", _TEXT),
+        ("source", _TEXT),  # relative to the source folder
+        ("frame", pa.int64()),
+        ("patient", _TEXT),  # as the rule for patients names him, null where unknown
+        ("study", _TEXT),
+        ("series", _TEXT),
+        ("sop", _TEXT),
+        ("accession", _TEXT),
+    ]
+)
+_REJECTS: Final = pa.schema([("source", _TEXT), ("frame", pa.int64()), ("code", _TEXT), ("reason", _TEXT)])
+_SPLITS: Final = pa.schema([("patient", _TEXT), ("name", _TEXT), ("split", _TEXT), ("given", pa.bool_())])
+
+
+class CrosswalkWriter:
+    """Writes crosswalk.parquet shard by shard."""
+
+    def __init__(self, writer: pq.ParquetWriter, headers: Sequence[Header], patients: Sequence[Patient]) -> None:
+        self._writer, self._headers, self._patients = writer, headers, patients
+
+    def add(self, job: ShardJob, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Add the packed samples of a shard; returns their catalog rows."""
+        frames = np.full((job.count, 2), -1, np.int64)  # catalog row, frame, by key from the shard's first key
+        first = job.series[0].first_key
+        for series in job.series:
+            for file in series.files:
+                places = np.asarray(file.places, np.int64) + (series.first_key - first)
+                frames[places, 0] = file.row
+                frames[places, 1] = np.arange(len(places))
+        chosen = frames[keys.astype(np.int64) - first]
+        names = [self._names(int(row)) for row in chosen[:, 0]]
+        columns = {
+            "key": [key_text(int(key)) for key in keys],
+            "frame": chosen[:, 1],
+            **{
+                name: [row[name] for row in names]
+                for name in ("source", "patient", "study", "series", "sop", "accession")
+            },
+        }
+        self._writer.write_table(pa.Table.from_pydict(columns, schema=_CROSSWALK))
+        return chosen[:, 0]
+
+    def _names(self, row: int) -> dict[str, str | None]:
+        header = self._headers[row]
+        return {
+            "source": printable(header.source),
+            "patient": self._patients[row].name,
+            "study": header.study,
+            "series": header.series,
+            "sop": header.sop,
+            "accession": header.accession,
+        }
+
+
+@contextmanager
+def open_crosswalk(path: Path, headers: Sequence[Header], patients: Sequence[Patient]) -> Iterator[CrosswalkWriter]:
+    """Write `path` (mode 0600), whole or not at all."""
+    with atomic_file(path, 0o600) as file, pq.ParquetWriter(file, _CROSSWALK, compression="zstd") as writer:
+        yield CrosswalkWriter(writer, headers, patients)
+
+
+def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
+    """Write rejects.parquet (mode 0600)."""
+    rows = [asdict(replace(reject, source=printable(reject.source))) for reject in rejects]
+    with atomic_file(path, 0o600) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_REJECTS), file, compression="zstd")
+
+
+def write_splits(path: Path, splits: dict[str, tuple[str, str | None, int, bool]]) -> None:
+    """Write splits.parquet (mode 0600): identity -> (pseudonym, name, split, given by a file)."""
+    rows = [
+        {"patient": pseudonym, "name": name, "split": SPLITS[split], "given": given}
+        for pseudonym, name, split, given in splits.values()
+    ]
+    with atomic_file(path, 0o600) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_SPLITS), file, compression="zstd")
+
+
+def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> list[Identity]:
+    """The names of the samples `keys`, in their order.
+
+    Raises:
+        UsageError: no such file, or it is of other shards.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no {path}: give the private folder of these shards by --private")
+    try:
+        columns = pq.read_table(path).to_pydict()
+        rows = {int(key): row for row, key in enumerate(columns["key"])}
+        order = [rows[int(key)] for key in keys]
+        return [
+            Identity(
+                columns["source"][row],
+                columns["patient"][row],
+                columns["study"][row],
+                columns["accession"][row],
+                columns["series"][row],
+                columns["sop"][row],
+                columns["key"][row],
+            )
+            for row in order
+        ]
+    except (pa.ArrowInvalid, KeyError, ValueError):
+        raise UsageError(f"{path} does not belong to these shards: give their private folder by --private") from None

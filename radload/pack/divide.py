@@ -1,0 +1,109 @@
+"""Whose the images are, what their labels are, and which split each patient goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from radload.dataset.schema import SPLITS
+from radload.errors import UsageError
+from radload.pack import privacy, radimagenet
+from radload.pack.label_sets import Labels, from_csv, from_folder, from_modality, majority
+from radload.pack.options import Checked, PackOptions
+from radload.pack.patients import Patient, find_patients, identities
+from radload.pack.scan import Catalog, InputFile
+from radload.pack.splits import assign, rule
+from radload.pack.table import Identity, read_table
+from radload.pack.workspace import Folders
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Patients of the catalog's files, the split of each patient, and what the manifest says about it."""
+
+    patients: list[Patient]
+    splits: dict[str, int]
+    given: set[str]
+    rule: dict[str, Any]
+    labels: Labels | None
+    notes: tuple[str, ...]
+
+
+def divide(
+    options: PackOptions, checked: Checked, folders: Folders, files: Sequence[InputFile], catalog: Catalog
+) -> Division:
+    """Find patients, labels and splits by rules, tables and what a data set ships with.
+
+    Raises:
+        UsageError: a rule or a table that cannot be used, or that puts a patient into two splits.
+    """
+    headers = catalog.headers
+    patients = find_patients(headers, options.patients)
+    names = identities(headers, patients)
+    shipped = radimagenet.find_shipped(folders.source, [file.source for file in files], headers)
+    labels = _labels(options, catalog, names)
+    if labels is None and shipped is not None:
+        labels = shipped.labels
+    given: dict[str, int] = {}
+    if options.splits is not None:
+        given = _given_splits(options, names, patients)
+    elif shipped is not None:
+        given = _one_split_each(patients, shipped.splits, "the RadiologyAI lists")
+    strata = majority(labels, [patient.identity for patient in patients], [header.frames for header in headers])
+    rest = {identity: stratum for identity, stratum in strata.items() if identity not in given}
+    splits = given | assign(rest, checked.ratio, options.split_seed)
+    how = rule(checked.ratio, options.split_seed, len(strata), len(given), labels is not None)
+    notes = []
+    unknown = len({patient.identity for patient in patients if not patient.known})
+    if unknown:
+        notes.append(
+            f"{unknown:,} of {len(strata):,} patients are unknown: each study without a patient number, and each file of a format without "
+            "one, counts as a patient of its own; if that is wrong, images of one person may be in two splits (--patients)"
+        )
+    if given and rest:
+        notes.append(f"{len(rest):,} patients are in no list of splits and were divided by --split")
+    return Division(patients, splits, set(given), how, labels, tuple(notes))
+
+
+def _labels(options: PackOptions, catalog: Catalog, names: Sequence[Identity]) -> Labels | None:
+    if options.labels is not None:
+        return from_csv(options.labels, names, options.uncertain)
+    if options.labels_from == "modality":
+        return from_modality([header.attributes.modality for header in catalog.headers])
+    if options.labels_from is not None:
+        level = int(options.labels_from.partition(":")[2])
+        return from_folder(level, [privacy.printable(header.source) for header in catalog.headers])
+    return None
+
+
+def _given_splits(options: PackOptions, names: Sequence[Identity], patients: Sequence[Patient]) -> dict[str, int]:
+    """Patient identity -> split as --splits gives it."""
+    path = options.splits
+    if path is None:
+        return {}
+    table = read_table(path, "--splits", ["split"])
+    codes = {name: code for code, name in enumerate(SPLITS)} | {"valid": 1, "validation": 1}
+    for row, text in enumerate(table.values["split"]):
+        if text.lower() not in codes:
+            raise UsageError(f"--splits {path} names no split in line {table.lines[row]}: write train, val or test")
+    rows = table.find_all(names)
+    if not any(row is not None for row in rows):
+        raise UsageError(
+            f"--splits {path} matches none of the {len(names)} images by its column {table.key}: compare its values with the files"
+        )
+    found = [None if row is None else codes[table.values["split"][row].lower()] for row in rows]
+    return _one_split_each(patients, found, f"--splits {path}")
+
+
+def _one_split_each(patients: Sequence[Patient], splits: Sequence[int | None], what: str) -> dict[str, int]:
+    given: dict[str, int] = {}
+    torn: set[str] = set()
+    for patient, split in zip(patients, splits, strict=True):
+        if split is not None and given.setdefault(patient.identity, split) != split:
+            torn.add(patient.identity)
+    if torn:
+        raise UsageError(
+            f"{what} puts images of one patient into two splits ({len(torn)} patients): give every patient one split"
+        )
+    return given

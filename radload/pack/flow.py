@@ -1,0 +1,278 @@
+"""`radload pack`, top to bottom: look at the folders, scan, divide the patients, plan, write the shards, finish."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+
+from radload.dataset.manifest import Manifest, read_manifest, write_manifest
+from radload.dataset.schema import SPLITS
+from radload.errors import RadloadError, UsageError
+from radload.pack import privacy, radimagenet
+from radload.pack.crosswalk import write_splits
+from radload.pack.display import Display
+from radload.pack.divide import Division, divide
+from radload.pack.executor import Died, run_jobs
+from radload.pack.finish import GENERATION, Written, write_dataset
+from radload.pack.job import pack_shard, read_progress
+from radload.pack.options import MEBIBYTE, Checked, PackOptions, check
+from radload.pack.part import PACKING, is_finished
+from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
+from radload.pack.scan import Catalog, InputFile, make_catalog, walk
+from radload.pack.summary import PackSummary, count_classes
+from radload.pack.workspace import (
+    SPLITS_FILE,
+    Folders,
+    State,
+    Workspace,
+    check_folders,
+    describe_plan,
+    differences,
+    read_plan,
+)
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C while packing; the message says what is left and how to go on."""
+
+
+def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
+    """Pack a folder of images into shards (docs/format.md). Progress goes to `console` where that is a terminal.
+
+    What is stopped, by Ctrl-C or by a failure, goes on where it was when the same call is made again; the same shards come out.
+    A data set that is finished is left alone.
+
+    Raises:
+        UsageError: an option, folder or table that cannot be used; nothing has been written then.
+        RadloadError: packing had to stop.
+        Stopped: on Ctrl-C.
+    """
+    started = time.monotonic()
+    checked = check(options)
+    folders = check_folders(options)
+    identity = options.identity()
+    files = walk(folders.source)
+    if not files:
+        raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
+    if folders.state is State.FINISHED:
+        return _already_packed(folders, identity, files)
+    workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
+    with Workspace(folders) as workspace, Display(console) as display:
+        description = describe_plan(workspace.key, identity, files)
+        if folders.state is State.UNFINISHED:
+            _check_same(folders, description)
+        try:
+            display.start("scanning", len(files), "files")
+            catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance)
+        except KeyboardInterrupt:
+            raise Stopped("stopped while scanning; nothing was changed") from None
+        catalog = replace(catalog, headers=tuple(radimagenet.with_modality(header) for header in catalog.headers))
+        if not catalog.headers:
+            raise UsageError(_no_images(options, catalog))
+        division = divide(options, checked, folders, files, catalog)
+        plan = _plan(options, checked, workspace, catalog, division)
+        workspace.keep(description)
+        _write_private_splits(workspace, division)
+        slices = _write_shards(plan, workspace, workers, display)
+        return _finish(options, workspace, plan, catalog, files, division, slices, started)
+
+
+def _already_packed(folders: Folders, identity: dict[str, Any], files: Sequence[InputFile]) -> PackSummary:
+    """The second run on a finished data set: says so, or refuses where something else was asked for."""
+    manifest = read_manifest(folders.out)
+    key, before = read_plan(folders)
+    now = describe_plan(key, identity, files)
+    if before.get("plan") != now["plan"]:
+        raise UsageError(
+            f"--out {folders.out} was packed from another plan (different: {differences(before, now)}): give another --out, or the options "
+            "of the first pack; labels are added by `radload label`"
+        )
+    shutil.rmtree(folders.out / PACKING, ignore_errors=True)  # a pack may have been killed after its last act
+    return PackSummary(
+        False,
+        manifest.samples,
+        manifest.source["packed"],
+        {"all codes": manifest.source["rejected"]},
+        manifest.source["ignored"],
+        manifest.splits,
+    )
+
+
+def _check_same(folders: Folders, now: dict[str, Any]) -> None:
+    _, before = read_plan(folders)
+    if before.get("plan") != now["plan"]:
+        raise UsageError(
+            f"--out {folders.out} holds a pack that was stopped and had another plan (different: {differences(before, now)}): "
+            f"go on with the options of that pack, or remove the folder and {folders.private}"
+        )
+
+
+def _no_images(options: PackOptions, catalog: Catalog) -> str:
+    if not catalog.rejects:
+        return f"--src {options.source} holds no image ({catalog.ignored:,} other files): give a folder with DICOM, NIfTI or PNG files"
+    codes = ", ".join(sorted({reject.code for reject in catalog.rejects}))
+    return (
+        f"--src {options.source} holds no image that can be packed ({len(catalog.rejects):,} files rejected: {codes}; "
+        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files"
+    )
+
+
+def _plan(options: PackOptions, checked: Checked, workspace: Workspace, catalog: Catalog, division: Division) -> Plan:
+    target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
+    shard_options = ShardOptions(
+        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target
+    )
+    pseudonym = partial(privacy.pseudonym, workspace.key)
+    return make_plan(catalog.headers, division.patients, division.splits, options.split_seed, shard_options, pseudonym)
+
+
+def _write_private_splits(workspace: Workspace, division: Division) -> None:
+    names = {patient.identity: patient.name for patient in division.patients}
+    rows = {
+        identity: (
+            privacy.pseudonym(workspace.key, "patient", identity),
+            names[identity],
+            split,
+            identity in division.given,
+        )
+        for identity, split in division.splits.items()
+    }
+    write_splits(workspace.private / SPLITS_FILE, rows)
+
+
+def _write_shards(plan: Plan, workspace: Workspace, workers: int, display: Display) -> int:
+    """Run the jobs that are not finished yet; returns the number of frames worked on."""
+    workspace.clean()
+    for split in {job.split for job in plan.jobs}:
+        (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
+    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name)}
+    waiting = [job for job in plan.jobs if job.stem not in finished]
+    total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
+    display.start("packing", total, "slices", before)
+    try:
+        while waiting:
+            open_jobs = {job.stem: job for job in waiting}
+            again: list[ShardJob] = []
+
+            def tick(stems: dict[str, ShardJob] = open_jobs) -> None:
+                ended = total - sum(job.count for job in stems.values())
+                display.reach(ended + sum(read_progress(workspace.out, stem)[1] for stem in stems))
+
+            with closing(run_jobs(pack_shard, waiting, workers, tick)) as results:
+                for position, result in results:
+                    job = waiting[position]
+                    if isinstance(result, Died):
+                        again.append(_without_culprit(job, workspace))
+                    else:
+                        del open_jobs[job.stem]
+            waiting = again
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped: {_stopped(plan, workspace)}") from None
+    except OSError as error:
+        raise RadloadError(
+            f"packing stopped ({(error.strerror or 'input/output error').lower()}): {_stopped(plan, workspace)}"
+        ) from None
+    return total - before
+
+
+def _without_culprit(job: ShardJob, workspace: Workspace) -> ShardJob:
+    """The job without the file during which its worker ended twice."""
+    row, _ = read_progress(workspace.out, job.stem)
+    if row < 0 or row in job.skip:
+        raise RadloadError(
+            f"the worker that writes {job.name} ended twice, and no single file explains it (too little memory?): {_stopped_hint()} "
+            "with fewer --workers"
+        )
+    return replace(job, skip=job.skip | {row})
+
+
+def _stopped(plan: Plan, workspace: Workspace) -> str:
+    finished = sum(is_finished(workspace.out, job.stem, job.name) for job in plan.jobs)
+    return f"{finished} of {len(plan.jobs)} shards are finished; {_stopped_hint()} to go on"
+
+
+def _stopped_hint() -> str:
+    return "run the same command again"
+
+
+def _finish(
+    options: PackOptions,
+    workspace: Workspace,
+    plan: Plan,
+    catalog: Catalog,
+    files: Sequence[InputFile],
+    division: Division,
+    slices: int,
+    started: float,
+) -> PackSummary:
+    written = write_dataset(workspace, plan, catalog, files, division.patients, division.labels)
+    if not written.segment.samples:
+        workspace.discard()
+        codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
+        raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
+    notes = list(division.notes)
+    empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
+    wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
+    if set(empty) & set(wanted):
+        names = " and the ".join(name for name in empty if name in wanted)
+        notes.append(f"the {names} split is empty: there are too few patients for --split {options.split}")
+    for folder in (workspace.out / name for name in empty):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    write_manifest(workspace.out, _manifest(options, workspace, written, division, tuple(notes)))
+    shutil.rmtree(workspace.out / PACKING, ignore_errors=True)
+    return PackSummary(
+        True,
+        written.segment.samples,
+        written.packed,
+        written.rejected,
+        written.ignored,
+        written.segment.splits,
+        written.frames_rejected,
+        count_classes(written.labels),
+        written.bytes_in,
+        written.bytes_out,
+        written.pixels,
+        time.monotonic() - started,
+        slices,
+        tuple(notes),
+    )
+
+
+def _manifest(
+    options: PackOptions, workspace: Workspace, written: Written, division: Division, notes: tuple[str, ...]
+) -> Manifest:
+    segment = written.segment
+    return Manifest(
+        generation=GENERATION,
+        generations=[GENERATION],
+        fingerprint=segment.fingerprint,
+        samples=segment.samples,
+        series=segment.series,
+        patients=sum(split["patients"] for split in segment.splits.values()),
+        unknown_patients=written.unknown,
+        splits=segment.splits,
+        split_rule=division.rule,
+        patient_rule=_public_rule(options.patients),
+        codec=options.codec,
+        key_id=privacy.key_id(workspace.key),
+        tools={name: version(name) for name in ("radload", "imagecodecs", "pydicom", "nibabel", "numpy")},
+        source={"packed": written.packed, "rejected": sum(written.rejected.values()), "ignored": written.ignored},
+        notes=list(notes),
+    )
+
+
+def _public_rule(rule_text: str | None) -> str:
+    """The rule without its argument where that could name something: an expression or a file."""
+    if rule_text is None:
+        return "tag:PatientID, and path: BIDS sub- for other formats"
+    return rule_text if rule_text.startswith("tag:") else rule_text.partition(":")[0]

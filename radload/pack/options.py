@@ -1,0 +1,145 @@
+"""What a pack is asked to do, checked before any file is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from radload.codecs import CodecName
+from radload.errors import UsageError
+from radload.pack.colour import ColourMode
+from radload.pack.splits import Ratio, parse_ratio
+
+T = TypeVar("T")
+
+MEBIBYTE = 1 << 20
+UNCERTAIN = ("ignore", "zero", "one")
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """Options of `radload pack`; `None` is the default that depends on something else.
+
+    Attributes:
+        source, out, private: folders; private None: `<out>.private`.
+        split: percent of patients in train/val/test; splits: CSV that gives them.
+        patients: "tag:PatientID", "path:REGEX", "csv:FILE"; None: PatientID for DICOM, BIDS `sub-` elsewhere.
+        labels: CSV; labels_from: "modality" or "folder:LEVEL"; uncertain: what -1 means in a multi-label CSV.
+        axis: along which a NIfTI volume is cut: "last", or 0, 1, 2.
+        order: "series" (slices of a series together); "slices" is refused, see `check`.
+        shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
+        workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+    """
+
+    source: Path
+    out: Path
+    private: Path | None = None
+    codec: str = "htj2k"
+    split: str = "75/10/15"
+    split_seed: int = 0
+    splits: Path | None = None
+    patients: str | None = None
+    labels: Path | None = None
+    labels_from: str | None = None
+    uncertain: str = "ignore"
+    color: str = "auto"
+    axis: str = "last"
+    order: str = "series"
+    shard_size: float | None = None
+    workers: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the content of the shards, for the plan id: options, and files they name by their content."""
+        return {
+            "--codec": self.codec,
+            "--split": list(parse_ratio(self.split)),
+            "--split-seed": self.split_seed,
+            "--splits": _content(self.splits, "--splits"),
+            "--patients": self._patients_identity(),
+            "--labels": _content(self.labels, "--labels"),
+            "--labels-from": self.labels_from,
+            "--uncertain": self.uncertain,
+            "--color": self.color,
+            "--axis": self.axis,
+            "--order": self.order,
+            "--shard-size": self.shard_size,
+        }
+
+    def _patients_identity(self) -> str | None:
+        if self.patients is not None and self.patients.startswith("csv:"):
+            return f"csv:{_content(Path(self.patients[4:]), '--patients csv:')}"
+        return self.patients
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Options whose texts have been understood."""
+
+    ratio: Ratio
+    codec: CodecName
+    color: ColourMode
+    axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
+
+
+def check(options: PackOptions) -> Checked:
+    """Understand the options.
+
+    Raises:
+        UsageError: one sentence about the first that cannot be used.
+    """
+    codec = _one_of(options.codec, get_args(CodecName), "--codec")
+    color = _one_of(options.color, get_args(ColourMode), "--color")
+    check_uncertain(options.uncertain)
+    axis = int(_one_of(options.axis, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
+    if _one_of(options.order, ("series", "slices"), "--order") == "slices":
+        raise UsageError(
+            "--order slices cannot be written in shard format version 1, whose index keeps the slices of a series in "
+            "consecutive rows: leave it out, radload.Loader shuffles single slices over the whole data set anyway"
+        )
+    if options.labels is not None and options.labels_from is not None:
+        raise UsageError(
+            "--labels and --labels-from exclude each other: pack with one, add the other by `radload label`"
+        )
+    if options.labels_from is not None:
+        check_labels_from(options.labels_from)
+    if options.shard_size is not None and not 0 < options.shard_size <= 1 << 20:
+        raise UsageError(f"--shard-size {options.shard_size:g} is no size in MiB: give a number above 0, such as 128")
+    if options.workers is not None and options.workers < 0:
+        raise UsageError(
+            f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
+        )
+    return Checked(parse_ratio(options.split), codec, color, axis)
+
+
+def check_labels_from(text: str) -> None:
+    """Raises UsageError for what --labels-from does not know."""
+    if not re.fullmatch(r"modality|folder:[1-9]\d?", text):
+        raise UsageError(
+            f"--labels-from {text} is unknown: give modality, or folder:1 for the first folder below --src"
+        )
+
+
+def check_uncertain(text: str) -> None:
+    """Raises UsageError for what --uncertain does not know."""
+    _one_of(text, UNCERTAIN, "--uncertain")
+
+
+def _one_of(value: str, allowed: Sequence[T], name: str) -> T:
+    for candidate in allowed:
+        if candidate == value:
+            return candidate
+    raise UsageError(f"{name} {value} is unknown: choose one of {', '.join(map(str, allowed))}")
+
+
+def _content(path: Path | None, option: str) -> str | None:
+    """SHA-256 of a file that an option names."""
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be read ({error.strerror}): give a CSV file that is there") from None

@@ -1,0 +1,130 @@
+"""What a finished shard leaves for the index, as one Arrow file in `<out>/.packing`: a pack that was stopped goes on from there.
+
+It names catalog rows, never files: everything below `--out` may be shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from radload.dataset.files import atomic_file
+from radload.dataset.schema import RECORD, SERIES_RECORD
+from radload.dataset.segment import ShardPart
+
+PACKING: Final = ".packing"
+
+_REJECTS: Final = pa.schema(
+    [("row", pa.int64()), ("frame", pa.int64()), ("code", pa.string()), ("reason", pa.string())]
+)
+_FILE: Final = pa.schema([("name", pa.string()), ("content", pa.large_binary())])
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedFrame:
+    """A frame that is not packed: catalog row of its file, number in the file, code and reason."""
+
+    row: int
+    frame: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A shard job's result; pixels: bytes of the stored values packed."""
+
+    shard: ShardPart
+    rejects: tuple[RejectedFrame, ...]
+    pixels: int
+
+
+def part_path(out: Path, stem: str) -> Path:
+    """File of the part of job `stem`."""
+    return out / PACKING / "parts" / f"{stem}.arrow"
+
+
+def progress_path(out: Path, stem: str) -> Path:
+    """File that job `stem` writes its progress into."""
+    return out / PACKING / "now" / stem
+
+
+def write_part(path: Path, part: Part) -> None:
+    """Write `part` atomically: where it exists, the shard is finished."""
+    shard = part.shard
+    info = {
+        "name": shard.name,
+        "split": shard.split,
+        "size": shard.size,
+        "sha256": shard.sha256.hex(),
+        "modalities": shard.modalities,
+        "pixels": part.pixels,
+    }
+    rejects = [{"row": r.row, "frame": r.frame, "code": r.code, "reason": r.reason} for r in part.rejects]
+    content = {
+        "info": json.dumps(info).encode(),
+        "records": shard.records.tobytes(),
+        "series_records": shard.series_records.tobytes(),
+        "samples": _pack(shard.samples),
+        "series": _pack(shard.series),
+        "luts": _pack(shard.luts),
+        "rejects": _pack(pa.Table.from_pylist(rejects, schema=_REJECTS)),
+    }
+    table = pa.Table.from_pydict({"name": list(content), "content": list(content.values())}, schema=_FILE)
+    with atomic_file(path) as file, pa.ipc.new_file(file, _FILE) as writer:
+        writer.write_table(table)
+
+
+def read_part(path: Path) -> Part:
+    """Read what `write_part` wrote."""
+    with path.open("rb") as file:
+        table = pa.ipc.open_file(file).read_all()
+    content = dict(zip(table.column("name").to_pylist(), table.column("content").to_pylist(), strict=True))
+    info = json.loads(content["info"])
+    shard = ShardPart(
+        info["name"],
+        info["split"],
+        info["size"],
+        bytes.fromhex(info["sha256"]),
+        np.frombuffer(content["records"], RECORD),
+        _unpack(content["samples"]),
+        np.frombuffer(content["series_records"], SERIES_RECORD),
+        info["modalities"],
+        _unpack(content["series"]),
+        _unpack(content["luts"]),
+    )
+    rejects = tuple(RejectedFrame(**row) for row in _unpack(content["rejects"]).to_pylist())
+    return Part(shard, rejects, info["pixels"])
+
+
+def is_finished(out: Path, stem: str, name: str) -> bool:
+    """Whether the job `stem` has left its part, and the shard that belongs to it is whole (size and SHA-256)."""
+    path = part_path(out, stem)
+    if not path.is_file():
+        return False
+    part = read_part(path).shard
+    if not len(part.records):
+        return True
+    shard = out / name
+    if not shard.is_file() or shard.stat().st_size != part.size:
+        return False
+    with shard.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest() == part.sha256
+
+
+def _pack(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _unpack(content: bytes) -> pa.Table:
+    return pa.ipc.open_stream(content).read_all()

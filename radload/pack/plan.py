@@ -1,0 +1,202 @@
+"""Which slice goes where: series in shuffled order into shards of their split, a key for every frame, before a pixel is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from radload.codecs import CodecName
+from radload.dataset.schema import PATIENTS, SPLITS, STUDIES
+from radload.pack.colour import ColourMode
+from radload.pack.options import MEBIBYTE
+from radload.pack.patients import Patient
+from radload.pack.places import SeriesFiles, find_series
+from radload.sources import Header
+
+DEFAULT_SHARD: Final = 128 * MEBIBYTE
+_SMALLEST_SHARD: Final = 16 * MEBIBYTE
+_ENOUGH_SHARDS: Final = 64
+
+Pseudonym = Callable[[str, str], str]  # (domain, identity) -> pseudonym
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """A file of a series: its catalog row, its header, and the place in the series of each of its frames."""
+
+    row: int
+    header: Header
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesJob:
+    """A series of a shard. The slice at place p has key first_key + p. patient, study: rows of patients.arrow, studies.arrow."""
+
+    first_key: int
+    count: int
+    files: tuple[FileJob, ...]
+    patient: int
+    study: int
+    pseudonym: str
+    slice_spacing: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """All that a worker needs to write one shard.
+
+    Attributes:
+        name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
+        axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+    """
+
+    name: str
+    split: int
+    series: tuple[SeriesJob, ...]
+    root: Path
+    out: Path
+    codec: CodecName
+    color: ColourMode
+    axis: int
+    skip: frozenset[int] = frozenset()
+
+    @property
+    def count(self) -> int:
+        """Frames."""
+        return sum(series.count for series in self.series)
+
+    @property
+    def stem(self) -> str:
+        """The name as one file name without suffix: "train-000000"."""
+        return self.name.removesuffix(".tar").replace("/", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Jobs in order of (split, shard), and the tables that their rows refer to."""
+
+    jobs: tuple[ShardJob, ...]
+    patients: pa.Table
+    studies: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOptions:
+    """What is the same for all shards."""
+
+    root: Path
+    out: Path
+    codec: CodecName
+    color: ColourMode
+    axis: int
+    target: int | None  # bytes of stored pixels; None: `shard_target`
+
+
+def shard_target(total: int) -> int:
+    """Bytes of stored pixels per shard: 128 MiB, less where that would leave too few shards to share among cores and readers.
+
+    At least 16 MiB. A function of the data alone: the number of workers never moves a shard's border.
+    """
+    return max(_SMALLEST_SHARD, min(DEFAULT_SHARD, total // _ENOUGH_SHARDS))
+
+
+def make_plan(
+    headers: Sequence[Header],
+    patients: Sequence[Patient],
+    splits: Mapping[str, int],
+    seed: int,
+    options: ShardOptions,
+    pseudonym: Pseudonym,
+) -> Plan:
+    """Plan the shards of a catalog.
+
+    Series are shuffled by a hash of (seed, series), so neither keys nor shards are in order of paths; a shard takes series until the
+    target is reached, a larger series has a shard of its own.
+
+    Args:
+        patients: of each header; splits: patient identity -> split.
+    """
+    series = find_series(headers, [patient.identity for patient in patients])
+    split_of = {one.identity: splits[patients[one.rows[0]].identity] for one in series}
+    series.sort(key=lambda one: (split_of[one.identity], _shuffle(seed, one.identity)))
+    target = options.target or shard_target(sum(one.size for one in series))
+    tables = _Tables(pseudonym)
+    jobs: list[ShardJob] = []
+    next_key = 0
+    for split, split_name in enumerate(SPLITS):
+        chosen = [one for one in series if split_of[one.identity] == split]
+        for number, group in enumerate(_fill(chosen, target)):
+            parts = []
+            for one in group:
+                first = headers[one.rows[0]]
+                patient, study = tables.rows(patients[one.rows[0]], split, first)
+                files = tuple(
+                    FileJob(row, headers[row], places) for row, places in zip(one.rows, one.places, strict=True)
+                )
+                parts.append(
+                    SeriesJob(
+                        next_key, one.count, files, patient, study, pseudonym("series", one.identity), one.slice_spacing
+                    )
+                )
+                next_key += one.count
+            name = f"{split_name}/{number:06d}.tar"
+            jobs.append(
+                ShardJob(
+                    name, split, tuple(parts), options.root, options.out, options.codec, options.color, options.axis
+                )
+            )
+    return Plan(tuple(jobs), *tables.arrow())
+
+
+class _Tables:
+    """patients.arrow and studies.arrow while they grow: rows in order of first appearance, which is the shuffled one."""
+
+    def __init__(self, pseudonym: Pseudonym) -> None:
+        self._pseudonym = pseudonym
+        self._patients: dict[str, int] = {}
+        self._studies: dict[str, int] = {}
+        self._patient_rows: list[dict[str, object]] = []
+        self._study_rows: list[dict[str, object]] = []
+
+    def rows(self, patient: Patient, split: int, header: Header) -> tuple[int, int]:
+        """Rows of a series' patient and study."""
+        row = self._patients.setdefault(patient.identity, len(self._patients))
+        if row == len(self._patient_rows):
+            pseudonym = self._pseudonym("patient", patient.identity)
+            self._patient_rows.append({"pseudonym": pseudonym, "split": split, "known": patient.known})
+        own = header.study or header.series if header.format == "dicom" else None
+        identity = "\0".join((patient.identity, own or f"\0{header.source}"))
+        study = self._studies.setdefault(identity, len(self._studies))
+        if study == len(self._study_rows):
+            self._study_rows.append({"pseudonym": self._pseudonym("study", identity), "patient": row})
+        return row, study
+
+    def arrow(self) -> tuple[pa.Table, pa.Table]:
+        """(patients, studies)."""
+        return (
+            pa.Table.from_pylist(self._patient_rows, schema=PATIENTS),
+            pa.Table.from_pylist(self._study_rows, schema=STUDIES),
+        )
+
+
+def _shuffle(seed: int, identity: str) -> bytes:
+    key = f"radload-order-{seed}".encode()
+    return hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16, key=key).digest()
+
+
+def _fill(series: Sequence[SeriesFiles], target: int) -> list[list[SeriesFiles]]:
+    groups: list[list[SeriesFiles]] = []
+    size = 0
+    for one in series:
+        if not groups or size + one.size > target:
+            groups.append([])
+            size = 0
+        groups[-1].append(one)
+        size += one.size
+    return groups

@@ -1,0 +1,246 @@
+"""A packed slice as rows of the index and as KEY.json. Both are allow-lists: what is not named here never leaves the source.
+
+The attributes named are outside PS3.15 Table E.1-1 (the Basic Application Level Confidentiality Profile).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radload.codecs import Encoded
+from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_DTYPES, Codec, Flag, key_text
+from radload.pack.colour import Picture
+from radload.pack.plan import SeriesJob
+from radload.pack.statistics import Statistics
+from radload.sources import Lut, SeriesAttributes, Slice, Units, VoiFunction
+
+_INT32: Final = np.iinfo(np.int32)
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One slice, ready to be written: its member, its row of RECORD (offset, shard and split come later) and of SAMPLES, its JSON."""
+
+    encoded: Encoded
+    record: NDArray[np.void]  # shape ()
+    row: dict[str, Any]
+    text: bytes
+    luts: tuple[Lut | None, Lut | None]  # modality, VOI
+
+
+@dataclass(slots=True)
+class LutTable:
+    """The look-up tables of a shard, each once."""
+
+    _rows: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    _values: list[dict[str, Any]] = field(default_factory=list)
+
+    def row(self, lut: Lut | None) -> int | None:
+        """Row of a table, None for none."""
+        if lut is None:
+            return None
+        values = np.asarray(lut.values, np.float64)
+        row = self._rows.setdefault((lut.first, values.tobytes()), len(self._values))
+        if row == len(self._values):
+            self._values.append({"first": lut.first, "values": values.tolist()})
+        return row
+
+    def arrow(self) -> pa.Table:
+        """LUTS table."""
+        return pa.Table.from_pylist(self._values, schema=LUTS)
+
+
+def pack_sample(
+    image: Slice, picture: Picture, encoded: Encoded, series: SeriesJob, place: int, attributes: SeriesAttributes
+) -> Packed:
+    """Rows and JSON of the slice that stands at `place` of `series`."""
+    values, key = picture.values, series.first_key + place
+    flags = _flags(image, picture)
+    record = np.zeros((), RECORD)
+    record["key"] = key
+    record["slope"], record["intercept"] = image.slope, image.intercept
+    record["length"] = len(encoded.data)
+    record["bias"] = encoded.bias
+    record["rows"], record["cols"] = values.shape[:2]
+    record["channels"] = 1 if values.ndim == 2 else values.shape[2]
+    record["spacing_row"], record["spacing_col"] = image.spacing or (np.nan, np.nan)
+    record["window_centre"] = _float32(image.centres[0]) if image.centres else np.nan
+    record["window_width"] = _float32(image.widths[0]) if image.widths else np.nan
+    if flags & Flag.PADDING and picture.padding is not None:
+        record["padding_first"], record["padding_last"] = picture.padding
+    record["codec"], record["dtype"] = encoded.codec, STORED_DTYPES.index(f"{values.dtype.kind}{values.dtype.itemsize}")
+    record["flags"], record["voi"] = flags, image.voi_function
+    record["safe_levels"], record["levels"] = encoded.safe_levels, encoded.levels
+    record["level_end"] = [*encoded.level_end, *[0] * (LEVELS - len(encoded.level_end))]
+    record["level_crc"] = [*encoded.level_crc, *[0] * (LEVELS + 1 - len(encoded.level_crc))]
+    low, high = _range(values)
+    row = {
+        "key": key,
+        "position": place,
+        "photometric": picture.photometric,
+        "bits_stored": min(image.bits_stored, 255),
+        "spacing_source": image.spacing_source,
+        "image_position": _finite(image.position),
+        "image_orientation": _finite(image.orientation),
+        "laterality": image.laterality,
+        "view": image.view,
+        "window_centres": list(image.centres),
+        "window_widths": list(image.widths),
+        "suv_factor": None,
+        "minimum": low,
+        "maximum": high,
+        "pixel_hash": pixel_hash(values),
+    }
+    text = _text(image, picture, encoded, series, row, flags, attributes)
+    return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut))
+
+
+def pixel_hash(values: NDArray[np.generic]) -> bytes:
+    """BLAKE2b-128 over dtype ("<u2", "|u1") and shape ("512x512", "64x64x3"), each followed by a zero byte, and the values.
+
+    Values are in C order, little-endian.
+    """
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{little.dtype.str}\0{'x'.join(map(str, values.shape))}\0".encode())
+    digest.update(little.data)
+    return digest.digest()
+
+
+def series_record(
+    series: SeriesJob, first_row: int, count: int, units: Units, statistics: Statistics
+) -> NDArray[np.void]:
+    """SERIES_RECORD of shape (); "modality" is set when the index is written."""
+    record = np.zeros((), SERIES_RECORD)
+    record["first_row"], record["count"] = first_row, count
+    record["patient"], record["study"] = series.patient, series.study
+    record["units"] = units
+    for name in ("minimum", "p005", "p01", "p50", "p99", "p995", "maximum", "mean", "std"):
+        record[name] = _float32(getattr(statistics, name))
+    return record
+
+
+def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any]:
+    """Row of SERIES."""
+    return {
+        "pseudonym": series.pseudonym,
+        "modality": attributes.modality,
+        "body_part": attributes.body_part,
+        "manufacturer": attributes.manufacturer,
+        "model": attributes.model,
+        "kernel": attributes.kernel,
+        "field_strength": attributes.field_strength,
+        "echo_time": attributes.echo_time,
+        "repetition_time": attributes.repetition_time,
+        "b_value": attributes.b_value,
+        "units": int(attributes.units),
+        "slice_spacing": series.slice_spacing,
+        "format": series.files[0].header.format,
+    }
+
+
+def _flags(image: Slice, picture: Picture) -> Flag:
+    flags = Flag(0)
+    if picture.exact:
+        flags |= Flag.EXACT
+    if image.lossy:
+        flags |= Flag.LOSSY
+    if image.invert:
+        flags |= Flag.INVERT
+    if picture.padding is not None and _INT32.min <= picture.padding[0] and picture.padding[1] <= _INT32.max:
+        flags |= Flag.PADDING
+    if image.modality_lut is not None:
+        flags |= Flag.MODALITY_LUT
+    if image.voi_lut is not None:
+        flags |= Flag.VOI_LUT
+    return flags
+
+
+def _text(
+    image: Slice,
+    picture: Picture,
+    encoded: Encoded,
+    series: SeriesJob,
+    row: dict[str, Any],
+    flags: Flag,
+    attributes: SeriesAttributes,
+) -> bytes:
+    """KEY.json: enough to turn the member into modality values without radload. Numbers that are not finite are null."""
+    values = picture.values
+    content = {
+        "version": 1,
+        "key": key_text(row["key"]),
+        "codec": Codec(encoded.codec).name.lower(),
+        "dtype": values.dtype.name,
+        "rows": values.shape[0],
+        "cols": values.shape[1],
+        "channels": 1 if values.ndim == 2 else values.shape[2],
+        "bias": encoded.bias,
+        "slope": image.slope,
+        "intercept": image.intercept,
+        "modality_lut": _lut(image.modality_lut),
+        "photometric": picture.photometric,
+        "invert": image.invert,
+        "padding": list(picture.padding) if picture.padding is not None and Flag.PADDING in flags else None,
+        "voi": VoiFunction(image.voi_function).name,
+        "window_centres": row["window_centres"],
+        "window_widths": row["window_widths"],
+        "voi_lut": _lut(image.voi_lut),
+        "bits_stored": row["bits_stored"],
+        "exact": picture.exact,
+        "lossy": image.lossy,
+        "levels": encoded.levels,
+        "safe_levels": encoded.safe_levels,
+        "level_end": list(encoded.level_end),
+        "spacing": list(image.spacing) if image.spacing else None,
+        "spacing_source": image.spacing_source,
+        "image_position": row["image_position"],
+        "image_orientation": row["image_orientation"],
+        "laterality": image.laterality,
+        "view": image.view,
+        "modality": attributes.modality,
+        "units": Units(attributes.units).name,
+        "body_part": attributes.body_part,
+        "series": key_text(series.first_key),  # equal for the slices of a series: the first key planned for it
+        "position": row["position"],
+        "patient": series.patient,  # rows of patients.arrow and studies.arrow
+        "study": series.study,
+    }
+    return json.dumps(_clean(content), separators=(",", ":"), allow_nan=False).encode()
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _clean(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
+
+
+def _lut(lut: Lut | None) -> dict[str, Any] | None:
+    return None if lut is None else {"first": lut.first, "values": np.asarray(lut.values, np.float64).tolist()}
+
+
+def _range(values: NDArray[np.generic]) -> tuple[float | None, float | None]:
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
+
+
+def _finite(values: Sequence[float] | None) -> list[float] | None:
+    return list(values) if values is not None and all(math.isfinite(value) for value in values) else None
+
+
+def _float32(value: float) -> float:
+    return max(-_FLOAT32_MAX, min(_FLOAT32_MAX, value)) if math.isfinite(value) else 0.0

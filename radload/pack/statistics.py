@@ -1,0 +1,184 @@
+"""Statistics of a series in modality units: what percentile windows (MR) and reports read, gathered while its slices are packed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radload.sources.slice import Slice
+
+_HISTOGRAM_SPAN: Final = 1 << 17  # stored integers are counted by value up to this span (16-bit data always)
+_MAX_ENTRIES: Final = 1 << 22  # distinct (value, weight) pairs kept: 64 MiB
+_SAMPLE_PER_SLICE: Final = 16_384  # values that stand for a slice of floats
+
+ToModality = Callable[[NDArray[Any]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The statistics fields of SERIES_RECORD, by their names."""
+
+    minimum: float
+    p005: float
+    p01: float
+    p50: float
+    p99: float
+    p995: float
+    maximum: float
+    mean: float
+    std: float
+
+
+class SeriesStatistics:
+    """Gathers slices of one series; slopes may differ from slice to slice.
+
+    Over pixels that are finite and no padding (over all finite ones where nothing else is left). Exact for integers: counted per
+    stored value, percentiles as `numpy.percentile` (linear) gives them. Floats, and integers spanning more than 2**17: minimum,
+    maximum, mean and deviation exact, percentiles from about 16,000 evenly spaced pixels a slice. Above 4 million distinct values
+    neighbouring ones are merged: a percentile is then off by less than 1 in a million of the ranks.
+    """
+
+    def __init__(self) -> None:
+        self._values: list[NDArray[np.float64]] = []
+        self._weights: list[NDArray[np.float64]] = []
+        self._entries = 0
+        self._counts: NDArray[np.int64] | None = None  # open histogram of one rescale
+        self._lowest = 0
+        self._rescale: tuple[object, ...] = ()
+        self._to_modality: ToModality = _identity
+        self._minimum, self._maximum = np.inf, -np.inf
+        self._number, self._sum, self._squares, self._origin = 0, 0.0, 0.0, 0.0
+
+    def add(self, image: Slice, values: NDArray[np.generic], padding: tuple[int, int] | None) -> None:
+        """Count one slice: `values` as packed, the rescale from `image`."""
+        rescale, to_modality = _modality_step(image)
+        pixels: NDArray[Any] = values.reshape(-1)
+        if values.dtype.kind == "f":
+            pixels = pixels[np.isfinite(pixels)]
+        if padding is not None and len(pixels):
+            content = pixels[(pixels < padding[0]) | (pixels > padding[1])]
+            pixels = content if len(content) else pixels
+        if not len(pixels):
+            return
+        low, high = pixels.min(), pixels.max()
+        if values.dtype.kind != "f" and int(high) - int(low) < _HISTOGRAM_SPAN and abs(int(high)) < 1 << 62:
+            self._count(pixels, int(low), int(high), rescale, to_modality)
+            return
+        stride = max(1, len(pixels) // _SAMPLE_PER_SLICE)
+        while math.gcd(stride, values.shape[-1]) != 1:  # else every row would give the same columns
+            stride += 1
+        sampled = pixels[::stride]
+        self._moments(to_modality(pixels), None)
+        self._keep(to_modality(sampled), np.full(len(sampled), len(pixels) / len(sampled)))
+
+    def result(self) -> Statistics:
+        """The statistics of all slices so far; all 0 where no pixel was counted."""
+        self._close_histogram()
+        if not self._entries:
+            return Statistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        self._merge()
+        p005, p01, p50, p99, p995 = _percentiles(self._values[0], self._weights[0], (0.5, 1, 50, 99, 99.5))
+        mean = self._sum / self._number
+        variance = max(0.0, self._squares / self._number - mean * mean)
+        return Statistics(
+            float(self._minimum),
+            p005,
+            p01,
+            p50,
+            p99,
+            p995,
+            float(self._maximum),
+            mean + self._origin,
+            float(np.sqrt(variance)),
+        )
+
+    def _count(
+        self, pixels: NDArray[Any], low: int, high: int, rescale: tuple[object, ...], to_modality: ToModality
+    ) -> None:
+        inside = self._counts is not None and self._lowest <= low and high < self._lowest + len(self._counts)
+        if rescale != self._rescale or not inside:
+            self._close_histogram()
+            self._lowest = min(low, max(0, high - 65_535)) if low >= 0 else max(low - 1024, high - _HISTOGRAM_SPAN + 1)
+            self._counts = np.zeros(max(65_536, high - self._lowest + 1), np.int64)
+            self._rescale, self._to_modality = rescale, to_modality
+        shifted = pixels.astype(np.int64) - self._lowest
+        counted = np.bincount(shifted)
+        self._counts[: len(counted)] += counted  # type: ignore[index]
+
+    def _close_histogram(self) -> None:
+        if self._counts is None:
+            return
+        used = np.flatnonzero(self._counts)
+        weights = self._counts[used].astype(np.float64)
+        values = self._to_modality(used + self._lowest)
+        self._counts = None
+        self._moments(values, weights)
+        self._keep(values, weights)
+
+    def _moments(self, values: NDArray[np.float64], weights: NDArray[np.float64] | None) -> None:
+        """Sums about the first value seen, so that squares of large offsets cancel no digits."""
+        if not self._number:
+            self._origin = float(values[0])
+        shifted = values - self._origin
+        weighted = shifted if weights is None else shifted * weights
+        self._number += len(values) if weights is None else int(weights.sum())
+        self._sum += float(weighted.sum())
+        self._squares += float((weighted * shifted).sum())
+        self._minimum = min(self._minimum, float(values.min()))
+        self._maximum = max(self._maximum, float(values.max()))
+
+    def _keep(self, values: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+        self._values.append(values)
+        self._weights.append(weights)
+        self._entries += len(values)
+        if self._entries > _MAX_ENTRIES:
+            self._merge()
+            if self._entries > _MAX_ENTRIES // 2:
+                self._halve()
+
+    def _merge(self) -> None:
+        """One sorted pair of arrays, equal values together."""
+        values, inverse = np.unique(np.concatenate(self._values), return_inverse=True)
+        weights = np.bincount(inverse.reshape(-1), np.concatenate(self._weights), len(values)).astype(np.float64)
+        self._values, self._weights, self._entries = [values], [weights], len(values)
+
+    def _halve(self) -> None:
+        """Neighbours become one entry at their weighted mean."""
+        values, weights = self._values[0], self._weights[0]
+        starts = np.arange(0, len(values), 2)
+        sums = np.add.reduceat(weights, starts)
+        self._values = [np.add.reduceat(values * weights, starts) / sums]
+        self._weights, self._entries = [sums], len(starts)
+
+
+def _identity(values: NDArray[Any]) -> NDArray[np.float64]:
+    return values.astype(np.float64)
+
+
+def _modality_step(image: Slice) -> tuple[tuple[object, ...], ToModality]:
+    """What tells one modality step from another, and the step (PS3.3 C.11.1)."""
+    lut = image.modality_lut
+    if lut is None:
+        slope, intercept = image.slope, image.intercept
+        return (slope, intercept), lambda values: values.astype(np.float64) * slope + intercept
+    table, first = lut.values, lut.first
+    return (first, table.tobytes()), lambda values: table[np.clip(values.astype(np.int64) - first, 0, len(table) - 1)]
+
+
+def _percentiles(values: NDArray[np.float64], weights: NDArray[np.float64], percents: tuple[float, ...]) -> list[float]:
+    """Linear interpolation between ranks, as `numpy.percentile` of the repeated values (Hyndman and Fan's type 7)."""
+    ends = np.cumsum(weights)
+    found = []
+    for percent in percents:
+        rank = percent / 100 * (ends[-1] - 1)
+        below = np.floor(rank)
+        low, high = (
+            values[min(int(np.searchsorted(ends, r, side="right")), len(values) - 1)] for r in (below, below + 1)
+        )
+        found.append(float(low + (high - low) * (rank - below)))
+    return found

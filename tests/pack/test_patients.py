@@ -1,0 +1,85 @@
+"""Patients: one person is one identity by whatever rule, and those without a number are never one big patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radload.errors import UsageError
+from radload.pack.patients import NO_IDENTITY, find_patients
+from radload.sources import Header, SeriesAttributes
+
+
+def header(source: str = "a.dcm", kind: str = "dicom", **names: str | None) -> Header:
+    return Header(source, kind, 4, 4, 1, 16, 1, SeriesAttributes("CT"), **names)  # type: ignore[arg-type]
+
+
+def identity(one: Header, rule: str | None = None) -> str:
+    return find_patients([one], rule)[0].identity
+
+
+def test_the_number_counts_with_its_issuer_and_without_white_space_or_width() -> None:
+    assert (
+        identity(header(patient="12A"))
+        == identity(header("b.dcm", patient=" 12A "))
+        == identity(header(patient="\uff11\uff12A"))
+    )
+    assert identity(header(patient="12A", issuer="north")) != identity(header(patient="12A", issuer="south"))
+
+
+@pytest.mark.parametrize("empty", [None, *sorted(NO_IDENTITY), "Anonymous", " anon "])
+def test_numbers_that_name_nobody_are_one_patient_per_study(empty: str | None) -> None:
+    one, same, other = find_patients([header(patient=empty, study=study) for study in ("1.1", "1.1", "1.2")], None)
+    assert one == same and one != other and not one.known and one.name is None
+
+
+def test_without_a_study_the_series_and_then_the_file_stands_for_the_patient() -> None:
+    found = find_patients([header("a"), header("b"), header("c", series="1.5"), header("d", series="1.5")], None)
+    assert len({patient.identity for patient in found}) == 3
+
+
+def test_bids_subjects_are_recognised_in_paths_of_other_formats() -> None:
+    paths = [
+        "ds/sub-01/anat/sub-01_T1w.nii.gz",
+        "ds/derivatives/sub-01/x.nii",
+        "ds/sub-02/a.nii",
+        "ds/subject/a.nii",
+        "ds/sub-/a.nii",
+    ]
+    found = find_patients([header(path, "nifti") for path in paths], None)
+    assert [patient.name for patient in found] == ["01", "01", "02", None, None]
+    assert len({patient.identity for patient in found}) == 4
+
+
+def test_a_path_rule_takes_its_group_or_the_whole_match_and_agrees_with_the_tag() -> None:
+    png = header("ward/p77/x.png", "image")
+    assert find_patients([png], r"path:/p(\d+)/")[0].name == "77"
+    assert find_patients([png], r"path:p\d+")[0].name == "p77"
+    assert identity(png, r"path:/p(\d+)/") == identity(header(patient="77"))
+
+
+def test_a_csv_rule_names_the_patients_of_files_and_folders(tmp_path: Path) -> None:
+    table = tmp_path / "patients.csv"
+    table.write_text("path,patient\nward/a,77\nward/b/x.png,78\n")
+    found = find_patients(
+        [header(path, "image") for path in ("ward/a/1.png", "ward/a/2.png", "ward/b/x.png", "ward/b/y.png")],
+        f"csv:{table}",
+    )
+    assert [patient.name for patient in found] == ["77", "77", "78", None]
+
+
+@pytest.mark.parametrize(
+    "rule", ["tag:PatientName", "name", "path:", "path:(", "csv:nowhere.csv", r"path:nothing-like-this"]
+)
+def test_rules_that_cannot_be_used_are_refused_in_a_sentence(rule: str) -> None:
+    with pytest.raises(UsageError, match="--patients"):
+        find_patients([header(patient="1")], rule)
+
+
+@given(st.text(), st.text())
+def test_different_numbers_never_meet_an_unknown_patient(number: str, study: str) -> None:
+    known, unknown = find_patients([header(patient="P" + number), header(patient="", study=study, series="s")], None)
+    assert known.identity != unknown.identity

@@ -1,0 +1,165 @@
+"""A pack that is killed goes on where it was and ends with the same bytes; a file that kills its worker costs itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest_pack import WriteDicom, WriteSeries, shards_of
+
+import radload
+from radload.dataset.manifest import MANIFEST
+from radload.pack import PackOptions, pack
+from radload.pack.job import pack_shard
+from radload.pack.part import PACKING
+from radload.pack.plan import ShardJob
+from radload.sources import read
+
+SIZE = 0.3  # MiB: two series of a shard
+
+
+@pytest.fixture
+def source(tmp_path: Path, write_dicom: WriteDicom) -> Path:
+    random = np.random.default_rng(0)
+    for number in range(40):
+        for place in range(4):
+            pixels = np.cumsum(random.integers(-3, 4, (128, 128)), axis=1).astype(np.int16)
+            write_dicom(
+                tmp_path / f"src/{number}/{place}.dcm", pixels, patient=f"P{number}", series=f"s{number}", place=place
+            )
+    return tmp_path / "src"
+
+
+def start(source: Path, out: Path) -> subprocess.Popen[str]:
+    """`radload pack` in a process group of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "radload.cli",
+        "pack",
+        "--src",
+        source,
+        "--out",
+        out,
+        "--shard-size",
+        SIZE,
+        "--workers",
+        2,
+    ]
+    return subprocess.Popen(
+        [str(part) for part in command],
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for_shards(process: subprocess.Popen[str], out: Path, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(list(out.glob(f"{PACKING}/parts/*.arrow"))) < count:
+        if process.poll() is not None or time.monotonic() > end:
+            raise AssertionError(f"the pack ended before it could be stopped: {process.communicate()}")
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_pack_goes_on_and_ends_with_the_same_bytes(
+    source: Path, tmp_path: Path, stop: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    process = start(source, out)
+    wait_for_shards(process, out, 3)
+    os.killpg(process.pid, stop)
+    _, said = process.communicate(timeout=30)
+    if stop is signal.SIGINT:
+        assert process.returncode == 130 and "shards are finished; run the same command again to go on" in said, said
+    assert not (out / MANIFEST).exists()
+    parts = {path: path.stat().st_mtime_ns for path in out.glob(f"{PACKING}/parts/*.arrow")}
+    kept = {
+        path: path.stat().st_mtime_ns
+        for path in out.glob("*/*.tar")
+        if (out / PACKING / "parts" / f"{path.parent.name}-{path.stem}.arrow") in parts
+    }
+    assert 3 <= len(kept) < 20
+    broken = next(iter(kept))
+    del kept[broken]
+    broken.write_bytes(broken.read_bytes()[:-1])  # as a power cut might leave it
+    (broken.parent / ".000000.tar.1.tmp").write_bytes(b"begun")
+
+    resumed = pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    whole = pack(PackOptions(source, tmp_path / "whole", shard_size=SIZE, workers=0))
+    assert resumed.samples == whole.samples == 160 and resumed.slices < whole.slices
+    assert shards_of(out) == shards_of(tmp_path / "whole") and len(shards_of(out)) == 20
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "finished shards were written again"
+    assert (out / "index/000000/records.bin").read_bytes() == (tmp_path / "whole/index/000000/records.bin").read_bytes()
+    assert not (out / PACKING).exists() and not list(out.rglob("*.tmp"))
+
+
+def test_an_unfinished_pack_wants_its_own_options_and_private_folder(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(job: ShardJob) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(radload.RadloadError, match=r"no space left on device\): 0 of 20 shards are finished; run"),
+    ):
+        patch.setattr("radload.pack.flow.pack_shard", full)
+        pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    assert (out / PACKING).is_dir() and not (out / MANIFEST).exists()
+    with pytest.raises(radload.UsageError, match="different: --codec"):
+        pack(PackOptions(source, out, shard_size=SIZE, workers=0, codec="raw"))
+    shutil.move(tmp_path / "out.private", tmp_path / "elsewhere")
+    with pytest.raises(radload.UsageError, match="--private"):
+        pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    assert pack(PackOptions(source, out, tmp_path / "elsewhere", shard_size=SIZE, workers=0)).samples == 160
+
+
+def deadly_pack_shard(shard: ShardJob) -> None:
+    """In a worker: reading killer.dcm ends the process, as a crash in a decoder would."""
+
+    def deadly_read(path: Path, *others: Any) -> Iterator[Any]:
+        if path.name == "killer.dcm":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from read(path, *others)
+
+    with mock.patch("radload.pack.job.read", deadly_read):
+        pack_shard(shard)
+
+
+def test_a_file_that_kills_its_worker_costs_itself(
+    tmp_path: Path, write_series: WriteSeries, write_dicom: WriteDicom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radload.pack.flow.pack_shard", deadly_pack_shard)
+    for number in range(3):
+        write_series(tmp_path / f"src/{number}", series=f"s{number}")
+    write_dicom(tmp_path / "src/1/killer.dcm", series="s1", place=7)
+    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=2, shard_size=0.001))
+    assert (summary.samples, summary.rejected) == (9, {"worker-died": 1})
+    (reject,) = pq.read_table(tmp_path / "out.private/rejects.parquet").to_pylist()
+    assert (reject["source"], reject["code"]) == ("1/killer.dcm", "worker-died")
+
+
+def test_two_packs_do_not_write_to_one_folder(source: Path, tmp_path: Path) -> None:
+    process = start(source, tmp_path / "out")
+    try:
+        wait_for_shards(process, tmp_path / "out", 1)
+        with pytest.raises(radload.UsageError, match="another radload pack is writing"):
+            pack(PackOptions(source, tmp_path / "out", shard_size=SIZE, workers=0))
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

@@ -1,0 +1,83 @@
+"""The program: quick help, one line and exit code 2 for what the user can mend, 0 for what is done already."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from radload.cli import main
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        path = tmp_path / "src" / name / "x.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(random.integers(0, 256, (8, 9), np.uint8)).save(path)
+    return tmp_path / "src"
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code is None or isinstance(ended.value.code, int)
+    return ended.value.code or 0
+
+
+def test_pack_then_again_then_another_plan(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0)
+    assert run(*command) == 0
+    assert "2 samples in" in capsys.readouterr().out
+    assert run(*command) == 0
+    assert "already packed: 2 samples" in capsys.readouterr().out.replace("\n", " ")
+    assert run(*command, "--codec", "raw") == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("radload: --out ") and captured.err.count("\n") == 1 and not captured.out
+    assert run("label", tmp_path / "out", "--labels-from", "folder:1", "--name", "v2") == 0
+    assert "label set 'v2': 2 of 2 samples, 2 classes" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_quiet_prints_nothing(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("pack", "--src", "none", "--out", "out"), "there is no folder none"),
+        (("label", "none", "--labels-from", "modality"), "there is no folder"),
+        (("label", "none"), "say where labels come from"),
+        (("pack", "--src", "none"), "--out"),
+        (("fly",), "fly"),
+    ],
+)
+def test_what_the_user_can_mend_is_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, radload.cli; print(sorted({'numpy', 'pyarrow', 'torch', 'pydicom', 'nvidia', 'imagecodecs'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_packer_knows_neither_torch_nor_dali() -> None:
+    code = "import sys, radload.pack, radload.pack.relabel; print(sorted({'torch', 'nvidia', 'cupy', 'numba'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
