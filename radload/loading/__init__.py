@@ -1,0 +1,24 @@
+"""From shards to batches: order, reading, decoding, rendering, and the `Loader` that hands them out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radload.loading.loader import Loader
+    from radload.loading.recipe import Recipe
+
+__all__ = ["Loader", "Recipe"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when first asked for: the loader's own process needs this package, but neither `Loader` nor torch."""
+    if name == "Loader":
+        from radload.loading.loader import Loader
+
+        return Loader
+    if name == "Recipe":
+        from radload.loading.recipe import Recipe
+
+        return Recipe
+    raise AttributeError(f"module 'radload.loading' has no attribute {name!r}")

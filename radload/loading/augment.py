@@ -1,0 +1,78 @@
+"""Geometry of each draw: which part of the image, and whether mirrored; a function of (seed, epoch, position, view) alone.
+
+"default" is the random resized crop of Szegedy et al. (2015) as torchvision's `RandomResizedCrop` computes it (area 0.3 to
+1 of the image, aspect ratio 3/4 to 4/3, ten attempts, then the largest centred crop of a permitted ratio) and a
+horizontal flip of every second draw. Boxes are in pixels of the full image, whatever level is decoded afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radload.errors import UsageError
+from radload.loading.random import uniform
+
+AREA = (0.3, 1.0)
+RATIO = (3 / 4, 4 / 3)
+FLIP = 0.5
+ATTEMPTS = 10
+NAMES = ("default",)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What part of each image is used.
+
+    Attributes:
+        boxes: (n, 4) int64: top, left, height, width in full-resolution pixels, inside the image.
+        flips: (n,) bool: mirror left and right.
+    """
+
+    boxes: NDArray[np.int64]
+    flips: NDArray[np.bool_]
+
+
+def check_augment(name: str | None) -> None:
+    """UsageError for an augmentation that does not exist."""
+    if name is not None and name not in NAMES:
+        raise UsageError(f"augment={name!r} is unknown: choose None or one of {', '.join(map(repr, NAMES))}")
+
+
+def geometry(
+    name: str | None,
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    seed: int,
+    epoch: int,
+    positions: NDArray[np.int64],
+    view: int = 0,
+) -> Geometry:
+    """Boxes and flips for draws at `positions` of images of `rows` x `cols`, each (n,). None: the whole image, not mirrored."""
+    height, width = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
+    n = len(height)
+    if name is None:
+        zero = np.zeros(n, np.int64)
+        return Geometry(np.stack([zero, zero, height, width], axis=1), np.zeros(n, np.bool_))
+    u = uniform(seed, epoch, positions, view, 2 * ATTEMPTS + 3)  # (n, 23)
+    area = (height * width)[:, None] * (AREA[0] + (AREA[1] - AREA[0]) * u[:, :ATTEMPTS])
+    ratio = np.exp(log(RATIO[0]) + (log(RATIO[1]) - log(RATIO[0])) * u[:, ATTEMPTS : 2 * ATTEMPTS])
+    w = np.rint(np.sqrt(area * ratio)).astype(np.int64)  # (n, attempts)
+    h = np.rint(np.sqrt(area / ratio)).astype(np.int64)
+    fits = (w >= 1) & (h >= 1) & (w <= width[:, None]) & (h <= height[:, None])
+    first = np.argmax(fits, axis=1)
+    each = np.arange(n)
+    centred = ~fits.any(axis=1)
+    box_h, box_w = np.where(centred, 0, h[each, first]), np.where(centred, 0, w[each, first])
+    if centred.any():  # no attempt fitted: narrow or tiny images
+        tall, wide = width / height < RATIO[0], width / height > RATIO[1]
+        fall_h = np.where(tall, np.rint(width / RATIO[0]), height).astype(np.int64).clip(1, height)
+        fall_w = np.where(wide, np.rint(height * RATIO[1]), width).astype(np.int64).clip(1, width)
+        box_h, box_w = np.where(centred, fall_h, box_h), np.where(centred, fall_w, box_w)
+    place = u[:, 2 * ATTEMPTS : 2 * ATTEMPTS + 2]
+    top = np.where(centred, (height - box_h) // 2, (place[:, 0] * (height - box_h + 1)).astype(np.int64))
+    left = np.where(centred, (width - box_w) // 2, (place[:, 1] * (width - box_w + 1)).astype(np.int64))
+    return Geometry(np.stack([top, left, box_h, box_w], axis=1), u[:, -1] < FLIP)

@@ -1,0 +1,59 @@
+"""The bytes of a sample to what the kernels take: a contiguous (h, w) array of coded values at a resolution level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radload.codecs import htj2k, raw
+from radload.dataset.schema import STORED_DTYPES, Codec
+from radload.dataset.shards import ShardFiles
+from radload.errors import CorruptSample, FormatError
+from radload.kernels.prepare import luma
+
+_AS_THEY_ARE = ("u1", "u2", "i2", "f4")
+
+# What one bad sample may raise; anything else is a defect of the program and ends the run.
+SAMPLE_ERRORS = (CorruptSample, FormatError, OSError)
+
+
+def level_bytes(files: ShardFiles, record: np.void, level: int) -> bytes:
+    """The member's bytes up to a level, their CRC-32C checked.
+
+    Raises:
+        CorruptSample: checksum, length, or a codec that does not exist. FormatError: the shard cannot be opened.
+    """
+    if int(record["codec"]) not in (Codec.RAW, Codec.HTJ2K):
+        raise CorruptSample(
+            f"sample {int(record['key'])} has a record that makes no sense: restore the index from a copy, or pack again"
+        )
+    return files.read(record, level)
+
+
+def decode_level(data: bytes, record: np.void, level: int, pivot: float) -> NDArray[Any]:
+    """Coded values (h, w) of a sample at a level: uint8, uint16, int16 or float32, C-contiguous.
+
+    Colour becomes luma (kernels.prepare.luma) before any window; types that the kernels do not take become float32 of
+    value - pivot.
+
+    Raises:
+        CorruptSample: the bytes are not those that the record describes.
+    """
+    shape: tuple[int, ...] = (int(record["rows"]), int(record["cols"]))
+    if record["channels"] != 1:
+        shape = (*shape, int(record["channels"]))
+    if record["codec"] == Codec.HTJ2K:
+        coded: NDArray[Any] = htj2k.decode(data, level, shape=shape)
+    else:
+        coded = raw.decode(data)
+        code = STORED_DTYPES[int(record["dtype"])]
+        if coded.shape != shape or coded.dtype != np.dtype("<" + code):
+            raise CorruptSample(
+                f"the raw member holds {coded.dtype} {coded.shape}, the index says {code} {shape}: "
+                "the shard and its index do not belong together; pack the source again"
+            )
+        if code not in _AS_THEY_ARE:
+            coded = (coded.astype(np.float64) - pivot).astype(np.float32)
+    return luma(coded) if coded.ndim == 3 else coded

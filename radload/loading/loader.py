@@ -1,0 +1,316 @@
+"""`Loader`: batches of a packed data set as torch tensors, in an order that can be resumed to the exact sample."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from radload.dataset.index import Index, open_index, split_range
+from radload.dataset.manifest import read_manifest
+from radload.errors import RadloadError, UsageError
+from radload.loading.arguments import (
+    check_epoch,
+    check_numbers,
+    core_share,
+    find_labels,
+    output_dtype,
+    output_size,
+    world_place,
+)
+from radload.loading.augment import check_augment
+from radload.loading.columns import Columns, label_column
+from radload.loading.levels import check_resolution
+from radload.loading.order import Order
+from radload.loading.plan import Settings
+from radload.loading.process import Delivery, LoaderProcess
+from radload.loading.protocol import Config
+from radload.loading.reader import Failure
+from radload.loading.recipe import MEAN, STD, Recipe, make_recipe
+from radload.loading.sinks import Sink, make_sink
+from radload.loading.state import make_state, read_state
+
+_REMEMBERED = 1000  # failures kept by name
+
+_log = logging.getLogger("radload")
+
+
+class Loader:
+    """Iterates over batches of one split; each iteration goes through the rest of the current epoch.
+
+    A batch is a dict: "image" (N, C, H, W) of `dtype`; "label" (N,) int64 with -1 where there is none, or (N, K) float32
+    with NaN where unknown; "index" (N,) int64, rows of the index; "valid" (N,) bool in evaluation (`shuffle=False` or
+    `drop_last=False`), False for padding at the end and for samples that could not be read; and the columns of `meta`.
+    Batches may be kept: their memory is used again only when nothing refers to it.
+
+    Attributes:
+        recipe: the windows in use; classes, task: of the label set, () and None without one.
+        failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
+        epoch: the current one.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        split: str | None = "train",
+        *,
+        batch_size: int,
+        size: int | tuple[int, int] = 224,
+        device: str | torch.device = "cpu",
+        window: str | tuple[float, float] | Recipe | None = None,
+        channels: int = 3,
+        labels: str | bool | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        dtype: str | torch.dtype = "float32",
+        level_slack: float = 1.0,
+        resolution: str = "auto",
+        augment: str | None = None,
+        meta: Sequence[str] = (),
+        rank: int | None = None,
+        world_size: int | None = None,
+        threads: int | None = None,
+        prefetch: int = 3,
+        mean: float | Sequence[float] = MEAN,
+        std: float | Sequence[float] = STD,
+        max_failures: float = 0.01,
+        epoch: int = 0,
+    ) -> None:
+        """Open the data set in `path` and start the loader's process.
+
+        Args:
+            split: "train", "val", "test", or None for all.
+            batch_size: of this rank; the global batch is batch_size * world_size.
+            size: of the output in pixels, one number or (height, width).
+            device: "cpu", or "cuda" for decoding and rendering on the GPU.
+            window: see `recipe.make_recipe`. channels: 3 or 1, where `window` is no Recipe; mean, std: likewise.
+            labels: name of a label set; None: the default set where there is one; False: none.
+            seed, epoch: 64-bit integer, and the epoch to start with.
+            shuffle: another order each epoch; otherwise the order of the index.
+            drop_last: leave out what fills no global batch; otherwise pad the last batch with `valid` False.
+            dtype: "float32", "float16" or "bfloat16".
+            level_slack: how far a decoded level may be enlarged (1.0: not at all); resolution: "auto", or "full" to decode all levels.
+            augment: None, or "default": random resized crop and horizontal flip.
+            meta: names of attributes for the batch (columns of the index; see docs/format.md).
+            rank, world_size: None: what torchrun says, or 0 and 1.
+            threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
+            prefetch: batches prepared ahead.
+            max_failures: samples per epoch and rank that may be unreadable: a fraction below 1 (rounded up), or a number.
+
+        Raises:
+            UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
+        """
+        self._closed = True  # until everything is open
+        root = Path(path)
+        manifest = read_manifest(root)
+        self._index: Index = open_index(root, manifest)
+        self._split, self._rows = split, split_range(self._index, split)
+        rank, world_size = world_place(rank, world_size)
+        check_numbers(batch_size, prefetch, world_size, threads, max_failures, epoch)
+        check_augment(augment)
+        check_resolution(resolution, level_slack)
+        self.recipe: Recipe = make_recipe(window, channels, mean, std)
+        self._order = Order(len(self._rows), batch_size, rank, world_size, seed, shuffle, drop_last)
+        self._refuse_too_few()
+        settings = Settings(output_size(size), self.recipe, output_dtype(dtype), level_slack, resolution, augment, seed)
+        self._labels = find_labels(root, labels, self._index)
+        self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
+        self.task: str | None = self._labels.task if self._labels is not None else None
+        self._columns = Columns(self._index, meta)
+        self._facts = {
+            "fingerprint": manifest.fingerprint,
+            "generation": manifest.generation,
+            "split": split,
+            "samples": len(self._rows),
+            "global_batch": self._order.global_batch,
+            "seed": seed,
+            "shuffle": shuffle,
+            "drop_last": drop_last,
+        }
+        self._evaluation = not (shuffle and drop_last)
+        self._limit = (
+            math.ceil(max_failures * self._order.steps * batch_size) if max_failures < 1 else int(max_failures)
+        )
+        self.failures: list[Failure] = []
+        self.failed = 0
+        self.epoch = epoch
+        self._position = 0  # global batches delivered in this epoch
+        self._asked = (epoch, 0)  # the next one to ask for
+        self._prefetch = prefetch
+        self._turn = 0  # of the iterator that may go on
+        self._sink: Sink = make_sink(str(device), settings, batch_size, self._index, self._rows)
+        config: Config = {
+            "root": str(root.resolve()),
+            "fingerprint": manifest.fingerprint,
+            "rows": (self._rows.start, self._rows.stop),
+            "order": asdict(self._order),
+            "settings": settings.as_dict(),
+            "fields": self._sink.fields,
+            "deliver": self._sink.deliver,
+            "threads": threads if threads is not None else core_share(),
+        }
+        self._process = LoaderProcess(config, prefetch) if self._order.steps else None
+        self._owner = os.getpid()
+        self._closed = False
+
+    def _refuse_too_few(self) -> None:
+        order = self._order
+        if order.steps == 0 and order.drop_last:
+            what = (
+                "no samples"
+                if not order.samples
+                else f"{order.samples} samples, fewer than one global batch of {order.global_batch}"
+            )
+            raise UsageError(
+                f"split {self._split!r} has {what}: take a smaller batch_size, drop_last=False, or another split"
+            )
+
+    def __len__(self) -> int:
+        """Steps per epoch, the same on every rank."""
+        return self._order.steps
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rest of the current epoch; then `epoch` counts up. A new iterator ends the one before."""
+        self._check_open()
+        self._turn += 1
+        return self._epoch(self._turn)
+
+    def _epoch(self, turn: int) -> Iterator[dict[str, Any]]:
+        epoch = self.epoch
+        while self._position < self._order.steps:
+            batch = self._take()
+            yield batch
+            if turn != self._turn or epoch != self.epoch:
+                raise UsageError(
+                    "the loader was started again or moved while this loop was running: use one loop at a time"
+                )
+        self.epoch, self._position, self.failed = epoch + 1, 0, 0
+
+    def _take(self) -> dict[str, Any]:
+        """Receive one batch, count it as delivered, and ask for those after it."""
+        self._check_open()
+        process = self._process
+        if process is None:  # pragma: no cover - there are no steps without a process
+            raise RuntimeError("a loader without steps was asked for a batch")
+        try:
+            return self._receive(process)
+        except RadloadError:
+            self.close()  # nothing of it is left running; a new loader goes on from the last state
+            raise
+
+    def _receive(self, process: LoaderProcess) -> dict[str, Any]:
+        self._ask(process)
+        delivery = process.receive()
+        if (delivery.epoch, delivery.step) != (self.epoch, self._position):
+            raise RuntimeError(
+                f"batch {delivery.step} of epoch {delivery.epoch} came for {self._position} of {self.epoch}"
+            )
+        batch = self._batch(process, delivery)
+        self._position += 1
+        self._count(delivery)
+        self._ask(process)
+        return batch
+
+    def _ask(self, process: LoaderProcess) -> None:
+        """Keep `prefetch` batches asked for; in training beyond the end of the epoch, so that the next one starts at once."""
+        while process.asked < self._prefetch:
+            epoch, step = self._asked
+            if step == self._order.steps:
+                if self._evaluation and epoch == self.epoch:
+                    return
+                epoch, step = epoch + 1, 0
+            process.ask(epoch, step)
+            self._asked = (epoch, step + 1)
+
+    def _batch(self, process: LoaderProcess, delivery: Delivery) -> dict[str, Any]:
+        arrays = process.ring.arrays(delivery.slot)
+        rows = arrays["rows"].copy()
+        valid = arrays["valid"].copy() if self._evaluation else None
+        batch: dict[str, Any] = {"image": self._sink.image(process.ring, delivery.slot)}
+        batch["label"] = label_column(self._labels, rows)
+        batch["index"] = torch.from_numpy(rows)
+        if valid is not None:
+            batch["valid"] = torch.from_numpy(valid)
+        batch.update(self._columns.take(rows))
+        return self._sink.move(batch)
+
+    def _count(self, delivery: Delivery) -> None:
+        """Failures: named, counted, and the end of the run when they are too many."""
+        if not delivery.failed:
+            return
+        self.failed += delivery.failed
+        self.failures.extend(delivery.failures[: _REMEMBERED - len(self.failures)])
+        done = "left out" if self._evaluation else "replaced by another sample"
+        for failure in delivery.failures:
+            _log.warning("sample %s cannot be read and was %s: %s", failure.key, done, failure.reason)
+        if self.failed > self._limit:
+            names = "; ".join(f.reason for f in self.failures[-5:])
+            raise RadloadError(
+                f"{self.failed} samples of epoch {self.epoch} cannot be read, more than max_failures allows ({self._limit}): {names}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been delivered, as a small dict of plain values; the same on every rank."""
+        epoch, position = self.epoch, self._position
+        if position == self._order.steps:  # after the last batch the next thing is the next epoch
+            epoch, position = epoch + 1, 0
+        return make_state(self._facts, epoch, position)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken, on any number of ranks with the same global batch.
+
+        Raises:
+            UsageError: the state belongs to other data or another order; it says which and what to do.
+        """
+        self._check_open()
+        self._move(*read_state(state, self._facts, self._order.steps))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of `epoch`; if it is the current one, nothing changes, so a resumed run keeps its place."""
+        check_epoch(epoch)
+        if epoch != self.epoch:
+            self._move(epoch, 0)
+
+    def _move(self, epoch: int, position: int) -> None:
+        if self._process is not None and (epoch, position) != (self.epoch, self._position):
+            self._process.forget()
+            self._asked = (epoch, position)
+        self.epoch, self._position, self.failed = epoch, position, 0
+        self._turn += 1
+
+    def close(self) -> None:
+        """End the loader's process. Batches that were delivered stay valid. Closing twice does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+        self._sink.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("the loader is closed: make a new one, and give it the state to go on")
+        if os.getpid() != self._owner:
+            raise UsageError("the loader belongs to another process (this one was forked): make it where it is used")

@@ -1,0 +1,46 @@
+"""What the consumer and its loader process say to each other: JSON messages over a socket pair that keeps their borders.
+
+consumer -> process   config (once, first), slots (with a descriptor), batch, cancel
+process -> consumer   done, error
+
+The process is a pure function of the requests; it keeps no position, so the state of a run is what was delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any, Literal, TypedDict
+
+MESSAGE_LIMIT = 1 << 16
+NAMED_FAILURES = 20  # per batch; the rest is only counted
+
+Message = dict[str, Any]
+
+
+class Config(TypedDict):
+    """All that a loader process needs: where, what, and how."""
+
+    root: str
+    fingerprint: str
+    rows: tuple[int, int]  # of the index: first, and one after the last
+    order: dict[str, Any]  # arguments of order.Order
+    settings: dict[str, Any]  # plan.Settings.as_dict()
+    fields: dict[str, tuple[str, tuple[int, ...]]]  # of a slot, see ring.Layout.of
+    deliver: Literal["pixels", "streams"]
+    threads: int
+
+
+def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:
+    """Send one message, with descriptors where given. Raises OSError (TimeoutError after the socket's time-out)."""
+    data = json.dumps(message).encode()
+    if descriptors:
+        socket.send_fds(channel, [data], list(descriptors))
+    else:
+        channel.send(data)
+
+
+def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
+    """The next message and its descriptors; None when the other side is gone. Raises TimeoutError, OSError."""
+    data, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 1)
+    return (json.loads(data), list(descriptors)) if data else None

@@ -1,0 +1,87 @@
+"""Reading one draw: its bytes, checked; and where they are bad, another sample by a fixed rule, or nothing.
+
+In training a damaged sample is replaced by `random.stand_in` of the draw (seed, epoch, position, attempt), so every run and
+every rank replaces it by the same one. In evaluation nothing takes its place: the row is marked as not valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from radload.dataset.schema import key_text
+from radload.dataset.shards import ShardFiles
+from radload.errors import RadloadError
+from radload.loading.decode import SAMPLE_ERRORS, level_bytes
+from radload.loading.plan import BatchPlan, Planner
+from radload.loading.random import stand_in
+
+ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broken
+
+T = TypeVar("T")
+Unpack = Callable[[bytes, np.void, int, float], T]  # bytes, record, level, pivot: see decode.decode_level
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A sample that could not be read: its key, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draw(Generic[T]):
+    """What a draw gave.
+
+    Attributes:
+        content: of the sample or of its stand-in; None where it failed and nothing may replace it.
+        plan, place: entry `place` of `plan` describes the content (another plan than asked for, for a stand-in).
+        failures: samples that were tried in vain.
+    """
+
+    content: T | None
+    plan: BatchPlan
+    place: int
+    failures: tuple[Failure, ...]
+
+
+class Reader(Generic[T]):
+    """Reads draws of one split. Safe to share between threads.
+
+    Args:
+        unpack: what is made of a sample's bytes.
+        rows: of the index that belong to the split; replace: whether stand-ins are used.
+    """
+
+    def __init__(self, files: ShardFiles, planner: Planner, rows: range, replace: bool, unpack: Unpack[T]) -> None:
+        self._files, self._planner, self._rows, self._replace, self._unpack = files, planner, rows, replace, unpack
+
+    def read(self, plan: BatchPlan, place: int, epoch: int, position: int) -> Draw[T]:
+        """Read entry `place` of a plan, drawn at `position` of `epoch`.
+
+        Raises:
+            RadloadError: the sample and all its stand-ins are bad.
+        """
+        failures: list[Failure] = []
+        for attempt in range(ATTEMPTS + 1):
+            record, level = plan.records[place], int(plan.levels[place])
+            try:
+                data = level_bytes(self._files, record, level)
+                content = self._unpack(data, record, level, float(plan.pivot[place]))
+            except SAMPLE_ERRORS as error:
+                failures.append(Failure(key_text(int(record["key"])), str(error)))
+            else:
+                return Draw(content, plan, place, tuple(failures))
+            if not self._replace:
+                return Draw(None, plan, place, tuple(failures))
+            seed = self._planner.settings.seed
+            row = self._rows[stand_in(seed, epoch, position, attempt, len(self._rows))]
+            plan, place = self._planner.plan(np.array([row]), epoch, np.array([position])), 0
+        raise RadloadError(
+            f"sample {failures[0].key} and {ATTEMPTS} others drawn in its place cannot be read "
+            f"({failures[-1].reason}): most of the split is damaged, restore it from a copy"
+        )

@@ -1,0 +1,79 @@
+"""Where a delivered slot becomes tensors: on the CPU without a copy, on the GPU through decode and kernel."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import torch
+
+from radload.dataset.index import Index
+from radload.errors import UsageError
+from radload.loading.plan import Settings
+from radload.loading.ring import Ring, Slot
+
+Fields = dict[str, tuple[str, tuple[int, ...]]]
+
+
+class Sink(Protocol):
+    """One device.
+
+    Attributes:
+        deliver: what the loader process is asked for; fields: the arrays of a slot, with "rows" and "valid" among them.
+    """
+
+    deliver: Literal["pixels", "streams"]
+    fields: Fields
+
+    def image(self, ring: Ring, slot: Slot) -> torch.Tensor:
+        """(N, C, H, W) of a delivered slot, which this takes over: it is lent or given back."""
+
+    def move(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """All tensors of a batch on the device."""
+
+    def close(self) -> None:
+        """Give up what belongs to the device."""
+
+
+def base_fields(batch_size: int) -> Fields:
+    """Arrays that every slot has: rows of the index (-1: padding), and whether they hold a sample."""
+    return {"rows": ("<i8", (batch_size,)), "valid": ("?", (batch_size,))}
+
+
+class CpuSink:
+    """Tensors on the ring's memory itself."""
+
+    deliver: Literal["pixels", "streams"] = "pixels"
+
+    def __init__(self, settings: Settings, batch_size: int) -> None:
+        dtype = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}[settings.dtype]  # NumPy has no bfloat16
+        self.fields: Fields = {
+            "image": (dtype, (batch_size, settings.recipe.channels, *settings.size)),
+            **base_fields(batch_size),
+        }
+        self._bfloat16 = settings.dtype == "bfloat16"
+
+    def image(self, ring: Ring, slot: Slot) -> torch.Tensor:
+        image = torch.from_numpy(ring.lend(slot, "image"))
+        return image.view(torch.bfloat16) if self._bfloat16 else image
+
+    def move(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return batch
+
+    def close(self) -> None:
+        return
+
+
+def make_sink(device: str, settings: Settings, batch_size: int, index: Index, rows: range) -> Sink:
+    """The sink of a torch device.
+
+    Raises:
+        UsageError: a device that radload does not serve, or whose software is missing.
+    """
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return CpuSink(settings, batch_size)
+    if kind == "cuda":
+        from radload.loading.gpu import GpuSink
+
+        return GpuSink(device, settings, batch_size, index, rows)
+    raise UsageError(f'device={device!r} cannot be used: choose "cpu" or "cuda"')

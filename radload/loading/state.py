@@ -1,0 +1,50 @@
+"""The state of a run's data: what has been delivered, and for which order that is true. A small dict that JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from radload.errors import UsageError
+
+STATE_VERSION = 1
+
+# What must be the same for a position to mean the same samples, and what to do where it is not.
+_MUST_MATCH = {
+    "fingerprint": "the data set has other pixels: resume with the shards that the run was started with",
+    "generation": "the data set is of another generation: resume with the one that the run was started with",
+    "split": "open the loader with the same split",
+    "samples": "the split has another number of samples: resume with the shards that the run was started with",
+    "global_batch": "batch_size times the number of ranks must stay what it was",
+    "seed": "open the loader with the same seed",
+    "shuffle": "open the loader with the same shuffle",
+    "drop_last": "open the loader with the same drop_last",
+}
+
+
+def make_state(order: Mapping[str, Any], epoch: int, position: int) -> dict[str, Any]:
+    """State after `position` global batches of `epoch`; `order` holds the values of `_MUST_MATCH`."""
+    return {"version": STATE_VERSION, "epoch": epoch, "position": position} | {k: order[k] for k in _MUST_MATCH}
+
+
+def read_state(state: Mapping[str, Any], order: Mapping[str, Any], steps: int) -> tuple[int, int]:
+    """(epoch, position) of a state, after checking that it belongs to this order.
+
+    Raises:
+        UsageError: it does not, or it is no state of a loader.
+    """
+    try:
+        version, epoch, position = (int(state[name]) for name in ("version", "epoch", "position"))
+        theirs = {name: state[name] for name in _MUST_MATCH}
+    except (KeyError, TypeError, ValueError):
+        raise UsageError("this is no loader state as state_dict() returns it: give that dict, unchanged") from None
+    if version != STATE_VERSION:
+        raise UsageError(
+            f"the loader state has version {version}, this radload reads {STATE_VERSION}: install the one that wrote it"
+        )
+    for name, remedy in _MUST_MATCH.items():
+        if theirs[name] != order[name]:
+            raise UsageError(f"the loader state has {name}={theirs[name]!r}, this loader {order[name]!r}: {remedy}")
+    if epoch < 0 or not 0 <= position <= steps:
+        raise UsageError(f"the loader state is at step {position} of {steps} in epoch {epoch}: it does not exist")
+    return epoch, position

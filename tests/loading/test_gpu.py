@@ -1,0 +1,103 @@
+"""The GPU path as far as a machine without a GPU can prove it: what it is fed, DALI's decoder on it, and its refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from test_pixels import render_all, settings
+
+from radload.codecs import htj2k
+from radload.dataset.index import Index, open_index
+from radload.dataset.manifest import read_manifest
+from radload.dataset.shards import ShardFiles
+from radload.errors import UsageError
+from radload.kernels import cpu
+from radload.kernels.gpu import DTYPE_CODES
+from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
+from radload.loading import Loader, streams
+from radload.loading.gpu import StreamDecoder
+from radload.loading.plan import Planner
+from radload.loading.recipe import make_recipe
+from radload.loading.ring import Layout
+
+needs_dali = pytest.mark.skipif(importlib.util.find_spec("nvidia.dali") is None, reason="NVIDIA DALI is not installed")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_without_a_gpu_it_says_so(ct_data: Path) -> None:
+    with pytest.raises(UsageError, match=r"no CUDA device.*cuda13"):
+        Loader(ct_data, batch_size=4, device="cuda")
+
+
+def _slot(root: Path, augment: str | None) -> tuple[dict[str, NDArray[Any]], Index]:
+    """A slot filled as for the GPU, with all samples of a data set; the row before the last stays padding."""
+    index = open_index(root, read_manifest(root))
+    count = len(index.records)
+    wanted = settings(make_recipe(), augment=augment)
+    planner = Planner(index, wanted)
+    fields = streams.fields(count + 1, 3, streams.longest(index, range(count)))
+    layout = Layout.of({**fields, "rows": ("<i8", (count + 1,)), "valid": ("?", (count + 1,))})
+    arrays = layout.arrays(np.zeros(layout.size, np.uint8), 0)
+    rows = np.arange(count)
+    places = np.where(rows < count - 1, rows, count)
+    plan = planner.plan(rows, 1, rows)
+    with ShardFiles(root, index.shard_names) as files:
+        deliverer = streams.StreamDeliverer(files, planner, range(count), replace=False)
+        deliverer.begin(arrays, plan, places)
+        for entry, place in zip(rows, places, strict=True):
+            deliverer.deliver(arrays, int(place), plan, int(entry), 1, int(entry), None)
+    return arrays, index
+
+
+@pytest.mark.parametrize("augment", [None, "default"])
+def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str | None) -> None:
+    """Rendered on the CPU from the slot alone, it gives what the CPU path gives."""
+    arrays, index = _slot(mixed_data, augment)
+    want, _ = render_all(mixed_data, settings(make_recipe(), augment=augment), epoch=1)
+    items = arrays["items"].view(streams.ITEM)[:, 0]
+    assert items["kind"][-2] == streams.NOTHING
+    there = np.flatnonzero(items["kind"] != streams.NOTHING)
+    assert len(there) == len(index.records)
+    assert set(items["kind"][there].tolist()) == {streams.STREAM, DTYPE_CODES["float32"]}
+    out = np.zeros((len(there), 3, 24, 20), np.float32)
+    for i, place in enumerate(there):
+        data, item = arrays["data"][place], items[place]
+        shape = (int(item["rows"]), int(item["cols"]))
+        if item["kind"] == streams.STREAM:
+            pixels: NDArray[Any] = htj2k.imagecodecs.htj2k_decode(data[: item["length"]].tobytes())
+        else:
+            pixels = data[: item["length"]].view(streams.PIXEL_TYPES[item["kind"]]).reshape(shape)
+        assert pixels.shape == shape
+        cpu.render_into(
+            pixels,
+            arrays["samples"][place : place + 1].view(SAMPLE)[:, 0],
+            arrays["windows"][place : place + 1].view(WINDOW),
+            normalisation([0.5] * 3, [0.25] * 3),
+            out[i],
+            tables=arrays["tables"][: max(int(arrays["used"][0]), 1)],
+        )
+    assert np.array_equal(out, want)
+
+
+@needs_dali
+def test_dali_decodes_the_streams_bit_for_bit(ct_data: Path) -> None:
+    """Ragged, cut at several levels, in batches of several sizes; after an error the decoder works again."""
+    index = open_index(ct_data, read_manifest(ct_data))
+    decoder = StreamDecoder(8, device_id=None)
+    with ShardFiles(ct_data, index.shard_names) as files:
+        for rows, level in (([0, 29, 5], 0), ([29], 1), (list(range(20, 28)), 2)):
+            records = index.records[rows]
+            data = [files.read(record, level) for record in records]
+            found = decoder.decode([np.frombuffer(htj2k.cut(d, level), np.uint8) for d in data])
+            for i, d in enumerate(data):
+                assert np.array_equal(np.asarray(found[i])[..., 0], htj2k.decode(d, level))
+        with pytest.raises(RuntimeError):
+            decoder.decode([np.zeros(100, np.uint8)])
+        found = decoder.decode([np.frombuffer(data[0] if level == 0 else htj2k.cut(data[0], level), np.uint8)])
+        assert np.asarray(found[0]).dtype == np.uint16
