@@ -1,0 +1,1 @@
+"""A demonstration on generated data: `python -m radload.demo --out demo`."""

@@ -6,10 +6,13 @@ DICOM, NIfTI (plain, gzipped, pairs), PNG and JPEG. Every file ends as slices, a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from radload.sources.codes import CODES
-from radload.sources.open import read, scan
-from radload.sources.slice import Header, Lut, NotAnImage, Refused, SeriesAttributes, Slice, Units, VoiFunction
-from radload.sources.sniff import PartOf
+from radload.sources.slice import Header, Lut, NotAnImage, PartOf, Refused, SeriesAttributes, Slice, Units, VoiFunction
+
+if TYPE_CHECKING:
+    from radload.sources.open import read, scan
 
 __all__ = [
     "CODES",
@@ -25,3 +28,12 @@ __all__ = [
     "read",
     "scan",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The readers bring pydicom and nibabel: they are imported when first asked for, never by a loader process."""
+    if name in ("read", "scan"):
+        from radload.sources import open as doors
+
+        return getattr(doors, name)
+    raise AttributeError(f"module 'radload.sources' has no attribute {name!r}")

@@ -13,8 +13,8 @@ from typing import BinaryIO, Final
 from radload.sources.dicom import read_dicom, scan_dicom
 from radload.sources.images import read_image, scan_image
 from radload.sources.nifti import read_nifti, scan_nifti
-from radload.sources.slice import Header, NotAnImage, Refused, Slice
-from radload.sources.sniff import HEAD, Kind, PartOf, pair_header, sniff
+from radload.sources.slice import Header, NotAnImage, PartOf, Refused, Slice
+from radload.sources.sniff import HEAD, Kind, pair_header, sniff
 
 # What the parsers of damaged bytes raise, pydicom and nibabel among them; OSError joins them where no system call stands behind it.
 _PARSE_ERRORS: Final = (

@@ -27,6 +27,17 @@ class NotAnImage(Exception):
     """The file is in no image format that radload reads: it is ignored, not rejected."""
 
 
+class PartOf(NotAnImage):
+    """The file is the data half of a NIfTI pair; `source` names its header, relative to the same folder as the file's own source."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__("the data half of a NIfTI pair: its header stands for both")
+        self.source = source
+
+    def __reduce__(self) -> tuple[type[PartOf], tuple[str]]:
+        return type(self), (self.source,)
+
+
 class VoiFunction(IntEnum):
     """VOI LUT Function (0028,1056), PS3.3 C.11.2.1.2 and C.11.2.1.3; NONE where the file names no window."""
 

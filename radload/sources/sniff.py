@@ -7,8 +7,6 @@ import zlib
 from enum import Enum
 from pathlib import Path
 
-from radload.sources.slice import NotAnImage
-
 HEAD = 1024  # bytes that are enough to recognise every format (NIfTI-2's header has 540)
 GZIP = b"\x1f\x8b"
 _NIFTI1_SIZE, _NIFTI2_SIZE = 348, 540
@@ -22,17 +20,6 @@ class Kind(Enum):
     NIFTI = "nifti"
     PNG = "png"
     JPEG = "jpeg"
-
-
-class PartOf(NotAnImage):
-    """The file is the data half of a NIfTI pair; `source` names its header, relative to the same folder as the file's own source."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__("the data half of a NIfTI pair: its header stands for both")
-        self.source = source
-
-    def __reduce__(self) -> tuple[type[PartOf], tuple[str]]:
-        return type(self), (self.source,)
 
 
 def sniff(head: bytes) -> Kind | None:

@@ -177,3 +177,13 @@ def test_a_busy_interpreter_does_not_stop_it(ct_data: Path) -> None:
             sum(range(1000))
         assert select.select([process._channel], [], [], 0)[0], "an answer has come meanwhile"
         next(iterator)
+
+
+def test_closing_with_answers_unread_says_nothing(ct_data: Path) -> None:
+    script = (
+        "import radload, time\n"
+        f"loader = radload.Loader({str(ct_data)!r}, batch_size=2, size=32, prefetch=3)\n"
+        "next(iter(loader)); time.sleep(1); loader.close()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

@@ -1,7 +1,7 @@
 """What the codecs cost on this machine, one thread: encode, decode by resolution level, cut, checksum, raw beside them.
 
 The slice is a generated 512 x 512 chest phantom of 12 bits with the noise of a thin CT slice, so the figures need no data.
-Run: pytest benchmarks/test_codec.py --benchmark-enable
+Run: pytest benchmarks/bench_codec.py
 """
 
 from __future__ import annotations

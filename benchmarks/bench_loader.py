@@ -1,6 +1,6 @@
 """What a loader delivers: shuffled batches of 50 at 224 x 224 from 600 slices of 512 x 512, in slices per second.
 
-`pytest benchmarks/test_loader.py --benchmark-enable`. Page cache warm, all cores. Beside it: the decoder alone, which is
+`pytest benchmarks/bench_loader.py`. Page cache warm, all cores. Beside it: the decoder alone, which is
 the ceiling, and the same work through DALI (see dali_pipeline.py). Figures of two AMD EPYC cores: docs/decisions.md.
 """
 

@@ -1,7 +1,7 @@
 """What packing costs: slices per second of a generated CT series, one process, beside reading and encoding the same files alone.
 
 The difference between the two is the packer's own: catalog, plan, statistics, hashes, tar, index, fsync.
-Run: pytest benchmarks/test_pack.py --benchmark-enable
+Run: pytest benchmarks/bench_pack.py
 """
 
 from __future__ import annotations
