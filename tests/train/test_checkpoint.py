@@ -1,0 +1,105 @@
+"""A checkpoint is whole or it is not used: cut or flipped anywhere, the one before it is taken. Loading runs no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from radload.errors import FormatError, UsageError
+from radload.train import checkpoint
+
+STATE = {
+    "model": {"weight": torch.arange(12.0).reshape(3, 4).to(torch.bfloat16), "count": torch.tensor(7)},
+    "loader": {"seed": 0, "position": 3, "fingerprint": "abc", "shuffle": True},
+    "classes": ["a", "b"],
+    "config": {"lr": 0.1, "window": None},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for step in (10, 20):
+        checkpoint.save(tmp_path / "c", step, {**STATE, "mark": step}, keep=2)
+    return tmp_path / "c"
+
+
+def test_what_is_saved_comes_back(folder: Path) -> None:
+    path, notes = checkpoint.newest(folder)
+    assert path is not None and checkpoint.step_of(path) == 20 and not notes
+    state = checkpoint.load(path)
+    assert state["mark"] == state["step"] == 20
+    assert (
+        state["loader"] == STATE["loader"]
+        and state["classes"] == STATE["classes"]
+        and state["config"] == STATE["config"]
+    )
+    torch.testing.assert_close(state["model"], STATE["model"], rtol=0, atol=0)
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in range(1, 6):
+        checkpoint.save(tmp_path, step, STATE, keep=2)
+    assert [checkpoint.step_of(path) for path in checkpoint.known(tmp_path)] == [5, 4]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_cut_anywhere_the_one_before_is_used(folder: Path, share: float) -> None:
+    path = checkpoint.path_of(folder, 20)
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[: int(len(whole) * share)])
+        found, notes = checkpoint.newest(folder)
+        assert found is not None and checkpoint.step_of(found) == 10 and len(notes) == 1
+        assert checkpoint.load(found)["mark"] == 10
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_flipped_byte_of_any_member_is_seen(folder: Path) -> None:
+    path = checkpoint.path_of(folder, 20)
+    whole = path.read_bytes()
+    at = whole.index(STATE["model"]["weight"].view(torch.int16).numpy().tobytes())  # type: ignore[index,call-overload]
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert not checkpoint.is_whole(path)
+    found, _ = checkpoint.newest(folder)
+    assert found is not None and checkpoint.step_of(found) == 10
+
+
+def test_an_unfinished_write_is_cleared_and_ignored(folder: Path) -> None:
+    (folder / ".step-000000030.pt.123.tmp").write_bytes(b"half")
+    found, notes = checkpoint.newest(folder)
+    assert found is not None and checkpoint.step_of(found) == 20 and not notes
+    assert sorted(path.name for path in folder.iterdir()) == ["step-000000010.pt", "step-000000020.pt"]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    assert checkpoint.newest(tmp_path / "absent") == (None, [])
+    with pytest.raises(UsageError, match="no checkpoint"):
+        checkpoint.load(tmp_path / "step-000000001.pt")
+    with pytest.raises(UsageError, match="step-NNNNNNNNN"):
+        checkpoint.step_of(tmp_path / "model.pt")
+
+
+def test_a_pickle_that_would_run_code_does_not(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (open, (str(tmp_path / "ran"), "w"))  # type: ignore[return-value]
+
+    path = checkpoint.path_of(tmp_path, 1)
+    torch.save({"version": 1, "x": Evil()}, path)
+    with pytest.raises(FormatError, match="cannot be read"):
+        checkpoint.load(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    path = checkpoint.path_of(tmp_path, 1)
+    torch.save({"version": 99}, path)
+    with pytest.raises(FormatError, match="version 99"):
+        checkpoint.load(path)

@@ -1,0 +1,94 @@
+"""Options round-trip, defaults follow device and data, and whatever cannot be is refused with the flag's name in the sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from radload.errors import UsageError
+from radload.train.config import Config, check_resume, parse, resolve
+
+
+def fill(config: Config, device: str = "cpu", world: int = 1, samples: int = 1000) -> Config:
+    return resolve(config, device=device, world=world, samples=samples, bf16=False)[0]
+
+
+def test_no_flag_gives_the_defaults_and_they_are_json() -> None:
+    assert parse([]) == Config()
+    assert json.loads(json.dumps(parse([]).as_dict())) == Config().as_dict()
+
+
+def test_flags_are_read_with_their_types() -> None:
+    config = parse(
+        [
+            "--epochs",
+            "3",
+            "--lr",
+            "0.5",
+            "--no-channels-last",
+            "--labels",
+            "v2",
+            "--window=-600,1500",
+            "--batch-size",
+            "64",
+        ]
+    )
+    assert (config.epochs, config.lr, config.channels_last, config.labels) == (3, 0.5, False, "v2")
+    assert config.loader_window == (-600.0, 1500.0) and config.batch_size == 64
+    assert parse(["--window", "lung"]).loader_window == "lung" and parse([]).loader_window is None
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--size 0", "--batch-size -4", "--lr -1", "--lr nan", "--warmup 1", "--label-smoothing 1.5", "--channels 2",
+     "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0"],
+)  # fmt: skip
+def test_impossible_values_are_refused_by_name(flags: str) -> None:
+    with pytest.raises(UsageError, match=flags.split()[0].split("=")[0]):
+        parse(flags.split())
+
+
+@pytest.mark.parametrize("flags", ["--optimizer adam", "--amp fp16", "--nonsense 1", "--epoch 3", "--size big"])
+def test_what_argparse_refuses_ends_with_code_2(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(flags.split())
+    assert end.value.code == 2
+    assert flags.split()[0] in capsys.readouterr().err
+
+
+def test_defaults_follow_the_device_and_the_optimizer() -> None:
+    gpu, cpu = fill(Config(), "cuda"), fill(Config())
+    assert (gpu.batch_size, gpu.epochs, cpu.batch_size, cpu.epochs) == (256, 30, 32, 10)
+    assert gpu.peak_lr == pytest.approx(0.125) and cpu.peak_lr == pytest.approx(0.125 / 8)
+    assert fill(Config(optimizer="adamw")).lr == 2.5e-4
+    assert fill(Config(lr=0.0)).lr == 0.0
+    assert resolve(Config(), device="cpu", world=1, samples=99, bf16=True)[0].amp == "bf16"
+    assert fill(Config()).amp == "off"
+
+
+def test_the_batch_must_be_divisible_by_the_processes_and_a_default_is() -> None:
+    with pytest.raises(UsageError, match=r"--batch-size 30 .* 4 processes"):
+        fill(Config(batch_size=30), world=4)
+    assert fill(Config(), world=3).batch_size == 30
+    assert fill(Config(), world=48).batch_size == 48
+
+
+def test_little_data_makes_the_batch_smaller_and_says_so() -> None:
+    config, notes = resolve(Config(batch_size=64), device="cpu", world=2, samples=33, bf16=False)
+    assert config.batch_size == 32 and len(notes) == 1 and "33 training samples" in notes[0]
+    with pytest.raises(UsageError, match="empty"):
+        fill(Config(), samples=0)
+    with pytest.raises(UsageError, match="nproc-per-node"):
+        fill(Config(), samples=1, world=2)
+
+
+def test_a_resumed_run_keeps_its_identity() -> None:
+    config = fill(Config())
+    assert check_resume(config.as_dict(), config) == []
+    assert "--epochs 20 (was 10)" in check_resume(config.as_dict(), replace(config, epochs=20))[0]
+    assert check_resume(config.as_dict(), replace(config, threads=5, shards="elsewhere")) == []
+    for change in ({"arch": "densenet121"}, {"batch_size": 16}, {"seed": 1}, {"size": 96}, {"window": "lung"}):
+        with pytest.raises(UsageError, match=f"--{next(iter(change)).replace('_', '-')}"):
+            check_resume(config.as_dict(), replace(config, **change))  # type: ignore[arg-type]

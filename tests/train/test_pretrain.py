@@ -1,0 +1,192 @@
+"""The script's promises in one process: it learns, logs, validates, exports, ends in DONE, and says in a sentence what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from train_data import TRAIN, VAL, single_labels, write
+
+from radload.dataset.labels import LabelSet
+from radload.train import checkpoint
+from radload.train.export import open_backbone
+from radload.train.log import read_log
+from radload.train.pretrain import main
+
+SMALL = [
+    "--arch",
+    "test_resnet",
+    "--size",
+    "32",
+    "--batch-size",
+    "8",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--amp",
+    "off",
+]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run the script on a data set with further flags, the run's folder being tmp_path/run; exit code, output, errors."""
+
+    def call(shards: Path, flags: str = "") -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main([*SMALL, "--shards", str(shards), "--out", str(tmp_path / "run"), *flags.split()])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def lines(tmp_path: Path, kind: str) -> list[dict[str, Any]]:
+    return [line for line in read_log(tmp_path / "run" / "log.jsonl") if line["kind"] == kind]
+
+
+def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, out, err = run(labelled, "--epochs 2 --log-every 2")
+    assert (code, err) == (0, "")
+    steps = TRAIN // 8
+    train, val = lines(tmp_path, "train"), lines(tmp_path, "val")
+    assert [line["step"] for line in train] == [2, 4, 5, 6, 8, 10] and [line["step"] for line in val] == [5, 10]
+    assert set(train[0]) >= {"epoch", "lr", "loss", "images_per_s", "data_wait", "data_wait_p50", "memory_mib"}
+    assert all(0 <= line["data_wait"] <= 1 and line["loss"] > 0 and line["images_per_s"] > 0 for line in train)
+    assert val[0]["samples"] == VAL - 2 and set(val[0]["auroc_by_class"]) == {"a", "b"}
+    assert val[0]["auroc"] == pytest.approx(np.mean(list(val[0]["auroc_by_class"].values())))
+    assert 0 <= val[0]["top1"] <= val[0]["top5"] == 1
+    assert "2 training samples have no label" in out and "left out of the AUROC: c" in out
+    folder = tmp_path / "run"
+    assert json.loads((folder / "DONE").read_text()) == {"reason": "all steps done", "step": 2 * steps}
+    backbone, about = open_backbone(folder)
+    assert about["classes"] == ["a", "b", "c"] and about["step"] == 10 and about["recipe"]["channels"] == 3
+    assert backbone(torch.zeros(2, 3, 32, 32)).ndim == 2
+    assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
+    before = (folder / "backbone.safetensors").read_bytes()
+    code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # again: nothing left to do
+    assert code == 0 and "going on after step 10" in out and "done after 10 steps" in out
+    assert (folder / "backbone.safetensors").read_bytes() == before and lines(tmp_path, "train") == train
+    code, out, _ = run(labelled, "--epochs 3 --log-every 2")  # more epochs: it goes on
+    assert code == 0 and "--epochs 3 (was 2)" in out and lines(tmp_path, "train")[-1]["step"] == 15
+
+
+def test_without_labels_it_learns_modality_and_body_part_and_says_so(
+    unlabelled: Path, run: Run, tmp_path: Path
+) -> None:
+    code, out, _ = run(unlabelled, "--epochs 12 --lr 2 --augment none")
+    assert code == 0 and "no labels: training on modality and body part as stand-in classes" in out
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["classes"] == ["CT CHEST", "MR"]
+    val = lines(tmp_path, "val")[-1]
+    assert val["samples"] == VAL and val["top1"] > 0.85 and val["auroc"] > 0.9
+    assert lines(tmp_path, "train")[-1]["loss"] < 0.6 * lines(tmp_path, "train")[0]["loss"]
+
+
+def test_the_stand_in_can_be_asked_for(labelled: Path, run: Run, tmp_path: Path) -> None:
+    assert run(labelled, "--max-steps 1 --labels none")[0] == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["classes"] == ["CT CHEST", "MR"]
+
+
+def test_one_stand_in_class_runs_through_and_says_that_there_is_nothing_to_learn(run: Run, tmp_path: Path) -> None:
+    shards = write(tmp_path / "shards", modalities=("CT",))
+    code, out, _ = run(shards, "--max-steps 3")
+    assert code == 0 and "CT CHEST" in out and "nothing to learn yet" in out
+    assert lines(tmp_path, "train")[-1]["loss"] == 0 and lines(tmp_path, "val")[-1]["auroc"] is None
+
+
+def test_an_empty_validation_split_is_said(run: Run, tmp_path: Path) -> None:
+    shards = write(tmp_path / "shards", val=False)
+    code, out, _ = run(shards, "--max-steps 2")
+    assert code == 0 and "nothing is validated" in out and not lines(tmp_path, "val")
+    assert (tmp_path / "run" / "DONE").is_file()
+
+
+def test_classes_absent_from_train_are_said(run: Run, tmp_path: Path) -> None:
+    labels = single_labels(("a", "b", "c", "never"))
+    code, out, _ = run(write(tmp_path / "shards", labels), "--max-steps 1")
+    assert code == 0 and "classes without a training sample: never" in out
+
+
+def test_several_labels_per_image_with_unknown_values(run: Run, tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).choice(np.array([0, 1, np.nan], np.float32), (TRAIN + VAL, 3))
+    codes[:, 0] = np.arange(TRAIN + VAL) % 2
+    codes[TRAIN + 1] = np.nan
+    shards = write(tmp_path / "shards", LabelSet("findings", "multi", ("x", "y", "z"), codes, "csv"))
+    code, out, _ = run(shards, "--max-steps 6")
+    val = lines(tmp_path, "val")[-1]
+    assert code == 0 and "(findings)" in out
+    assert "top1" not in val and val["samples"] == VAL - 1 and "x" in val["auroc_by_class"] and 0 < val["loss"] < 5
+
+
+def test_little_data_makes_the_batch_smaller(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, out, _ = run(labelled, "--batch-size 64 --epochs 1")
+    assert code == 0 and f"only {TRAIN} training samples: the batch is reduced to {TRAIN}" in out
+    assert [line["step"] for line in lines(tmp_path, "train")] == [1]
+
+
+def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(labelled: Path, run: Run, tmp_path: Path) -> None:
+    flags = "--epochs 2 --log-every 1 --checkpoint-every 3"
+    assert run(labelled, flags)[0] == 0
+    folder = tmp_path / "run" / "checkpoints"
+    final, log = checkpoint.load(checkpoint.path_of(folder, 10)), lines(tmp_path, "train")
+    newest = checkpoint.path_of(folder, 10)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    (tmp_path / "run" / "DONE").unlink()
+    code, out, _ = run(labelled, flags)
+    assert code == 0 and "step-000000010.pt is damaged" in out and "going on after step 9" in out
+    again = checkpoint.load(newest)
+    assert all(torch.equal(again["model"][name], value) for name, value in final["model"].items())
+    assert [(line["step"], line["loss"]) for line in lines(tmp_path, "train")] == [
+        (line["step"], line["loss"]) for line in log
+    ]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, err = run(labelled, "--lr 1e30 --log-every 1 --warmup 0")
+    assert code == 2 and err.startswith("error: the loss is not finite") and err.count("\n") == 1
+    assert not checkpoint.known(tmp_path / "run" / "checkpoints") and not (tmp_path / "run" / "DONE").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--shards nowhere", "no folder nowhere"),
+        ("--arch resnet_50", "did you mean resnet50"),
+        ("--arch inception_v3", "inception_v3 cannot train on images of 3 x 32 x 32"),
+        ("--labels v9", "'v9'"),
+        ("--window moon", "'moon'"),
+        ("--resume step-000000001.pt", "no checkpoint"),
+        ("--resume model.bin", "no checkpoint of a run"),
+        ("--lr -3", "--lr -3"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_code_2(
+    labelled: Path, run: Run, tmp_path: Path, flags: str, said: str
+) -> None:
+    code, _, err = run(labelled, flags)
+    assert code == 2 and said in err
+    assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_mixed_with_another(labelled: Path, unlabelled: Path, run: Run) -> None:
+    assert run(labelled, "--max-steps 1")[0] == 0
+    for flags, said in (("--arch test_vit", "--arch test_resnet, not test_vit"), ("--resume never", "holds a run")):
+        code, _, err = run(labelled, flags)
+        assert code == 2 and said in err and err.count("\n") == 1
+    code, _, err = run(unlabelled, "--max-steps 5")
+    assert code == 2 and "other shards or labels" in err
+
+
+def test_every_sample_unlabelled_is_refused(run: Run, tmp_path: Path) -> None:
+    codes = np.full(TRAIN + VAL, -1, np.int32)
+    shards = write(tmp_path / "shards", LabelSet("default", "single", ("a", "b"), codes, "csv"))
+    code, _, err = run(shards)
+    assert code == 2 and "no training sample has a label" in err

@@ -1,0 +1,190 @@
+"""The processes of a run: joining them from torchrun's environment, few collectives, and stopping together.
+
+Works with NCCL (one process per GPU) and with gloo (CPU). All tensors in collectives live on the rank's device.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from radload.errors import RadloadError, UsageError
+
+TIMEOUT = timedelta(minutes=10)  # a rank that says nothing for so long is dead
+
+
+class RankZeroFailed(RadloadError):
+    """Rank 0 has told its user why the run ends; the others end without a word."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the processes of the run. rank and local_rank count from 0; world is their number."""
+
+    rank: int
+    world: int
+    local_rank: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """True in the one process that writes files and talks to the user."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Sum of `tensor` over ranks, in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Rows of all ranks in order of ranks: (n, …) on each -> (world * n, …). All ranks must have the same n."""
+        if self.world == 1:
+            return tensor
+        everything = tensor.new_empty((self.world * tensor.shape[0], *tensor.shape[1:]))
+        dist.all_gather_into_tensor(everything, tensor.contiguous())
+        return everything
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every rank the buffers of rank 0 (running statistics of batch norm), as DDP does before a training step."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+    def decide(self, work: Callable[[], int]) -> int:
+        """Run `work` on rank 0 and give its result (at least 0) to all ranks; where it fails, all ranks raise.
+
+        Raises:
+            RadloadError: what `work` raised, on rank 0; RankZeroFailed on the others.
+        """
+        if self.world == 1:
+            return work()
+        value = torch.full((1,), -1, dtype=torch.int64, device=self.device)
+        try:
+            if self.first:
+                value.fill_(work())
+        finally:
+            dist.broadcast(value, 0)
+        if int(value) < 0:
+            raise RankZeroFailed("rank 0 failed")
+        return int(value)
+
+
+def join(device: str = "auto") -> Ranks:
+    """Join the run that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or be the only process where it did not.
+
+    Args:
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
+
+    Raises:
+        UsageError: no GPU, or fewer than processes on this machine.
+    """
+    rank, world, local = (int(os.environ.get(name, value)) for name, value in _TORCHRUN.items())
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        gpus = torch.cuda.device_count()
+        if local >= gpus:
+            raise UsageError(
+                f"process {local + 1} of this machine has no GPU ({gpus} found): start fewer (--nproc-per-node), "
+                "or train with --device cpu"
+            )
+        torch.cuda.set_device(local)  # before NCCL starts, or all ranks would meet on the first GPU
+    place = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
+    if world > 1:
+        if device == "cuda":
+            dist.init_process_group("nccl", timeout=TIMEOUT, device_id=place)
+        else:
+            dist.init_process_group("gloo", timeout=TIMEOUT)
+    return Ranks(rank, world, local, place)
+
+
+_TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+
+
+def parallel(model: nn.Module, ranks: Ranks, image: Tensor, amp: bool) -> nn.Module:
+    """`model` wrapped for training on all ranks (DDP), or itself where there is one. Weights and buffers stay as they are.
+
+    DDP puts gradients into other buckets after its first two steps, and with three or more ranks the bucket decides in which
+    order a gradient is added up. So two steps are rehearsed here, on `image` (n, C, H, W): a resumed run's first step then
+    adds as that step would have in a run that never stopped. Measured with four ranks: not equal without it.
+    """
+    if ranks.world == 1:
+        return model
+    net: nn.Module = DistributedDataParallel(
+        model,
+        device_ids=[ranks.local_rank] if ranks.device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+        static_graph=True,
+    )
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    net.train()
+    for _ in range(2):
+        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=amp):
+            logits = net(image)
+        torch.autograd.backward(logits.float().sum())
+        net.zero_grad(set_to_none=True)
+    model.load_state_dict(before)
+    return net
+
+
+def leave() -> None:
+    """Leave the run."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware: tensor cores (compute capability 8.0), or AMX tiles of a CPU.
+
+    Elsewhere bfloat16 is emulated and slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older torch
+    return bool(capabilities.get("amx_bf16", False))
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seed of the random state (dropout, stochastic depth) in one step of one rank.
+
+    Setting it before each step makes the random state a function of (seed, step, rank): a resumed run needs none saved.
+    """
+    return zlib.crc32(b"%d %d %d" % (seed, step, rank))
+
+
+class StopRequest:
+    """SIGTERM and SIGINT as a request to stop after the current step, agreed on by all ranks. A second SIGINT stops at once."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._asked = False
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    def agreed(self) -> bool:
+        """True on all ranks as soon as one was asked. A collective: all ranks call it at the same steps; waits for the device."""
+        if self._ranks.world == 1:
+            return self._asked
+        flag = torch.full((1,), float(self._asked), device=self._ranks.device)
+        return bool(self._ranks.sum(flag).item() > 0)
+
+    def close(self) -> None:
+        """Put the former handlers back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
