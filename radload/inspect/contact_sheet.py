@@ -201,7 +201,7 @@ def _title(
     name = _shortened(draw, group.name, _font(14, bold=True), width // 3)
     draw.text((x, y), name, WHITE, _font(14, bold=True))
     x += int(draw.textlength(name, _font(14, bold=True))) + 14
-    counts = f"{len(group.rows):,} samples of {patients:,} patient{'s' * (patients != 1)}"
+    counts = f"{len(group.rows):,} sample{'s' * (len(group.rows) != 1)} of {patients:,} patient{'s' * (patients != 1)}"
     draw.text((x, y + 2), counts, GREY, _font(11))
     x += int(draw.textlength(counts, _font(11))) + 14
     windows = _shortened(draw, "window: " + " · ".join(used), _font(11), width - x - MARGIN)

@@ -181,6 +181,8 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, display: Displ
         raise RadloadError(
             f"packing stopped ({(error.strerror or 'input/output error').lower()}): {_stopped(plan, workspace)}"
         ) from None
+    finally:
+        workspace.clean()  # what workers that were ended had begun to write
     return total - before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -41,8 +42,8 @@ def source(tmp_path: Path, write_dicom: WriteDicom) -> Path:
     return tmp_path / "src"
 
 
-def start(source: Path, out: Path) -> subprocess.Popen[str]:
-    """`radload pack` in a process group of its own."""
+def start(source: Path, out: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Popen[str]:
+    """`radload pack` in a process group of its own, whose files may have `largest` bytes."""
     command = [
         sys.executable,
         "-m",
@@ -60,6 +61,7 @@ def start(source: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(part) for part in command],
         start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -105,6 +107,18 @@ def test_a_stopped_pack_goes_on_and_ends_with_the_same_bytes(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "finished shards were written again"
     assert (out / "index/000000/records.bin").read_bytes() == (tmp_path / "whole/index/000000/records.bin").read_bytes()
     assert not (out / PACKING).exists() and not list(out.rglob("*.tmp"))
+
+
+def test_what_does_not_fit_on_the_disk_is_said_and_leaves_nothing_half_written(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(source, out, largest=60_000)  # a shard has some 75,000 bytes
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2 and said.count("\n") <= 2, said
+    assert "packing stopped (file too large)" in said and "run the same command again to go on" in said
+    assert not list(tmp_path.rglob("*.tmp")) and not list(out.rglob("*.tar"))
+    pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    pack(PackOptions(source, tmp_path / "whole", shard_size=SIZE, workers=0))
+    assert shards_of(out) == shards_of(tmp_path / "whole")
 
 
 def test_an_unfinished_pack_wants_its_own_options_and_private_folder(
