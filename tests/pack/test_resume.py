@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -21,6 +22,7 @@ from conftest_pack import WriteDicom, WriteSeries, shards_of
 
 import radload
 from radload.dataset.manifest import MANIFEST
+from radload.errors import RadloadError
 from radload.pack import PackOptions, pack
 from radload.pack.job import pack_shard
 from radload.pack.part import PACKING
@@ -119,6 +121,17 @@ def test_what_does_not_fit_on_the_disk_is_said_and_leaves_nothing_half_written(s
     pack(PackOptions(source, out, shard_size=SIZE, workers=0))
     pack(PackOptions(source, tmp_path / "whole", shard_size=SIZE, workers=0))
     assert shards_of(out) == shards_of(tmp_path / "whole")
+
+
+def test_what_ended_workers_had_begun_is_removed(source: Path, tmp_path: Path) -> None:
+    def fail(*_: object, **__: object) -> Iterator[tuple[int, None]]:
+        (tmp_path / "out/train/.000001.tar.7.tmp").write_bytes(b"begun by a worker that was ended")
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield
+
+    with mock.patch("radload.pack.flow.run_jobs", fail), pytest.raises(RadloadError, match="no space left on device"):
+        pack(PackOptions(source, tmp_path / "out", shard_size=SIZE, workers=0))
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_an_unfinished_pack_wants_its_own_options_and_private_folder(
