@@ -5,6 +5,7 @@ For looking at samples one by one; training reads through `radload.Loader`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from functools import cached_property
 from os import PathLike
@@ -29,7 +30,7 @@ class Sample:
 
     Attributes:
         row: in the index; key: name of its members; split: "train", "val" or "test".
-        label: class name, {class: value} for a multi-label set, or None where there is no label.
+        label: class name, or None where there is none; {class: value} of the known classes for a multi-label set.
         meta: attributes of the sample and of its series, by the column names of docs/format.md.
     """
 
@@ -78,11 +79,8 @@ class Sample:
         if labels is None:
             return None
         if labels.task == "multi":
-            return {
-                name: float(v)
-                for name, v in zip(labels.classes, labels.codes[self.row], strict=True)
-                if not np.isnan(v)
-            }
+            values = zip(labels.classes, labels.codes[self.row].tolist(), strict=True)
+            return {name: value for name, value in values if not np.isnan(value)}
         code = int(labels.codes[self.row])
         return labels.classes[code] if code >= 0 else None
 
@@ -172,12 +170,13 @@ class Dataset:
 
         Raises:
             IndexError, KeyError: no such row or key.
+            TypeError: neither a whole number nor a text.
         """
         if isinstance(which, str):
             if not which.isdecimal():
                 raise KeyError(which)
             return Sample(self, self.index.row_of(int(which)))
-        row = int(which)
+        row = operator.index(which)
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         return Sample(self, row % len(self))

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from radload.dataset.manifest import Manifest
 from radload.dataset.schema import FORMAT_VERSION, RECORD, SERIES_RECORD, SPLITS, key_text
+from radload.dataset.segment import file_crc
 from radload.errors import FormatError, UsageError
+
+CHECKED_AT_OPEN = 16 << 20  # bytes of a file up to which its checksum is compared at every open (a few milliseconds)
 
 
 def segment_folder(generation: int) -> str:
@@ -66,8 +69,9 @@ class Index:
 
     def row_of(self, key: int) -> int:
         """Row of a key (binary search). Raises KeyError."""
-        row = int(np.searchsorted(self.records["key"], np.uint64(key)))
-        if row == len(self.records) or int(self.records["key"][row]) != key:
+        keys = self.records["key"]
+        row = int(np.searchsorted(keys, np.uint64(key))) if 0 <= key < 1 << 64 else len(keys)
+        if row == len(keys) or int(keys[row]) != key:
             raise KeyError(key_text(key))
         return row
 
@@ -82,7 +86,8 @@ def open_index(root: Path, manifest: Manifest) -> Index:
     """Open the index of the data set in `root`.
 
     Raises:
-        FormatError: a file is absent or has another length than segment.json says, or there is more than one segment.
+        FormatError: a file is absent, has another length than segment.json says, or (up to CHECKED_AT_OPEN bytes) another checksum;
+            or there is more than one segment.
     """
     if len(manifest.generations) != 1:
         raise FormatError(
@@ -92,23 +97,37 @@ def open_index(root: Path, manifest: Manifest) -> Index:
     folder = root / segment_folder(manifest.generations[0])
     try:
         summary: dict[str, Any] = json.loads((folder / "segment.json").read_bytes())
-    except (OSError, ValueError) as error:
+        files = {name: (int(entry["bytes"]), int(entry["crc32c"])) for name, entry in dict(summary["files"]).items()}
+        modalities = tuple(summary["modalities"])
+        ranges = {name: range(*summary["ranges"][name]) for name in SPLITS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise FormatError(
-            f"the index in {folder} cannot be read ({error}): restore it from a copy, or pack again"
+            f"the index in {folder} cannot be read (segment.json, {reason}): restore it from a copy, or pack again"
         ) from None
-    for name, size in summary["files"].items():
-        path = folder / name
-        actual = path.stat().st_size if path.is_file() else -1
-        if actual != size:
-            state = "is missing" if actual < 0 else f"has {actual} bytes instead of {size}"
-            raise FormatError(f"{path} {state}: the index is damaged; restore it from a copy, or pack again")
+    for name, (size, crc) in files.items():
+        _check_file(folder / name, size, crc)
     return Index(
         folder,
         _map(folder / "records.bin", RECORD),
         _map(folder / "series.bin", SERIES_RECORD),
-        tuple(summary["modalities"]),
-        {name: range(*summary["ranges"][name]) for name in SPLITS},
+        modalities,
+        ranges,
     )
+
+
+def _check_file(path: Path, size: int, crc: int) -> None:
+    """Length always; content too where reading it costs milliseconds. Raises FormatError."""
+    actual = path.stat().st_size if path.is_file() else -1
+    if actual < 0:
+        state = "is missing"
+    elif actual != size:
+        state = f"has {actual} bytes instead of {size}"
+    elif size <= CHECKED_AT_OPEN and file_crc(path) != crc:
+        state = "has a wrong checksum (CRC-32C)"
+    else:
+        return
+    raise FormatError(f"{path} {state}: the index is damaged; restore it from a copy, or pack again")
 
 
 def split_range(index: Index, split: str | None) -> range:

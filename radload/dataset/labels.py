@@ -59,33 +59,37 @@ def check_name(name: str) -> str:
 
 
 def write_labels(root: Path, labels: LabelSet, keys: NDArray[np.uint64], ranges: dict[str, range]) -> Path:
-    """Write labels/NAME.arrow and, for single-label sets, the row lists by split and class (labels/NAME.rows.bin), atomically."""
+    """Write labels/NAME.arrow, atomically: the labels, and for single-label sets the rows of each class as column "by_class"."""
     folder = root / "labels"
     folder.mkdir(exist_ok=True)
     path = folder / f"{check_name(labels.name)}.arrow"
     info: dict[str, Any] = {"version": 1, "task": labels.task, "classes": list(labels.classes), "origin": labels.origin}
+    columns: dict[str, pa.Array] = {"key": pa.array(keys, pa.uint64())}
     if labels.task == "single":
-        offsets: dict[str, list[int]] = {}
-        rows: list[NDArray[np.uint64]] = []
-        before = 0
-        for split, span in ranges.items():
-            part = np.asarray(labels.codes[span.start : span.stop])
-            bounds, order = rows_by(np.where(part < 0, len(labels.classes), part), len(labels.classes) + 1)
-            offsets[split] = [before + int(bound) for bound in bounds[:-1]]
-            rows.append(order[: int(bounds[-2])] + np.uint64(span.start))
-            before += len(rows[-1])
-        info["row_offsets"] = offsets
-        with atomic_file(folder / f"{labels.name}.rows.bin") as file:
-            file.write(np.concatenate(rows).astype("<u8").tobytes())
-        column: pa.Array = pa.array(labels.codes, pa.int32())
+        columns["label"] = pa.array(labels.codes, pa.int32())
+        offsets, rows = _class_lists(labels, ranges)
+        columns["by_class"] = pa.array(rows, pa.uint64())
+        info["class_offsets"] = offsets
     else:
         flat = pa.array(np.ascontiguousarray(labels.codes, np.float32).ravel(), pa.float32())
-        column = pa.FixedSizeListArray.from_arrays(flat, len(labels.classes))
-    schema = pa.schema([("key", pa.uint64()), ("label", column.type)], metadata={METADATA: json.dumps(info).encode()})
-    table = pa.Table.from_arrays([pa.array(keys, pa.uint64()), column], schema=schema)
+        columns["label"] = pa.FixedSizeListArray.from_arrays(flat, len(labels.classes))
+    fields = [(name, column.type) for name, column in columns.items()]
+    schema = pa.schema(fields, metadata={METADATA: json.dumps(info).encode()})
     with atomic_file(path) as file, pa.ipc.new_file(file, schema) as writer:
-        writer.write_table(table)
+        writer.write_table(pa.Table.from_arrays(list(columns.values()), schema=schema))
     return path
+
+
+def _class_lists(labels: LabelSet, ranges: dict[str, range]) -> tuple[dict[str, list[int]], NDArray[np.uint64]]:
+    """All rows, split by split in order of their class, those without a label last; and where each class begins, per split."""
+    offsets: dict[str, list[int]] = {}
+    rows: list[NDArray[np.uint64]] = []
+    for split, span in ranges.items():
+        part = np.asarray(labels.codes[span.start : span.stop])
+        bounds, order = rows_by(np.where(part < 0, len(labels.classes), part), len(labels.classes) + 1)
+        offsets[split] = [span.start + int(bound) for bound in bounds[:-1]]
+        rows.append(order + np.uint64(span.start))
+    return offsets, np.concatenate(rows)
 
 
 def label_names(root: Path) -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -134,7 +135,7 @@ def write_segment(
         name: {"samples": int(counts[i, 0]), "series": int(counts[i, 1]), "patients": len(seen_patients[i])}
         for i, name in enumerate(SPLITS)
     }
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    files = {path.name: {"bytes": path.stat().st_size, "crc32c": file_crc(path)} for path in sorted(folder.iterdir())}
     summary = {
         "generation": generation,
         **totals,
@@ -150,6 +151,15 @@ def write_segment(
             os.fsync(file.fileno())
     sync_folder(folder)
     return SegmentSummary(totals["samples"], totals["series"], splits, digest.hexdigest())
+
+
+def file_crc(path: Path) -> int:
+    """CRC-32C of a whole file, read in pieces."""
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            crc = google_crc32c.extend(crc, piece)
+    return crc
 
 
 def rows_by(groups: NDArray[np.integer], count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

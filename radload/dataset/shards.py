@@ -44,11 +44,19 @@ class ShardFiles:
         """The bytes of one sample's member that resolution level `level` needs (all of them for 0), checked.
 
         Raises:
-            CorruptSample: the shard is cut, or the bytes do not have the CRC-32C of the index.
+            CorruptSample: the shard is cut, cannot be read there, or the bytes do not have the CRC-32C of the index.
             FormatError: the shard cannot be opened.
+            ValueError: the sample has no such level.
         """
+        if not 0 <= level <= int(record["levels"]):
+            raise ValueError(f"{self._where(record)} has no level {level}: 0 to {int(record['levels'])} are there")
         length = int(record["length"]) if level == 0 else int(record["level_end"][level - 1])
-        data = self._pread(int(record["shard"]), length, int(record["offset"]))
+        try:
+            data = self._pread(int(record["shard"]), length, int(record["offset"]))
+        except OSError as error:
+            raise CorruptSample(
+                f"{self._where(record)} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy"
+            ) from None
         if len(data) != length:
             raise CorruptSample(
                 f"{self._where(record)} is cut: {len(data)} of {length} bytes; restore the shard from a copy"

@@ -24,9 +24,10 @@ def test_single_labels_round_trip_with_row_lists(tmp_path: Path) -> None:
     assert back.codes.tolist() == labels.codes.tolist()
     assert back.counts(range(4)).tolist() == [1, 2, 0]
     assert back.counts().tolist() == [2, 2, 1]
-    rows = np.fromfile(tmp_path / "labels/default.rows.bin", "<u8")
-    info = pa.ipc.open_file(tmp_path / "labels/default.arrow").schema.metadata[b"radload"]
-    offsets = json.loads(info)["row_offsets"]
+    table = pa.ipc.open_file(tmp_path / "labels/default.arrow").read_all()
+    rows = table.column("by_class").to_numpy()
+    offsets = json.loads(table.schema.metadata[b"radload"])["class_offsets"]
+    assert sorted(rows.tolist()) == list(range(6))
     for split, span in RANGES.items():
         for code in range(3):
             listed = rows[offsets[split][code] : offsets[split][code + 1]].tolist()

@@ -99,11 +99,15 @@ def test_rows_are_ranges_of_splits_and_series(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["records.bin", "series.bin", "samples.arrow", "patient_rows.bin"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "flipped"])
 def test_damage_is_named_at_open(folder: Path, name: str, damage: str) -> None:
     path = folder / segment_folder(0) / name
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-1])
+    elif damage == "flipped":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
     else:
         path.unlink()
     with pytest.raises(FormatError, match=name):
