@@ -42,5 +42,8 @@ def send(channel: socket.socket, message: Message | Config, descriptors: tuple[i
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
     """The next message and its descriptors; None when the other side is gone. Raises TimeoutError, OSError."""
-    data, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 1)
+    try:
+        data, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 1)
+    except ConnectionResetError:  # the other side closed with messages unread; said once, and before what it sent last
+        data, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 1)
     return (json.loads(data), list(descriptors)) if data else None

@@ -88,8 +88,6 @@ class Worker:
                 received = protocol.receive(self._channel)
             except TimeoutError:
                 continue
-            except ConnectionError:  # the consumer closed with answers unread
-                return
             if received is None:
                 return
             message, descriptors = received

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from radload.dataset.schema import (
     Codec,
     Flag,
 )
-from radload.dataset.segment import ShardPart, write_segment
+from radload.dataset.segment import ShardPart, file_crc, write_segment
 from radload.sources.slice import Units, VoiFunction
 
 
@@ -176,6 +177,15 @@ def _series_record(series: Series, number: int, first: int) -> NDArray[np.void]:
     for name, value in series.statistics.items():
         record[name] = value
     return record
+
+
+def rewrite(root: Path, name: str, content: bytes) -> None:
+    """Replace an index file and its checksum in segment.json: what a defect of a writer would leave, not damage."""
+    folder = root / segment_folder(0)
+    (folder / name).write_bytes(content)
+    summary = json.loads((folder / "segment.json").read_text())
+    summary["files"][name] = {"bytes": len(content), "crc32c": file_crc(folder / name)}
+    (folder / "segment.json").write_text(json.dumps(summary))
 
 
 def ct_slice(seed: int, rows: int = 64, cols: int = 64, noise: float = 35.0) -> NDArray[np.int16]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from make import rewrite
 from numpy.typing import NDArray
 
 from radload.dataset.index import Index, open_index
@@ -84,11 +85,10 @@ def test_a_shard_that_is_gone_or_cut_is_a_failure_of_its_samples(damaged: Path) 
 def test_a_record_without_sense_is_a_failure(ct_data: Path, tmp_path: Path) -> None:
     root = tmp_path / "odd"
     shutil.copytree(ct_data, root)
-    path = root / "index/000000/records.bin"
-    records = np.fromfile(path, open_index(root, read_manifest(root)).records.dtype)
+    records = open_index(root, read_manifest(root)).records.copy()
     records["slope"][2] = np.nan
     records["rows"][5] += 1
-    records.tofile(path)
+    rewrite(root, "records.bin", records.tobytes())
     assert "makes no sense" in _read(root, 2, replace=False)[0].failures[0].reason
     assert "index says" in _read(root, 5, replace=False)[0].failures[0].reason
     assert _read(root, 4, replace=False)[0].failures == ()
