@@ -12,6 +12,7 @@ import numpy as np
 from radload.demo.shapes import Grid, Image, blur, paint, ramp, smooth_noise
 
 AIR, LUNG, FAT, TISSUE, BONE = -1000.0, -860.0, -100.0, 40.0, 480.0
+HEART = (20.0, -22.0)  # its middle: x, y in millimetres
 SLICE_MM = 4.0
 
 
@@ -58,23 +59,13 @@ def chest(rng: np.random.Generator, height: float, nodule: bool) -> Chest:
         radius = float(np.clip(5.0 - hilum / 14, 0.8, 4.2) * rng.uniform(0.6, 1.1))
         drift = rng.normal(0, 0.25, 2)
         vessels.append(Vessel(float(x), float(y), float(drift[0]), float(drift[1]), radius))
-    lesion = None
-    if nodule:
-        side, turn, depth = rng.choice((-1, 1)), rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0.05, 0.5))
-        radius = float(rng.uniform(10, 16))
-        lesion = (
-            float(side * (lung_x + 3) + depth * 42 * np.cos(turn)),
-            float(-4 + depth * 66 * np.sin(turn)),
-            float(rng.uniform(-0.3, 0.3) * height),
-            radius,
-            float(rng.uniform(10, 80)),
-        )
+    heart = (float(rng.uniform(40, 52)), float(rng.uniform(34, 44)))
     return Chest(
         body=(float(rng.uniform(150, 172)), float(rng.uniform(105, 122))),
         fat=float(rng.uniform(6, 20)),
         lungs=(lungs[0], lungs[1]),
         lung_x=lung_x,
-        heart=(float(rng.uniform(40, 52)), float(rng.uniform(34, 44))),
+        heart=heart,
         blood=float(rng.choice((45, 50, 170, 240))),
         spine=float(rng.uniform(16, 20)),
         ribs=float(rng.uniform(0, 1)),
@@ -83,8 +74,20 @@ def chest(rng: np.random.Generator, height: float, nodule: bool) -> Chest:
         sharp=float(rng.uniform(0.4, 0.9)),
         shift=(float(rng.uniform(-8, 8)), float(rng.uniform(-8, 4))),
         vessels=tuple(vessels),
-        nodule=lesion,
+        nodule=_nodule(rng, height, lung_x, heart) if nodule else None,
     )
+
+
+def _nodule(
+    rng: np.random.Generator, height: float, lung_x: float, heart: tuple[float, float]
+) -> tuple[float, float, float, float, float]:
+    """x, y, z, radius and HU of a nodule in one of the lungs, clear of the heart, which would hide it."""
+    radius = float(rng.uniform(10, 16))
+    while True:
+        side, turn, depth = rng.choice((-1, 1)), rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0.05, 0.5))
+        x, y = side * (lung_x + 4) + depth * 40 * np.cos(turn), -4 + depth * 66 * np.sin(turn)
+        if np.hypot((x - HEART[0]) / (heart[0] + radius), (y - HEART[1]) / (heart[1] + radius)) > 1.05:
+            return float(x), float(y), float(rng.uniform(-0.3, 0.3) * height), radius, float(rng.uniform(10, 80))
 
 
 def shows_nodule(patient: Chest, z: float) -> bool:
@@ -138,7 +141,7 @@ def _mediastinum(image: Image, grid: Grid, p: Chest, z: float) -> None:
     paint(image, grid, TISSUE, (sx, sy - 4), (27, 66), edge=4)
     grow = float(np.clip(0.75 - z / 120, 0.35, 1.2))
     heart = (p.heart[0] * grow, p.heart[1] * grow)
-    paint(image, grid, 0.5 * (TISSUE + p.blood), (sx + 20, sy - 22), heart, 0.4, 3)
+    paint(image, grid, 0.5 * (TISSUE + p.blood), (sx + HEART[0], sy + HEART[1]), heart, 0.4, 3)
     paint(image, grid, p.blood, (sx + 12, sy - 24), (heart[0] * 0.55, heart[1] * 0.6), 0.4, 5)
     paint(image, grid, p.blood, (sx + 16, sy + 40), (12, 12), edge=2)
     if z > -10:

@@ -69,8 +69,8 @@ def _lead(report: Report) -> str:
     return escape(
         f"{pack.files:,} files of phantoms and of pydicom's own test data became {pack.samples:,} samples in "
         f"{sum(row.shards for row in report.summary.splits)} shards; "
-        f"{report.arch} learned {len(report.summary.classes)} classes from them and tells {result['top1']:.0%} of "
-        f"{result['samples']:,} images of patients it never saw apart, in {seconds:.0f} seconds all in all."
+        f"{report.arch} learned {len(report.summary.classes)} classes from them, and names the right one for "
+        f"{result['top1']:.0%} of {result['samples']:,} images of patients that it never saw. All in all that took {seconds:.0f} seconds."
     )
 
 
@@ -205,8 +205,8 @@ _PAGE = Template("""<!doctype html>
 <p class="lead">$lead</p>
 <h2>What the network sees</h2>
 <p>One row per class, from as many patients as possible, rendered by the loader's own kernel in the windows that each row states.
-A CT slice shows its three windows side by side: they are the three channels of the input. Low values are white in half of the
-radiographs' files; here they are not.</p>
+A CT slice shows its three windows side by side: they are the three channels of the input. Half of the
+radiographs are stored with low values as white (MONOCHROME1): the loader turns them round.</p>
 $contact
 <h2>What it learned</h2>
 <p>Training images and validation images come from different patients.</p>
