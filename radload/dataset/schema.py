@@ -34,6 +34,7 @@ class Flag(IntFlag):
     PADDING = 8  # padding_first..padding_last (stored units) is no image content
     MODALITY_LUT = 16  # slope and intercept do not apply: see modality_lut in samples.arrow
     VOI_LUT = 32  # the file's own VOI is a table: see voi_lut in samples.arrow
+    RATIO = 64  # spacing_row and spacing_col are only a ratio (Pixel Aspect Ratio), no millimetres
 
 
 # One record per sample, 128 bytes: all that the loader reads for a sample besides its series record.
@@ -65,6 +66,15 @@ RECORD = np.dtype(
         ("split", "u1"),  # index into SPLITS
         ("level_end", "<u4", (LEVELS,)),  # [k-1]: bytes from the member's start that level k (1 / 2**k) needs
         ("level_crc", "<u4", (LEVELS + 1,)),  # [0]: CRC-32C of the whole member; [k]: of its first level_end[k-1] bytes
+    ]
+)
+
+# One record per sample in masks.bin, 16 bytes; the file is there only where the data set has masks.
+MASK_RECORD = np.dtype(
+    [
+        ("offset", "<u8"),  # of KEY.mask.npy's data in the sample's shard, in bytes
+        ("length", "<u4"),  # of that data, in bytes; 0 where the sample has no mask
+        ("crc", "<u4"),  # CRC-32C of that data
     ]
 )
 

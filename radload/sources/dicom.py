@@ -58,6 +58,9 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         positions=positions if positions is not None and len(positions) == layout.frames else None,
         instance=int(instance[0]) if instance else None,
         normal=normal,
+        sop_class=dicom.sop_class,
+        image_type=elements.texts(tags.ImageType),
+        intent=elements.text(tags.PresentationIntentType),
     )
 
 

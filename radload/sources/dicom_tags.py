@@ -10,6 +10,7 @@ SOPClassUID: Final = 0x00080016
 SOPInstanceUID: Final = 0x00080018
 AccessionNumber: Final = 0x00080050
 Modality: Final = 0x00080060
+PresentationIntentType: Final = 0x00080068
 Manufacturer: Final = 0x00080070
 ManufacturerModelName: Final = 0x00081090
 PatientID: Final = 0x00100020
@@ -87,6 +88,7 @@ HEADER: Final = frozenset(
         SOPInstanceUID,
         AccessionNumber,
         Modality,
+        PresentationIntentType,
         Manufacturer,
         ManufacturerModelName,
         PatientID,

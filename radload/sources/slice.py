@@ -97,6 +97,7 @@ class Header:
         positions: per frame, millimetres along the slice normal (PS3.3 C.7.6.2.1.1), or None where the file does not say.
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
+        sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
     """
 
     source: str
@@ -117,6 +118,9 @@ class Header:
     positions: tuple[float, ...] | None = None
     instance: int | None = None
     normal: tuple[float, float, float] | None = None
+    sop_class: str = ""
+    image_type: tuple[str, ...] = ()
+    intent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ class Slice:
         padding: inclusive range of Pixel Padding Value in stored units (PS3.3 C.7.5.1.1.2), None where absent.
         invert: low values are white (MONOCHROME1, or Presentation LUT Shape INVERSE).
         palette: (entries, 3) uint16 with `palette_first`, for PALETTE COLOR; palette_bits 8 or 16.
-        spacing: (row, column) millimetres, None where unknown; spacing_source "pixel", "imager", "nominal" or "".
+        spacing: (row, column) millimetres, None where unknown; spacing_source "pixel", "imager", "nominal", "" or "ratio": then the two
+            are only the ratio of the pixel's sides (Pixel Aspect Ratio (0028,0034)).
         position, orientation: PS3.3 C.7.6.2.1.1, patient coordinates (LPS) in millimetres.
         lossy: the source's pixels went through a lossy compression.
         exact: False where the source itself had to change values to give `stored`.
