@@ -1,4 +1,4 @@
-"""The CPU kernel, one core: a stored slice to 224x224 float32 planes. `pytest benchmarks --benchmark-enable`."""
+"""The CPU kernel, one core: a stored slice to 224x224 float32 planes. `pytest benchmarks/bench_kernel.py`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_512_to_224(benchmark: BenchmarkFixture, level: int, planes: int, crop: 
     batch()  # compiles
     benchmark(batch)
     if benchmark.stats is not None:
-        benchmark.extra_info["slices_per_second"] = round(SLICES / benchmark.stats.stats.median)
-        benchmark.extra_info["microseconds_per_slice"] = round(benchmark.stats.stats.median / SLICES * 1e6, 1)
+        benchmark.extra_info["slices/s"] = round(SLICES / benchmark.stats.stats.median)
+        benchmark.extra_info["us/slice"] = round(benchmark.stats.stats.median / SLICES * 1e6, 1)
     assert np.isfinite(out).all()
 
 
@@ -53,4 +53,4 @@ def test_prepare_a_batch(benchmark: BenchmarkFixture) -> None:
 
     benchmark(records)
     if benchmark.stats is not None:
-        benchmark.extra_info["microseconds_per_sample"] = round(benchmark.stats.stats.median / 64 * 1e6, 2)
+        benchmark.extra_info["us/sample"] = round(benchmark.stats.stats.median / 64 * 1e6, 2)

@@ -55,8 +55,8 @@ def _measure(
 
     benchmark.pedantic(counted, rounds=rounds, warmup_rounds=1)
     if benchmark.stats is not None:
-        benchmark.extra_info["slices_per_second"] = round(slices / benchmark.stats.stats.median)
-        benchmark.extra_info["slices_per_cpu_second"] = round(slices * len(used) / max(sum(used), 0.01))
+        benchmark.extra_info["slices/s"] = round(slices / benchmark.stats.stats.median)
+        benchmark.extra_info["slices/CPU s"] = round(slices * len(used) / max(sum(used), 0.01))
 
 
 def _endless(loader: Loader) -> Iterator[Any]:
@@ -157,7 +157,7 @@ def test_memory_of_the_process(benchmark: BenchmarkFixture, ct_shards: Path) -> 
         kib = {
             line.split(":")[0]: int(line.split()[1]) for line in status.splitlines() if line.startswith(("Vm", "Rss"))
         }
-        benchmark.extra_info["own_mib"] = kib["RssAnon"] // 1024
-        benchmark.extra_info["files_mib"] = kib["RssFile"] // 1024
-        benchmark.extra_info["ring_mib"] = kib["RssShmem"] // 1024
+        benchmark.extra_info["own MiB"] = kib["RssAnon"] // 1024
+        benchmark.extra_info["files MiB"] = kib["RssFile"] // 1024
+        benchmark.extra_info["ring MiB"] = kib["RssShmem"] // 1024
         assert kib["RssAnon"] < 512 * 1024

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/loading"))
 
 from make import Image, Series, write_dataset
+from summary import table
 
 SERIES, SLICES, SIDE = 12, 50, 512
 
@@ -54,3 +55,11 @@ def ct_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def raw_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same 600 slices, raw."""
     return _pack(tmp_path_factory.mktemp("raw"), codec="raw")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Slices per second, which the tables of pytest-benchmark do not show."""
+    session = getattr(config, "_benchmarksession", None)
+    for line in table(session.benchmarks) if session is not None else ():
+        terminalreporter.write_line(line)
