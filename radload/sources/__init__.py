@@ -9,7 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from radload.sources.codes import CODES
-from radload.sources.slice import Header, Lut, NotAnImage, PartOf, Refused, SeriesAttributes, Slice, Units, VoiFunction
+from radload.sources.slice import (
+    Header,
+    Lut,
+    NotAnImage,
+    PartOf,
+    PrivateDetails,
+    Refused,
+    SeriesAttributes,
+    Slice,
+    Units,
+    VoiFunction,
+)
 
 if TYPE_CHECKING:
     from radload.sources.open import read, scan
@@ -20,6 +31,7 @@ __all__ = [
     "Lut",
     "NotAnImage",
     "PartOf",
+    "PrivateDetails",
     "Refused",
     "SeriesAttributes",
     "Slice",

@@ -12,6 +12,7 @@ from pydicom.uid import UID
 
 from radload.sources import dicom_tags as tags
 from radload.sources.dicom_codestreams import LOSSY
+from radload.sources.dicom_details import details_of
 from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_file import DicomFile, open_dicom
 from radload.sources.dicom_geometry import geometry_of, plane_of, stack_of
@@ -33,7 +34,7 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
     Raises:
         Refused: the file can give no slice (codes in `codes.CODES`).
     """
-    dicom = open_dicom(file, tags.HEADER)
+    dicom = open_dicom(file, tags.CATALOG)
     layout = _image_layout(dicom)
     elements, groups = dicom.elements, groups_of(dicom.elements)
     enhanced = bool(groups.frames)
@@ -61,6 +62,7 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         sop_class=dicom.sop_class,
         image_type=elements.texts(tags.ImageType),
         intent=elements.text(tags.PresentationIntentType),
+        private=details_of(dicom, groups),
     )
 
 

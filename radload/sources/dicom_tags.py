@@ -8,17 +8,28 @@ SpecificCharacterSet: Final = 0x00080005
 ImageType: Final = 0x00080008
 SOPClassUID: Final = 0x00080016
 SOPInstanceUID: Final = 0x00080018
+StudyDate: Final = 0x00080020
+SeriesDate: Final = 0x00080021
 AccessionNumber: Final = 0x00080050
 Modality: Final = 0x00080060
 PresentationIntentType: Final = 0x00080068
 Manufacturer: Final = 0x00080070
+InstitutionName: Final = 0x00080080
+StationName: Final = 0x00081010
+StudyDescription: Final = 0x00081030
+SeriesDescription: Final = 0x0008103E
 ManufacturerModelName: Final = 0x00081090
 PatientID: Final = 0x00100020
 IssuerOfPatientID: Final = 0x00100021
+PatientBirthDate: Final = 0x00100030
+PatientSex: Final = 0x00100040
+PatientAge: Final = 0x00101010
 BodyPartExamined: Final = 0x00180015
+SliceThickness: Final = 0x00180050
 RepetitionTime: Final = 0x00180080
 EchoTime: Final = 0x00180081
 MagneticFieldStrength: Final = 0x00180087
+ProtocolName: Final = 0x00181030
 ImagerPixelSpacing: Final = 0x00181164
 ConvolutionKernel: Final = 0x00181210
 NominalScannedPixelSpacing: Final = 0x00182010
@@ -53,6 +64,7 @@ HighBit: Final = 0x00280102
 PixelRepresentation: Final = 0x00280103
 PixelPaddingValue: Final = 0x00280120
 PixelPaddingRangeLimit: Final = 0x00280121
+BurnedInAnnotation: Final = 0x00280301
 WindowCenter: Final = 0x00281050
 WindowWidth: Final = 0x00281051
 RescaleIntercept: Final = 0x00281052
@@ -147,3 +159,23 @@ FRAME: Final = HEADER | frozenset(
         ExtendedOffsetTableLengths,
     )
 )  # what a slice needs besides
+
+CATALOG: Final = HEADER | frozenset(
+    (
+        StudyDate,
+        SeriesDate,
+        InstitutionName,
+        StationName,
+        StudyDescription,
+        SeriesDescription,
+        PatientBirthDate,
+        PatientSex,
+        PatientAge,
+        SliceThickness,
+        ProtocolName,
+        BurnedInAnnotation,
+        PixelSpacing,
+        ImagerPixelSpacing,
+        NominalScannedPixelSpacing,
+    )
+)  # a scan's question, with what only the catalog keeps

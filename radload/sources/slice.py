@@ -6,6 +6,7 @@ A source knows file formats and nothing of shards. Units and names are DICOM's (
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from enum import IntEnum
 
 import numpy as np
@@ -84,6 +85,32 @@ class SeriesAttributes:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateDetails:
+    """What only the catalog of the private folder says about a file: dates, free text, places. None of it ever leaves that folder.
+
+    Attributes:
+        patient_age: years, from Patient's Age (0010,1010), else from birth date and study date (the birth date itself is not kept).
+        burned_in: Burned In Annotation (0028,0301), "YES" or "NO" as stored.
+        spacing_row, spacing_col, slice_thickness: millimetres, of the first frame.
+    """
+
+    study_date: date | None = None
+    series_date: date | None = None
+    patient_age: float | None = None
+    patient_sex: str | None = None
+    study_description: str | None = None
+    series_description: str | None = None
+    protocol: str | None = None
+    station: str | None = None
+    institution: str | None = None
+    transfer_syntax: str | None = None
+    burned_in: str | None = None
+    spacing_row: float | None = None
+    spacing_col: float | None = None
+    slice_thickness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """One file as a scan sees it, without decoding a pixel. Holds identities: it stays in the private folder.
 
@@ -98,6 +125,7 @@ class Header:
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
+        private: for the catalog alone; empty in the headers that shard jobs carry.
     """
 
     source: str
@@ -121,6 +149,7 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
+    private: PrivateDetails = field(default_factory=PrivateDetails)
 
 
 @dataclass(frozen=True, slots=True)
