@@ -10,6 +10,7 @@ import typer
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
+from radload.commands.scan import scan
 from radload.errors import RadloadError
 
 FAILED = 2
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(scan)
 app.command()(pack)
 app.command()(label)
 app.command()(inspect)

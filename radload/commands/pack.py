@@ -56,6 +56,29 @@ def pack(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Pack what this is true for: \"modality = 'CT' and rows >= 512\" (docs/catalog.md).", show_default=False
+        ),
+    ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(
+            help="Patients with an image that this is true for are the test split, whatever --split says.",
+            show_default=False,
+        ),
+    ] = None,
+    slices: Annotated[
+        str, typer.Option(help="Of each series, in order of position: all, every:N, central:K or max:K.")
+    ] = "all",
+    frames: Annotated[
+        str, typer.Option(help="Of each clip (ultrasound, angiography): all, first, every:N, central:K or max:K.")
+    ] = "all",
+    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out slices that show nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be packed, from headers; write nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
@@ -82,7 +105,23 @@ def pack(
         order=order,
         shard_size=shard_size,
         workers=workers,
+        where=where,
+        holdout=holdout,
+        slices=slices,
+        frames=frames,
+        drop_empty=drop_empty,
     )
+    if dry_run:
+        from radload.pack.dry_run import dry_run as count
+        from radload.pack.dry_run import print_dry_run
+
+        try:
+            found = count(options, None if quiet else Console(stderr=True))
+        except KeyboardInterrupt:
+            typer.echo("radload: stopped; nothing was written", err=True)
+            raise typer.Exit(130) from None
+        print_dry_run(found, Console())
+        return
     try:
         summary = run(options, None if quiet else Console(stderr=True))
     except KeyboardInterrupt as stopped:

@@ -21,6 +21,7 @@ from radload.pack.plan import ShardJob
 from radload.pack.privacy import printable
 from radload.pack.scan import Reject
 from radload.pack.table import Identity
+from radload.pack.thin import LEFT_OUT
 from radload.sources import Header
 
 _TEXT: Final = pa.string()
@@ -52,9 +53,11 @@ class CrosswalkWriter:
         first = job.series[0].first_key
         for series in job.series:
             for file in series.files:
-                places = np.asarray(file.places, np.int64) + (series.first_key - first)
-                frames[places, 0] = file.row
-                frames[places, 1] = np.arange(len(places))
+                places = np.asarray(file.places, np.int64)
+                chosen = np.flatnonzero(places != LEFT_OUT)
+                frames[places[chosen] + (series.first_key - first)] = np.stack(
+                    (np.full(len(chosen), file.row), chosen), axis=1
+                )
         chosen = frames[keys.astype(np.int64) - first]
         names = [self._names(int(row)) for row in chosen[:, 0]]
         columns = {

@@ -35,8 +35,8 @@ class Display:
         self._task = self._progress.add_task("", visible=False, unit="")
         self._done = 0
 
-    def start(self, what: str, total: int, unit: str, done: int = 0) -> None:
-        """Begin a new bar of `total` units, `done` of which were there before."""
+    def start(self, what: str, total: int | None, unit: str, done: int = 0) -> None:
+        """Begin a new bar of `total` units (None: nobody knows), `done` of which were there before."""
         self._progress.remove_task(self._task)
         self._task = self._progress.add_task(what, total=total, completed=done, unit=unit)
         self._done = done

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack import privacy, radimagenet
@@ -13,6 +16,7 @@ from radload.pack.label_sets import Labels, from_csv, from_folder, from_modality
 from radload.pack.options import Checked, PackOptions
 from radload.pack.patients import Patient, find_patients, identities
 from radload.pack.scan import Catalog, InputFile
+from radload.pack.select import hold_out
 from radload.pack.splits import assign, rule
 from radload.pack.table import Identity, read_table
 from radload.pack.workspace import Folders
@@ -31,9 +35,17 @@ class Division:
 
 
 def divide(
-    options: PackOptions, checked: Checked, folders: Folders, files: Sequence[InputFile], catalog: Catalog
+    options: PackOptions,
+    checked: Checked,
+    folders: Folders,
+    files: Sequence[InputFile],
+    catalog: Catalog,
+    holdout: NDArray[np.int64] | None = None,
 ) -> Division:
     """Find patients, labels and splits by rules, tables and what a data set ships with.
+
+    Args:
+        holdout: catalog rows whose patients are the test split.
 
     Raises:
         UsageError: a rule or a table that cannot be used, or that puts a patient into two splits.
@@ -50,10 +62,16 @@ def divide(
         given = _given_splits(options, names, patients)
     elif shipped is not None:
         given = _one_split_each(patients, shipped.splits, "the RadiologyAI lists")
+    listed = len(given)
+    held = {} if holdout is None else hold_out(given, catalog, patients, holdout)
+    given |= held
     strata = majority(labels, [patient.identity for patient in patients], [header.frames for header in headers])
     rest = {identity: stratum for identity, stratum in strata.items() if identity not in given}
     splits = given | assign(rest, checked.ratio, options.split_seed)
     how = rule(checked.ratio, options.split_seed, len(strata), len(given), labels is not None)
+    if held:
+        how["given_patients"] = listed
+        how["holdout"] = {"patients": len(held)}
     notes = []
     unknown = len({patient.identity for patient in patients if not patient.known})
     if unknown:
@@ -61,7 +79,7 @@ def divide(
             f"{unknown:,} of {len(strata):,} patients are unknown: each study without a patient number, and each file of a format without "
             "one, counts as a patient of its own; if that is wrong, images of one person may be in two splits (--patients)"
         )
-    if given and rest:
+    if listed and rest:
         notes.append(f"{len(rest):,} patients are in no list of splits and were divided by --split")
     return Division(patients, splits, set(given), how, labels, tuple(notes))
 

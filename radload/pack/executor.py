@@ -23,7 +23,7 @@ from radload.errors import RadloadError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_PRELOAD: Final = ["radload.pack.scan", "radload.pack.job"]
+_PRELOAD: Final = ["radload.pack.catalog_rows", "radload.pack.job"]
 _TICK: Final = 0.25  # seconds between looks at the progress
 
 

@@ -22,6 +22,7 @@ from radload.pack.part import PACKING, RejectedFrame, part_path, read_part
 from radload.pack.patients import Patient
 from radload.pack.plan import Plan
 from radload.pack.scan import Catalog, InputFile, Reject
+from radload.pack.thin import LEFT_OUT
 from radload.pack.workspace import CROSSWALK, REJECTS, Workspace
 
 GENERATION = 0
@@ -82,7 +83,7 @@ def write_dataset(
     temporary.rename(folder)
     sync_folder(folder.parent)
     rows = np.concatenate([np.zeros(0, np.int64), *gathered.catalog_rows])
-    frames = _frame_rejects(catalog, gathered.rejects)
+    frames = _frame_rejects(catalog, plan, gathered.rejects)
     rejects = [*catalog.rejects, *frames]
     write_rejects(workspace.private / REJECTS, rejects)
     written = _write_labels(
@@ -120,8 +121,14 @@ def _parts(out: Path, plan: Plan, crosswalk: CrosswalkWriter, gathered: _Gathere
         yield part.shard
 
 
-def _frame_rejects(catalog: Catalog, rejects: Sequence[RejectedFrame]) -> list[Reject]:
-    """Rejects of planned frames; a file all of whose frames have one reason is one row, and its parts are rows too."""
+def _frame_rejects(catalog: Catalog, plan: Plan, rejects: Sequence[RejectedFrame]) -> list[Reject]:
+    """Rejects of planned frames; a file all of whose planned frames have one reason is one row, and its parts are rows too."""
+    planned = {
+        file.row: sum(place != LEFT_OUT for place in file.places)
+        for job in plan.jobs
+        for series in job.series
+        for file in series.files
+    }
     by_row: dict[int, list[RejectedFrame]] = defaultdict(list)
     for reject in rejects:
         by_row[reject.row].append(reject)
@@ -129,7 +136,7 @@ def _frame_rejects(catalog: Catalog, rejects: Sequence[RejectedFrame]) -> list[R
     for row in sorted(by_row):
         header, frames = catalog.headers[row], sorted(by_row[row], key=lambda reject: reject.frame)
         code, reason = frames[0].code, frames[0].reason
-        whole = len(frames) == header.frames
+        whole = len(frames) == planned[row]
         if whole and all((frame.code, frame.reason) == (code, reason) for frame in frames):
             found.append(Reject(header.source, None, code, reason))
         else:

@@ -17,17 +17,19 @@ from rich.console import Console
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
-from radload.pack import privacy, radimagenet
+from radload.pack import privacy
+from radload.pack.catalog import scan_catalog
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
-from radload.pack.divide import Division, divide
+from radload.pack.divide import Division
 from radload.pack.executor import Died, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
 from radload.pack.job import pack_shard, read_progress
-from radload.pack.options import MEBIBYTE, Checked, PackOptions, check
+from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
-from radload.pack.scan import Catalog, InputFile, make_catalog, walk
+from radload.pack.plan import Plan, ShardJob
+from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes, split_rule, with_left_out
+from radload.pack.scan import Catalog, InputFile, walk
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.workspace import (
     SPLITS_FILE,
@@ -60,7 +62,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     checked = check(options)
     folders = check_folders(options)
     identity = options.identity()
-    files = walk(folders.source)
+    files = list(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     if folders.state is State.FINISHED:
@@ -72,18 +74,17 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             _check_same(folders, description)
         try:
             display.start("scanning", len(files), "files")
-            catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance)
+            scan = scan_catalog(folders.source, files, checked.axis, workers, workspace.private, display.advance)
         except KeyboardInterrupt:
-            raise Stopped("stopped while scanning; nothing was changed") from None
-        catalog = replace(catalog, headers=tuple(radimagenet.with_modality(header) for header in catalog.headers))
-        if not catalog.headers:
-            raise UsageError(_no_images(options, catalog))
-        division = divide(options, checked, folders, files, catalog)
-        plan = _plan(options, checked, workspace, catalog, division)
+            raise Stopped("stopped while scanning; run the same command again to go on") from None
+        catalog, division = prepare(options, checked, folders, files, scan)
+        plan = plan_shards(options, checked, workspace.out, catalog, division, partial(privacy.pseudonym, workspace.key))
+        catalog = with_left_out(catalog, plan)
         workspace.keep(description)
         _write_private_splits(workspace, division)
         slices = _write_shards(plan, workspace, workers, display)
-        return _finish(options, workspace, plan, catalog, files, division, slices, started)
+        summary = _finish(options, workspace, plan, catalog, files, division, slices, started)
+        return replace(summary, notes=(*summary.notes, *reuse_notes(scan)))
 
 
 def _already_packed(folders: Folders, identity: dict[str, Any], files: Sequence[InputFile]) -> PackSummary:
@@ -114,25 +115,6 @@ def _check_same(folders: Folders, now: dict[str, Any]) -> None:
             f"--out {folders.out} holds a pack that was stopped and had another plan (different: {differences(before, now)}): "
             f"go on with the options of that pack, or remove the folder and {folders.private}"
         )
-
-
-def _no_images(options: PackOptions, catalog: Catalog) -> str:
-    if not catalog.rejects:
-        return f"--src {options.source} holds no image ({catalog.ignored:,} other files): give a folder with DICOM, NIfTI or PNG files"
-    codes = ", ".join(sorted({reject.code for reject in catalog.rejects}))
-    return (
-        f"--src {options.source} holds no image that can be packed ({len(catalog.rejects):,} files rejected: {codes}; "
-        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files"
-    )
-
-
-def _plan(options: PackOptions, checked: Checked, workspace: Workspace, catalog: Catalog, division: Division) -> Plan:
-    target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
-    shard_options = ShardOptions(
-        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target
-    )
-    pseudonym = partial(privacy.pseudonym, workspace.key)
-    return make_plan(catalog.headers, division.patients, division.splits, options.split_seed, shard_options, pseudonym)
 
 
 def _write_private_splits(workspace: Workspace, division: Division) -> None:
@@ -221,7 +203,7 @@ def _finish(
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
         raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
-    notes = list(division.notes)
+    notes = [*division.notes, *selection_notes(options)]
     empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
     wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
     if set(empty) & set(wanted):
@@ -263,7 +245,7 @@ def _manifest(
         patients=sum(split["patients"] for split in segment.splits.values()),
         unknown_patients=written.unknown,
         splits=segment.splits,
-        split_rule=division.rule,
+        split_rule=split_rule(options, division, workspace.key),
         patient_rule=_public_rule(options.patients),
         codec=options.codec,
         key_id=privacy.key_id(workspace.key),

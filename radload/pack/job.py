@@ -18,13 +18,15 @@ from radload.codecs import EXTENSIONS, encode
 from radload.dataset.files import atomic_file
 from radload.dataset.schema import RECORD, SAMPLES, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
-from radload.pack.codes import INTERNAL_ERROR, MISSING_FRAME, UNREADABLE, WORKER_DIED
+from radload.pack.codes import EMPTY, INTERNAL_ERROR, MISSING_FRAME, UNREADABLE, WORKER_DIED
 from radload.pack.colour import to_picture
+from radload.pack.empty import is_empty
 from radload.pack.part import Part, RejectedFrame, part_path, progress_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
+from radload.pack.thin import LEFT_OUT
 from radload.sources import NotAnImage, Refused, Slice, read
 
 _PROGRESS: Final = struct.Struct("<qq")  # catalog row being read, frames done
@@ -109,6 +111,8 @@ def _pack(
 ) -> Packed | Refused:
     try:
         picture = to_picture(image, job.color)
+        if job.drop_empty and is_empty(picture.values, picture.padding):
+            return Refused(EMPTY, "nothing but one value, or padding")
         encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
         packed = pack_sample(image, picture, encoded, series, place, series.files[0].header.attributes)
         statistics.add(image, picture.values, picture.padding)
@@ -132,7 +136,7 @@ def _write(packed: Packed, shard: _Shard) -> None:
 
 def _frames(job: ShardJob, file: FileJob) -> Iterator[tuple[int, Slice | Refused]]:
     """Each planned frame once: its slice, or why there is none."""
-    missing = dict.fromkeys(range(file.header.frames))
+    missing = dict.fromkeys(frame for frame, place in enumerate(file.places) if place != LEFT_OUT)
     reason = Refused(MISSING_FRAME, "the header announces more frames than the file yields")
     if file.row in job.skip:
         reason = Refused(WORKER_DIED, "a worker process ended while it read this file, twice")
@@ -140,7 +144,7 @@ def _frames(job: ShardJob, file: FileJob) -> Iterator[tuple[int, Slice | Refused
         try:
             for item in read(Path(file.header.source), file.header, job.root, job.axis):
                 frame, outcome = (item.frame, item) if isinstance(item, Slice) else item
-                if frame in missing:  # what a header does not announce has no key
+                if frame in missing:  # what a header does not announce, or nobody chose, has no key
                     del missing[frame]
                     yield frame, outcome
         except Refused as refused:

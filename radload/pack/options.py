@@ -12,7 +12,9 @@ from typing import Any, TypeVar, get_args
 from radload.codecs import CodecName
 from radload.errors import UsageError
 from radload.pack.colour import ColourMode
+from radload.pack.select import check_expression
 from radload.pack.splits import Ratio, parse_ratio
+from radload.pack.thin import Thinnings, parse_thinning
 
 T = TypeVar("T")
 
@@ -33,6 +35,9 @@ class PackOptions:
         order: "series" (slices of a series together); "slices" is refused, see `check`.
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+        where, holdout: conditions on the catalog's columns (docs/catalog.md): what is packed; whose patients are the test split.
+        slices: "all", "every:N", "central:K" or "max:K", of each series; frames: also "first", of each clip (`thin.is_clip`).
+        drop_empty: leave out slices without content (`empty.is_empty`).
     """
 
     source: Path
@@ -51,6 +56,11 @@ class PackOptions:
     order: str = "series"
     shard_size: float | None = None
     workers: int | None = None
+    where: str | None = None
+    holdout: str | None = None
+    slices: str = "all"
+    frames: str = "all"
+    drop_empty: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -67,6 +77,11 @@ class PackOptions:
             "--axis": self.axis,
             "--order": self.order,
             "--shard-size": self.shard_size,
+            "--where": self.where,
+            "--holdout": self.holdout,
+            "--slices": self.slices,
+            "--frames": self.frames,
+            "--drop-empty": self.drop_empty,
         }
 
     def _patients_identity(self) -> str | None:
@@ -83,6 +98,7 @@ class Checked:
     codec: CodecName
     color: ColourMode
     axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
+    thinnings: Thinnings
 
 
 def check(options: PackOptions) -> Checked:
@@ -94,7 +110,7 @@ def check(options: PackOptions) -> Checked:
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
     color = _one_of(options.color, get_args(ColourMode), "--color")
     check_uncertain(options.uncertain)
-    axis = int(_one_of(options.axis, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
+    axis = check_axis(options.axis)
     if _one_of(options.order, ("series", "slices"), "--order") == "slices":
         raise UsageError(
             "--order slices cannot be written in shard format version 1, whose index keeps the slices of a series in "
@@ -112,7 +128,19 @@ def check(options: PackOptions) -> Checked:
         raise UsageError(
             f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
         )
-    return Checked(parse_ratio(options.split), codec, color, axis)
+    thinnings = Thinnings(
+        parse_thinning(options.slices, "--slices", False), parse_thinning(options.frames, "--frames", True)
+    )
+    ratio = parse_ratio(options.split)
+    for option, expression in (("--where", options.where), ("--holdout", options.holdout)):
+        if expression is not None:
+            check_expression(expression, option)
+    return Checked(ratio, codec, color, axis, thinnings)
+
+
+def check_axis(text: str) -> int:
+    """The axis along which NIfTI volumes are cut. Raises UsageError."""
+    return int(_one_of(text, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
 
 
 def check_labels_from(text: str) -> None:

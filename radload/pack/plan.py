@@ -16,6 +16,7 @@ from radload.pack.colour import ColourMode
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
+from radload.pack.thin import Thinnings, thin
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -31,7 +32,7 @@ class FileJob:
 
     row: int
     header: Header
-    places: tuple[int, ...]
+    places: tuple[int, ...]  # thin.LEFT_OUT for a frame that is not packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class ShardJob:
     Attributes:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
         axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+        drop_empty: whether slices without content are rejected (`empty.is_empty`).
     """
 
     name: str
@@ -65,6 +67,7 @@ class ShardJob:
     color: ColourMode
     axis: int
     skip: frozenset[int] = frozenset()
+    drop_empty: bool = False
 
     @property
     def count(self) -> int:
@@ -79,11 +82,12 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in order of (split, shard), and the tables that their rows refer to."""
+    """Jobs in order of (split, shard), and the tables that their rows refer to; left_out: headers of which no frame is packed."""
 
     jobs: tuple[ShardJob, ...]
     patients: pa.Table
     studies: pa.Table
+    left_out: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ class ShardOptions:
     color: ColourMode
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
+    thinnings: Thinnings = Thinnings()
+    drop_empty: bool = False
 
 
 def shard_target(total: int) -> int:
@@ -122,7 +128,8 @@ def make_plan(
     Args:
         patients: of each header; splits: patient identity -> split.
     """
-    series = find_series(headers, [patient.identity for patient in patients])
+    found = find_series(headers, [patient.identity for patient in patients])
+    series, left_out = thin(found, headers, options.thinnings)
     split_of = {one.identity: splits[patients[one.rows[0]].identity] for one in series}
     series.sort(key=lambda one: (split_of[one.identity], _shuffle(seed, one.identity)))
     target = options.target or shard_target(sum(one.size for one in series))
@@ -148,10 +155,18 @@ def make_plan(
             name = f"{split_name}/{number:06d}.tar"
             jobs.append(
                 ShardJob(
-                    name, split, tuple(parts), options.root, options.out, options.codec, options.color, options.axis
+                    name,
+                    split,
+                    tuple(parts),
+                    options.root,
+                    options.out,
+                    options.codec,
+                    options.color,
+                    options.axis,
+                    drop_empty=options.drop_empty,
                 )
             )
-    return Plan(tuple(jobs), *tables.arrow())
+    return Plan(tuple(jobs), *tables.arrow(), tuple(left_out))
 
 
 class _Tables:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,6 +21,7 @@ from radload.dataset.files import atomic_file, write_json
 from radload.dataset.manifest import MANIFEST
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
+from radload.pack.catalog import CATALOG, JOURNAL
 from radload.pack.options import PackOptions
 from radload.pack.part import PACKING
 from radload.pack.privacy import KEY_BYTES, new_key
@@ -102,7 +104,7 @@ def _check_private(private: Path, state: State) -> None:
         )
     except OSError as error:
         raise UsageError(f"--private {private} cannot be read ({error.strerror}): give another folder") from None
-    if names - _PRIVATE_FILES:
+    if names - _PRIVATE_FILES - {CATALOG, JOURNAL}:
         raise UsageError(f"--private {private} exists and holds other things: give a new or an empty folder")
     if state is State.FRESH:
         if CROSSWALK in names:
@@ -117,7 +119,10 @@ def _check_private(private: Path, state: State) -> None:
 
 
 class Workspace:
-    """The folders while a pack writes into them. Until `keep` is called, leaving it takes away all that it made."""
+    """The folders while a pack writes into them. Until `keep` is called, leaving it takes away all that it made.
+
+    A catalog is an exception where the user stopped the pack: the next one goes on with it.
+    """
 
     def __init__(self, folders: Folders) -> None:
         """Make the folders and lock them.
@@ -129,6 +134,7 @@ class Workspace:
         self._made: list[Path] = []
         self._kept = folders.state is not State.FRESH
         self._lock = -1
+        self._new_catalog = not any((self.private / name).exists() for name in (CATALOG, JOURNAL))
         try:
             self._make(self.out, 0o755, "--out")
             self._make(self.private, 0o700, "--private")
@@ -202,15 +208,18 @@ class Workspace:
             ):  # some network file systems cannot
                 raise
 
-    def _leave(self) -> None:
+    def _leave(self, stopped: bool = False) -> None:
+        """stopped: by the user, who may go on: what was scanned stays."""
         if self._lock >= 0:
             os.close(self._lock)
-        if not self._kept:
-            for path in reversed(self._made):
-                try:
-                    path.rmdir()
-                except OSError:  # somebody else has put something there
-                    break
+        if self._kept:
+            return
+        if self._new_catalog and not stopped:
+            (self.private / CATALOG).unlink(missing_ok=True)
+            shutil.rmtree(self.private / JOURNAL, ignore_errors=True)
+        for path in reversed(self._made):
+            with suppress(OSError):  # somebody has put something there, or what was scanned stays
+                path.rmdir()
 
     def __enter__(self) -> Workspace:
         return self
@@ -218,7 +227,7 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._leave(stopped=isinstance(error, KeyboardInterrupt))
 
 
 def read_plan(folders: Folders) -> tuple[bytes, dict[str, Any]]:

@@ -107,7 +107,7 @@ def test_the_private_folder_is_for_its_owner_and_knows_the_way_back(tmp_path: Pa
     private = tmp_path / "out.private"
     assert private.stat().st_mode & 0o777 == 0o700
     names = {path.name for path in private.iterdir()}
-    assert names == {"key", "plan.json", "crosswalk.parquet", "rejects.parquet", "splits.parquet"}
+    assert names == {"key", "plan.json", "catalog.parquet", "crosswalk.parquet", "rejects.parquet", "splits.parquet"}
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in private.iterdir())
     (row,) = pq.read_table(private / "crosswalk.parquet").to_pylist()
     assert row["key"] == "000000000000" and row["source"] == "b.dcm" and row["frame"] == 0

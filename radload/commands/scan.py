@@ -1,0 +1,35 @@
+"""`radload scan`: see `radload.pack.scan_command`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def scan(
+    src: Annotated[
+        Path, typer.Option(help="Folder with DICOM, NIfTI, PNG or JPEG files, at any depth.", show_default=False)
+    ],
+    private: Annotated[
+        Path, typer.Option(help="Folder for the catalog: the private folder of the shards to be packed.")
+    ] = Path("shards.private"),
+    axis: Annotated[str, typer.Option(help="Along which NIfTI volumes are cut: last, 0, 1 or 2.")] = "last",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
+) -> None:
+    """Write the catalog of a folder, one row per file, for queries and for pack. Run again to go on after a stop, or to update it."""
+    from rich.console import Console
+
+    from radload.pack.scan_command import ScanOptions, print_scan, scan_folder
+
+    try:
+        summary = scan_folder(ScanOptions(src, private, axis, workers), None if quiet else Console(stderr=True))
+    except KeyboardInterrupt:
+        typer.echo("radload: stopped; run the same command again to go on", err=True)
+        raise typer.Exit(130) from None
+    if not quiet:
+        print_scan(summary, Console())

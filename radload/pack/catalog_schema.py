@@ -1,0 +1,185 @@
+"""The columns of the catalog, and the way from what a scan says about a file to a row and back.
+
+The columns are derived from the fields of `Header`, `SeriesAttributes` and `PrivateDetails`: a field added there is a column here.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any, Final, TypeAlias, get_args, get_type_hints
+
+import numpy as np
+import pyarrow as pa
+
+from radload.pack.privacy import printable
+from radload.pack.scan import Catalog, InputFile, Reject
+from radload.sources import Header, PartOf, PrivateDetails, SeriesAttributes
+
+Outcome: TypeAlias = Header | Reject | PartOf | None  # of the scan of one file; None: ignored
+
+IMAGE, PART, REJECTED, IGNORED = "image", "part", "rejected", "ignored"
+_INT64: Final = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """Where a column's value stands in a header, its Arrow type, and how a value gets there and back."""
+
+    name: str
+    where: str  # "", "attributes" or "private"
+    type: pa.DataType
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _text(value: str | None) -> str | None:
+    """Valid Unicode, whatever the file's bytes were."""
+    if value is None or value.isascii():
+        return value
+    try:
+        return printable(value)
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "backslashreplace").decode()
+
+
+def _whole(value: int | None) -> int | None:
+    return value if value is not None and -_INT64 <= value < _INT64 else None
+
+
+def _texts(value: Sequence[str] | None) -> list[str | None] | None:
+    return None if value is None else [_text(part) for part in value]
+
+
+def _tuple(value: Sequence[Any] | None) -> tuple[Any, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _column(name: str, where: str, hint: Any) -> _Column:
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if isinstance(hint, types.UnionType) else [hint]
+    kind = kinds[0]
+    inner = set(get_args(kind)) - {Ellipsis}
+    if len(kinds) == 1 and inner == {str}:
+        return _Column(name, where, pa.list_(pa.string()), _texts, _tuple)
+    if len(kinds) == 1 and inner == {float}:
+        return _Column(name, where, pa.list_(pa.float64()), _same, _tuple)
+    if len(kinds) == 1 and inner == {int}:
+        return _Column(name, where, pa.list_(pa.int64()), _same, _tuple)
+    plain: dict[Any, tuple[pa.DataType, Callable[[Any], Any]]] = {
+        str: (pa.string(), _text),
+        int: (pa.int64(), _whole),
+        float: (pa.float64(), _same),
+        bool: (pa.bool_(), _same),
+        date: (pa.date32(), _same),
+    }
+    if len(kinds) == 1 and kind in plain:
+        return _Column(name, where, *plain[kind], _same)
+    if len(kinds) == 1 and isinstance(kind, enum.EnumMeta):
+        members = kind.__members__
+        return _Column(name, where, pa.string(), lambda value: value.name, lambda text: members[text])
+    raise TypeError(f"the catalog has no column type for the field {name} of type {hint}: add one to _column")
+
+
+def _columns(kind: type[Any], where: str, without: Sequence[str] = ()) -> list[_Column]:
+    hints = get_type_hints(kind)
+    return [_column(field.name, where, hints[field.name]) for field in fields(kind) if field.name not in without]
+
+
+_COLUMNS: Final = (
+    *_columns(Header, "", ("source", "attributes", "private")),
+    *_columns(SeriesAttributes, "attributes"),
+    *_columns(PrivateDetails, "private"),
+)
+_OWN: Final = (
+    pa.field("row", pa.int64()),  # from 0, in order of name
+    pa.field("source", pa.string()),
+    pa.field("size", pa.int64()),
+    pa.field("modified", pa.int64()),  # nanoseconds since 1970
+    pa.field("status", pa.string()),
+    pa.field("code", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("part_of", pa.string()),
+    pa.field("position_min", pa.float64()),
+    pa.field("position_max", pa.float64()),
+)
+SCHEMA: Final = pa.schema([*_OWN, *(pa.field(column.name, column.type) for column in _COLUMNS)])
+
+
+def encode(files: Sequence[InputFile], outcomes: Sequence[Outcome]) -> pa.RecordBatch:
+    """Rows of `files`, in their order; `row` is null, and a part is a `part`, until the catalog is whole."""
+    count = len(files)
+    images = [outcome if isinstance(outcome, Header) else None for outcome in outcomes]
+    rejects = [outcome if isinstance(outcome, Reject) else None for outcome in outcomes]
+    ends = [
+        (min(image.positions), max(image.positions)) if image is not None and image.positions else (None, None)
+        for image in images
+    ]
+    values: dict[str, list[Any]] = {
+        "row": [None] * count,
+        "source": [printable(file.source) for file in files],
+        "size": [file.size for file in files],
+        "modified": [file.modified for file in files],
+        "status": [_status(outcome) for outcome in outcomes],
+        "code": [None if reject is None else reject.code for reject in rejects],
+        "reason": [None if reject is None else _text(reject.reason) for reject in rejects],
+        "part_of": [printable(outcome.source) if isinstance(outcome, PartOf) else None for outcome in outcomes],
+        "position_min": [low for low, _ in ends],
+        "position_max": [high for _, high in ends],
+    }
+    for column in _COLUMNS:
+        holders = [getattr(image, column.where) if column.where and image is not None else image for image in images]
+        values[column.name] = [
+            None if holder is None else column.encode(getattr(holder, column.name)) for holder in holders
+        ]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(values[field.name], field.type) for field in SCHEMA],
+        schema=SCHEMA,
+    )
+
+
+def _status(outcome: Outcome) -> str:
+    if isinstance(outcome, Header):
+        return IMAGE
+    return REJECTED if isinstance(outcome, Reject) else PART if isinstance(outcome, PartOf) else IGNORED
+
+
+def decode(batches: Iterator[pa.RecordBatch], files: Sequence[InputFile]) -> Catalog:
+    """The catalog of `files`, whose rows are `batches`, in the same order; headers come without private details."""
+    exact = {printable(file.source): file.source for file in files if not file.source.isascii()}
+    headers: list[Header] = []
+    rows: list[int] = []
+    rejects: list[Reject] = []
+    ignored = start = 0
+    public = [column for column in _COLUMNS if column.where != "private"]
+    for batch in batches:
+        status, code, reason = (batch.column(name).to_pylist() for name in ("status", "code", "reason"))
+        places = [place for place, text in enumerate(status) if text == IMAGE]
+        chosen = batch.take(pa.array(places, pa.int64()))
+        columns = {column.name: [column.decode(v) for v in chosen.column(column.name).to_pylist()] for column in public}
+        for number, place in enumerate(places):
+            rows.append(start + place)
+            headers.append(_header(files[start + place].source, columns, number, exact))
+        for place, text in enumerate(status):
+            if text == REJECTED:
+                rejects.append(Reject(files[start + place].source, None, code[place], reason[place]))
+            ignored += text == IGNORED
+        start += len(status)
+    return Catalog(tuple(headers), tuple(rejects), ignored, np.array(rows, np.int64))
+
+
+_TOP: Final = [column.name for column in _COLUMNS if not column.where]
+_ATTRIBUTES: Final = [column.name for column in _COLUMNS if column.where == "attributes"]
+
+
+def _header(source: str, columns: Mapping[str, Sequence[Any]], number: int, exact: Mapping[str, str]) -> Header:
+    values = {name: columns[name][number] for name in _TOP}
+    values["parts"] = tuple(exact.get(part, part) for part in values["parts"])
+    attributes = SeriesAttributes(**{name: columns[name][number] for name in _ATTRIBUTES})
+    return Header(source=source, attributes=attributes, **values)

@@ -1,0 +1,137 @@
+"""`radload scan`: the catalog of a folder, without a pack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from radload.errors import UsageError
+from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog
+from radload.pack.display import Display
+from radload.pack.options import check_axis
+from radload.pack.scan import walk
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """Options of `radload scan`; as those of `radload pack`."""
+
+    source: Path
+    private: Path
+    axis: str = "last"
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSummary:
+    """What a scan found.
+
+    Attributes:
+        path: the catalog; files: its rows; reused: of them, those not read again.
+        status: (status, code or None) -> files; modalities: modality -> (images, slices).
+    """
+
+    path: Path
+    files: int
+    reused: int
+    status: dict[tuple[str, str | None], int]
+    modalities: dict[str, tuple[int, int]]
+
+
+def scan_folder(options: ScanOptions, console: Console | None = None) -> ScanSummary:
+    """Write or update the catalog of `options.source`. A scan that was stopped goes on when the same call is made again.
+
+    Raises:
+        UsageError: a folder or option that cannot be used.
+    """
+    axis = check_axis(options.axis)
+    if options.workers is not None and options.workers < 0:
+        raise UsageError(
+            f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
+        )
+    source, private = options.source.resolve(), options.private.resolve()
+    _check(options, source, private)
+    workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
+    with _folder(private), Display(console) as display:
+        display.start("scanning", None, "files")
+        scan = scan_catalog(source, walk(source), axis, workers, private, display.advance)
+        if not scan.files:
+            (private / CATALOG).unlink()
+            raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
+    groups = scan.data.to_table(columns=["status", "code", "modality", "frames"])
+    status = pa.TableGroupBy(groups, ["status", "code"]).aggregate([([], "count_all")]).to_pylist()
+    images = pa.TableGroupBy(groups.filter(pa.compute.equal(groups["status"], "image")), ["modality"])
+    modalities = images.aggregate([([], "count_all"), ("frames", "sum")]).to_pylist()
+    return ScanSummary(
+        private / CATALOG,
+        scan.files,
+        scan.reused,
+        {(row["status"], row["code"]): row["count_all"] for row in sorted(status, key=lambda row: -row["count_all"])},
+        {
+            row["modality"]: (row["count_all"], row["frames_sum"])
+            for row in sorted(modalities, key=lambda row: -row["frames_sum"])
+        },
+    )
+
+
+def _check(options: ScanOptions, source: Path, private: Path) -> None:
+    if not source.is_dir():
+        raise UsageError(f"there is no folder {options.source}: give the folder with the images as --src")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise UsageError(f"--src {options.source} cannot be read: ask for permission, or give another folder")
+    if private == source or source in private.parents:
+        raise UsageError(
+            f"--private {private} lies inside --src, so the next scan would find it: give a folder outside of {options.source}"
+        )
+    if private.exists() and not private.is_dir():
+        raise UsageError(f"--private {private} is a file: give a folder")
+
+
+@contextmanager
+def _folder(private: Path) -> Iterator[None]:
+    """The private folder, mode 0700; one that was made here goes again where nothing is left in it."""
+    made = not private.exists()
+    try:
+        private.mkdir(0o700, parents=True, exist_ok=True)
+        if made or not any(private.iterdir()):
+            private.chmod(0o700)  # whatever the umask, or whoever made it
+        elif not any((private / name).exists() for name in (CATALOG, JOURNAL, "key")):
+            raise UsageError(f"--private {private} exists and holds other things: give a new or an empty folder")
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsageError(
+            f"--private {private} cannot be written ({reason}): give a folder where you may write"
+        ) from None
+    try:
+        yield
+    finally:
+        if made and not any(private.iterdir()):
+            private.rmdir()
+
+
+def print_scan(summary: ScanSummary, console: Console) -> None:
+    """Print what was found."""
+    files = Table(title="input files", title_justify="left", box=None, pad_edge=False)
+    files.add_column("")
+    files.add_column("files", justify="right")
+    for (status, code), count in summary.status.items():
+        files.add_row(status if code is None else f"{status}: {code}", f"{count:,}")
+    files.add_row("all", f"{summary.files:,}", end_section=True)
+    images = Table(title="images", title_justify="left", box=None, pad_edge=False)
+    images.add_column("modality")
+    for name in ("files", "slices"):
+        images.add_column(name, justify="right")
+    for modality, numbers in summary.modalities.items():
+        images.add_row(Text(modality or "(none)"), *(f"{number:,}" for number in numbers))
+    console.print(Group(files, images))
+    if summary.reused:
+        console.print(Text(f"{summary.reused:,} files were known and were not read again"))
+    console.print(Text(f"catalog of {summary.files:,} files in {summary.path}"))
