@@ -59,7 +59,8 @@ def pack(
     where: Annotated[
         str | None,
         typer.Option(
-            help="Pack what this is true for: \"modality = 'CT' and rows >= 512\" (docs/catalog.md).", show_default=False
+            help="Pack what this is true for: \"modality = 'CT' and rows >= 512\" (docs/catalog.md).",
+            show_default=False,
         ),
     ] = None,
     holdout: Annotated[

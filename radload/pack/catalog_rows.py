@@ -78,7 +78,9 @@ class _Block:
 
     files: list[InputFile]
     places: dict[str, int]  # of the files still to be read
-    found: list[tuple[pa.RecordBatch, list[int], list[int]]] = field(default_factory=list)  # batch, its rows, places here
+    found: list[tuple[pa.RecordBatch, list[int], list[int]]] = field(
+        default_factory=list
+    )  # batch, its rows, places here
 
     def batch(self) -> pa.RecordBatch:
         order: list[int] = []

@@ -82,7 +82,7 @@ def _column(name: str, where: str, hint: Any) -> _Column:
     if len(kinds) == 1 and kind in plain:
         return _Column(name, where, *plain[kind], _same)
     if len(kinds) == 1 and isinstance(kind, enum.EnumMeta):
-        members = kind.__members__
+        members: Mapping[str, enum.Enum] = kind.__members__
         return _Column(name, where, pa.string(), lambda value: value.name, lambda text: members[text])
     raise TypeError(f"the catalog has no column type for the field {name} of type {hint}: add one to _column")
 

@@ -84,9 +84,7 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     with Display(console) as display:
         display.start("scanning", len(files), "files")
-        scan = scan_without_writing(
-            folders.source, files, checked.axis, workers, folders.private, display.advance
-        )
+        scan = scan_without_writing(folders.source, files, checked.axis, workers, folders.private, display.advance)
     catalog, division = prepare(options, checked, folders, files, scan)
     plan = plan_shards(options, checked, folders.out, catalog, division, lambda domain, identity: "")
     rejects = {reject.source: reject.code for reject in with_left_out(catalog, plan).rejects}

@@ -78,7 +78,9 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; run the same command again to go on") from None
         catalog, division = prepare(options, checked, folders, files, scan)
-        plan = plan_shards(options, checked, workspace.out, catalog, division, partial(privacy.pseudonym, workspace.key))
+        plan = plan_shards(
+            options, checked, workspace.out, catalog, division, partial(privacy.pseudonym, workspace.key)
+        )
         catalog = with_left_out(catalog, plan)
         workspace.keep(description)
         _write_private_splits(workspace, division)

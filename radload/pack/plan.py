@@ -16,7 +16,7 @@ from radload.pack.colour import ColourMode
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
-from radload.pack.thin import Thinnings, thin
+from radload.pack.thin import EVERYTHING, Thinnings, thin
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -100,7 +100,7 @@ class ShardOptions:
     color: ColourMode
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
-    thinnings: Thinnings = Thinnings()
+    thinnings: Thinnings = EVERYTHING
     drop_empty: bool = False
 
 

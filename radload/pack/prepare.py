@@ -33,7 +33,9 @@ def prepare(
         images = len(catalog.headers)
         catalog = keep_selected(catalog, matching_rows(scan.data, options.where, "--where"))
         if not catalog.headers:
-            raise UsageError(f"--where is true for none of the {images:,} images: correct the expression, or leave it out")
+            raise UsageError(
+                f"--where is true for none of the {images:,} images: correct the expression, or leave it out"
+            )
     held = None if options.holdout is None else matching_rows(scan.data, options.holdout, "--holdout")
     return catalog, divide(options, checked, folders, files, catalog, held)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
+import pyarrow.dataset as ds
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from radload.errors import UsageError
 from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog
+from radload.pack.catalog_schema import IMAGE
 from radload.pack.display import Display
 from radload.pack.options import check_axis
 from radload.pack.scan import walk
@@ -66,20 +68,22 @@ def scan_folder(options: ScanOptions, console: Console | None = None) -> ScanSum
         if not scan.files:
             (private / CATALOG).unlink()
             raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
-    groups = scan.data.to_table(columns=["status", "code", "modality", "frames"])
-    status = pa.TableGroupBy(groups, ["status", "code"]).aggregate([([], "count_all")]).to_pylist()
-    images = pa.TableGroupBy(groups.filter(pa.compute.equal(groups["status"], "image")), ["modality"])
-    modalities = images.aggregate([([], "count_all"), ("frames", "sum")]).to_pylist()
-    return ScanSummary(
-        private / CATALOG,
-        scan.files,
-        scan.reused,
-        {(row["status"], row["code"]): row["count_all"] for row in sorted(status, key=lambda row: -row["count_all"])},
-        {
-            row["modality"]: (row["count_all"], row["frames_sum"])
-            for row in sorted(modalities, key=lambda row: -row["frames_sum"])
-        },
-    )
+    return ScanSummary(private / CATALOG, scan.files, scan.reused, *_count(scan.data))
+
+
+def _count(data: ds.Dataset) -> tuple[dict[tuple[str, str | None], int], dict[str, tuple[int, int]]]:
+    """`ScanSummary.status` and `.modalities`, the most frequent first."""
+    status: Counter[tuple[str, str | None]] = Counter()
+    images: Counter[str] = Counter()
+    slices: Counter[str] = Counter()
+    for batch in data.to_batches(columns=["status", "code", "modality", "frames"]):
+        kinds, codes, modalities, frames = (column.to_pylist() for column in batch.columns)
+        status.update(zip(kinds, codes, strict=True))
+        for kind, modality, count in zip(kinds, modalities, frames, strict=True):
+            if kind == IMAGE:
+                images[modality] += 1
+                slices[modality] += count
+    return dict(status.most_common()), {name: (images[name], count) for name, count in slices.most_common()}
 
 
 def _check(options: ScanOptions, source: Path, private: Path) -> None:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
     import duckdb
 
 _TEST: Final = 2  # of SPLITS
-_CLOCKS: Final = frozenset(("age", "getvariable", "localtime", "localtimestamp", "now", "today", "transaction_timestamp"))
+_CLOCKS: Final = frozenset(
+    ("age", "getvariable", "localtime", "localtimestamp", "now", "today", "transaction_timestamp")
+)
 _CLOCK_PREFIXES: Final = ("current_", "get_current_", "txid_")
 
 
@@ -47,7 +48,9 @@ def matching_rows(data: ds.Dataset, expression: str, option: str) -> NDArray[np.
 
 def keep_selected(catalog: Catalog, rows: NDArray[np.int64]) -> Catalog:
     """The catalog with the images of `rows` alone; the others become rejects."""
-    return leave_out(catalog, np.flatnonzero(~np.isin(catalog.rows, rows)), "the expression of --where is not true for it")
+    return leave_out(
+        catalog, np.flatnonzero(~np.isin(catalog.rows, rows)), "the expression of --where is not true for it"
+    )
 
 
 def leave_out(catalog: Catalog, places: NDArray[np.int64], reason: str) -> Catalog:
@@ -79,7 +82,9 @@ def hold_out(
     places = np.flatnonzero(np.isin(catalog.rows, rows)).tolist()
     held = {patients[place].identity: _TEST for place in places}
     if not held:
-        raise UsageError("--holdout matches none of the images that are packed: correct the expression, or leave it out")
+        raise UsageError(
+            "--holdout matches none of the images that are packed: correct the expression, or leave it out"
+        )
     torn = sum(given.get(identity, _TEST) != _TEST for identity in held)
     if torn:
         raise UsageError(
@@ -129,7 +134,12 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, expression: str, option: 
     """Refuse what is no function of one row. What DuckDB cannot parse is left to the evaluation, which says why."""
     found = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
     tree = json.loads(found[0]) if found else {}
-    volatile = {row[0] for row in connection.execute("SELECT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'").fetchall()}
+    volatile = {
+        row[0]
+        for row in connection.execute(
+            "SELECT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'"
+        ).fetchall()
+    }
     for node in _nodes(tree):
         name = str(node.get("function_name", "")).lower()
         names = [name] if name else [str(part).lower() for part in node.get("column_names", [])[:1]]

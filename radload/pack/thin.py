@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -51,6 +52,9 @@ class Thinnings:
     frames: Thinning = Thinning("all")
 
 
+EVERYTHING: Final = Thinnings()
+
+
 def parse_thinning(text: str, option: str, first: bool) -> Thinning:
     """all, every:N, central:K or max:K; `first` says whether that is allowed too. Raises UsageError."""
     match = _RULE.fullmatch(text)
@@ -72,7 +76,7 @@ def thin(
 
     Places count the chosen frames from 0; the place of another frame is LEFT_OUT. A series keeps at least one frame.
     """
-    if thinnings == Thinnings():
+    if thinnings == EVERYTHING:
         return list(series), []
     thinned = [_thin(one, headers, thinnings) for one in series]
     left_out = {row for one in series for row in one.rows} - {row for one in thinned for row in one.rows}
@@ -97,7 +101,9 @@ def _thin(series: SeriesFiles, headers: Sequence[Header], thinnings: Thinnings) 
     return replace(
         series,
         rows=rows,
-        places=tuple(tuple(place_of.get((row, frame), LEFT_OUT) for frame in range(headers[row].frames)) for row in rows),
+        places=tuple(
+            tuple(place_of.get((row, frame), LEFT_OUT) for frame in range(headers[row].frames)) for row in rows
+        ),
         count=len(kept),
         size=series.size // series.count * len(kept),
         slice_spacing=_spacing(kept, headers) if series.slice_spacing is not None else None,
@@ -107,7 +113,7 @@ def _thin(series: SeriesFiles, headers: Sequence[Header], thinnings: Thinnings) 
 def _spacing(kept: Sequence[tuple[int, int]], headers: Sequence[Header]) -> float | None:
     """Median distance of neighbours among the chosen slices, in millimetres; a step to another stack does not count."""
     gaps = []
-    for (row, frame), (next_row, next_frame) in zip(kept, kept[1:], strict=False):
+    for (row, frame), (next_row, next_frame) in pairwise(kept):
         one, other = headers[row], headers[next_row]
         if one.positions is None or other.positions is None:
             continue
