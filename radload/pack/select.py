@@ -99,8 +99,12 @@ def _matching(data: ds.Dataset, expression: str, option: str) -> NDArray[np.int6
     with _connection(data) as connection:
         try:
             _check_tree(connection, expression, option)
-            relation = connection.view("catalog").filter(f"status = '{IMAGE}'").filter(expression)
-            rows = relation.project("row").fetchnumpy()["row"]
+            images = connection.view("catalog").filter(f"status = '{IMAGE}'")
+            chosen = images.filter(expression)
+            kind = str(images.project(expression).types[0])
+            if kind != "BOOLEAN":
+                raise UsageError(f"{option} is no condition but a value ({kind}): compare it with something")
+            rows = chosen.project("row").fetchnumpy()["row"]
         except (duckdb.Error, RuntimeError) as error:
             text = str(error).splitlines()[0].strip().rstrip(".:") if str(error) else type(error).__name__
             raise UsageError(

@@ -1,7 +1,8 @@
 """Catalogs of many files that do not exist: headers are made where they would be read.
 
-As a program, `python tests/pack/catalog_make.py ROWS FOLDER [EXPRESSION]`: writes the catalog of ROWS files, selects from it, updates it
-with every 1000th file changed, and prints as JSON what that took: seconds, and the peak of resident memory in MiB after each step.
+As a program, `python tests/pack/catalog_make.py ROWS FOLDER [SHRINK]`: writes the catalog of ROWS files, selects from it, updates it with
+every 1000th file changed, and prints as JSON what that took: seconds, and the peak of resident memory in MiB after each step. SHRINK
+divides the sizes of blocks, segments and row groups, so that few rows show what many do.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from radload.pack import catalog_rows
+from radload.pack import catalog, catalog_rows
 from radload.pack.catalog import CATALOG, Scan, scan_catalog
 from radload.pack.scan import InputFile, ScanJob
 from radload.pack.select import matching_rows
@@ -60,7 +61,13 @@ def make_header(name: str, size: int = 526_000) -> Header:
         sop_class="1.2.840.10008.5.1.4.1.1.2",
         image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
         private=PrivateDetails(
-            date(2010 + number % 10, 1 + number % 12, 1), date(2010, 1, 1), float(number % 90), "F", f"Study {number}", "Thin", "P"
+            date(2010 + number % 10, 1 + number % 12, 1),
+            date(2010, 1, 1),
+            float(number % 90),
+            "F",
+            f"Study {number}",
+            "Thin",
+            "P",
         ),
     )
 
@@ -85,15 +92,18 @@ def peak() -> float:
     return round(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024, 1)
 
 
-def main(count: int, folder: Path, expression: str) -> None:
+def main(count: int, folder: Path, shrink: int) -> None:
     folder.mkdir(exist_ok=True)
+    catalog_rows.BLOCK //= shrink
+    catalog_rows._SEGMENT //= shrink
+    catalog._GROUP //= shrink
     said: dict[str, Any] = {"rows": count, "start_mib": peak()}
     begun = time.monotonic()
     scan = write(count, folder)
     said |= {"write_s": round(time.monotonic() - begun, 1), "write_mib": peak()}
     said["bytes_per_row"] = round((folder / CATALOG).stat().st_size / count, 1)
     begun = time.monotonic()
-    rows = matching_rows(scan.data, expression, "--where")
+    rows = matching_rows(scan.data, EXPRESSION, "--where")
     said |= {"selected": len(rows), "where_s": round(time.monotonic() - begun, 2), "where_mib": peak()}
     begun = time.monotonic()
     scan = write(count, folder, changed=1000)
@@ -102,4 +112,4 @@ def main(count: int, folder: Path, expression: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else EXPRESSION)
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)
