@@ -100,16 +100,21 @@ def _matching(data: ds.Dataset, expression: str, option: str) -> NDArray[np.int6
         try:
             _check_tree(connection, expression, option)
             images = connection.view("catalog").filter(f"status = '{IMAGE}'")
-            chosen = images.filter(expression)
+            chosen = images.filter(expression).project("row")
             kind = str(images.project(expression).types[0])
-            if kind != "BOOLEAN":
-                raise UsageError(f"{option} is no condition but a value ({kind}): compare it with something")
-            rows = chosen.project("row").fetchnumpy()["row"]
         except (duckdb.Error, RuntimeError) as error:
             text = str(error).splitlines()[0].strip().rstrip(".:") if str(error) else type(error).__name__
             raise UsageError(
-                f"{option} cannot be evaluated ({text}): write a condition such as \"modality = 'CT' and rows >= 512\" on the columns "
+                f"{option} cannot be understood ({text}): write a condition such as \"modality = 'CT' and rows >= 512\" on the columns "
                 f"{', '.join(SCHEMA.names)}"
+            ) from None
+        if kind != "BOOLEAN":
+            raise UsageError(f"{option} is no condition but a value ({kind}): compare it with something")
+        try:
+            rows = chosen.fetchnumpy()["row"]
+        except (duckdb.Error, RuntimeError) as error:  # its text may quote a value of the catalog, such as a name
+            raise UsageError(
+                f"{option} fails on a value of the catalog ({type(error).__name__}): compare a column with values of its own type"
             ) from None
     return np.sort(np.asarray(rows, np.int64))
 

@@ -19,7 +19,7 @@ from radload.pack.places import SeriesFiles
 from radload.sources import Header
 
 LEFT_OUT: Final = -1  # place of a frame that is not packed
-_RULE: Final = re.compile(r"(all|first)|(every|central|max):([1-9]\d{0,8})")
+_RULE: Final = re.compile(r"(all|first)|(every|central|max):([1-9][0-9]{0,8})")
 _SAME_PLANE: Final = 0.98  # cosine, as in places
 
 

@@ -28,7 +28,6 @@ from radload.cli import main
 from radload.pack import PackOptions, pack
 from radload.pack import catalog as catalog_module
 from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog, scan_without_writing
-from radload.pack.catalog_rows import BLOCK
 from radload.pack.catalog_schema import SCHEMA, decode, encode
 from radload.pack.codes import PACK_CODES
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk

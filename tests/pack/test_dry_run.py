@@ -85,7 +85,7 @@ def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "MR 1 1 1 5" in said and "rejected: not-selected 24" in said and "nothing was written" in said
     assert command("--where", "'; drop table") == 2
     said = capsys.readouterr().err
-    assert said.startswith("radload: --where cannot be evaluated") and said.count("\n") == 1
+    assert said.startswith("radload: --where cannot be understood") and said.count("\n") == 1
     assert content(tmp_path) == before
 
 

@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from catalog_make import make_header
-from conftest_pack import WriteDicom, WriteSeries
+from conftest_pack import WriteDicom, WriteSeries, write_png
 
 import radload
 from radload.dataset.schema import SPLITS
@@ -135,9 +135,12 @@ def test_a_misspelt_column_is_answered_with_the_columns(data: ds.Dataset) -> Non
 
 
 def test_a_value_that_fails_is_said(data: ds.Dataset) -> None:
-    for expression in ("cast(modality as integer) = 1", "rows >= 'many'"):
-        with pytest.raises(radload.UsageError, match=r"--where cannot be evaluated \(Conversion Error"):
+    for expression in ("cast(patient as date) > '2000-01-01'", "rows >= 'many'"):
+        with pytest.raises(
+            radload.UsageError, match=r"--where fails on a value of the catalog \(ConversionException\)"
+        ) as said:
             matching_rows(data, expression, "--where")
+        assert "P0000" not in str(said.value), "it names a patient"
 
 
 def test_what_is_not_selected_is_counted(clinic: Path, tmp_path: Path) -> None:
@@ -174,7 +177,7 @@ def test_an_expression_that_matches_nothing_is_an_error_and_leaves_nothing(
 ) -> None:
     with pytest.raises(radload.UsageError, match=f"--{option} (is true for|matches) none of the"):
         run(clinic, tmp_path / "out", **{option: "modality = 'US'"})
-    with pytest.raises(radload.UsageError, match=f"--{option} cannot be evaluated"):
+    with pytest.raises(radload.UsageError, match=f"--{option} cannot be understood"):
         run(clinic, tmp_path / "out", **{option: "modalityy = 'US'"})
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.private").exists()
 
@@ -221,6 +224,16 @@ def test_a_holdout_and_a_list_of_splits_must_agree(clinic: Path, tmp_path: Path)
 def test_only_what_is_packed_holds_a_patient_out(clinic: Path, tmp_path: Path) -> None:
     with pytest.raises(radload.UsageError, match="--holdout matches none of the images that are packed"):
         run(clinic, tmp_path / "out", where="patient <> 'P1'", holdout="patient = 'P1'")
+
+
+def test_folders_of_radimagenet_have_their_modality(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for modality in ("CT", "MR", "US"):
+        write_png(tmp_path / f"src/{modality}/knee/normal/0.png", random.integers(0, 256, (8, 8), np.uint8))
+    summary = run(tmp_path / "src", tmp_path / "out", where="modality in ('CT', 'US')")
+    assert (summary.packed, summary.rejected) == (2, {"not-selected": 1})
+    (reject,) = rows(tmp_path / "out", "rejects")
+    assert reject["source"] == "MR/knee/normal/0.png"
 
 
 def test_many_rows_are_selected_as_a_plain_loop_would(tmp_path: Path) -> None:
