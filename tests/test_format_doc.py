@@ -225,9 +225,10 @@ def test_the_private_folder_is_as_the_page_says(shards: Path) -> None:
         "rejects.parquet": lambda path: pq.read_schema(path).names,
         "splits.parquet": lambda path: pq.read_schema(path).names,
     }
-    assert {path.name for path in private.iterdir()} == {"key", *described}
+    assert {path.name for path in private.iterdir()} == {"key", "catalog.parquet", *described}
     lines = {row[0]: row[1] for row in rows(section("The private folder"))}
     assert re.fullmatch(r"[0-9a-f]{64}\n", (private / "key").read_text())
     for name, columns in described.items():
         assert columns(private / name) == names(lines[name]), name
     assert pq.read_table(private / "rejects.parquet").num_rows == 1
+    assert "(catalog.md)" in PAGE and lines["catalog.parquet"]  # its columns: tests/test_catalog_doc.py

@@ -215,7 +215,8 @@ class Workspace:
         if self._kept:
             return
         if self._new_catalog and not stopped:
-            (self.private / CATALOG).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.private / CATALOG).unlink()
             shutil.rmtree(self.private / JOURNAL, ignore_errors=True)
         for path in reversed(self._made):
             with suppress(OSError):  # somebody has put something there, or what was scanned stays
