@@ -121,7 +121,8 @@ def pack(
         except KeyboardInterrupt:
             typer.echo("radload: stopped; nothing was written", err=True)
             raise typer.Exit(130) from None
-        print_dry_run(found, Console())
+        if not quiet:
+            print_dry_run(found, Console())
         return
     try:
         summary = run(options, None if quiet else Console(stderr=True))

@@ -69,7 +69,7 @@ def _stands_alone(file: InputFile) -> bool:
     """Whether the file's own size and time say all: not of a .hdr/.img pair, nor of a name that is no UTF-8, or a broken link."""
     path = Path(file.source)
     paired = pair_stem(path, ".hdr") is not None or pair_stem(path, ".img") is not None
-    return not paired and printable(file.source) == file.source and file.modified != 0
+    return not paired and printable(file.source) == file.source and (file.size, file.modified) != (0, 0)
 
 
 @dataclass(slots=True)

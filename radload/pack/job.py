@@ -147,6 +147,8 @@ def _frames(job: ShardJob, file: FileJob) -> Iterator[tuple[int, Slice | Refused
                 if frame in missing:  # what a header does not announce, or nobody chose, has no key
                     del missing[frame]
                     yield frame, outcome
+                    if not missing:  # of a thinned clip the rest is not decoded
+                        break
         except Refused as refused:
             reason = refused
         except NotAnImage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,9 @@ class PrivateDetails:
     slice_thickness: float | None = None
 
 
+NO_DETAILS: Final = PrivateDetails()
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """One file as a scan sees it, without decoding a pixel. Holds identities: it stays in the private folder.
@@ -149,7 +153,7 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
-    private: PrivateDetails = field(default_factory=PrivateDetails)
+    private: PrivateDetails = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from radload.cli import main
 from radload.pack import PackOptions, pack
 from radload.pack import catalog as catalog_module
 from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog, scan_without_writing
+from radload.pack.catalog_rows import scan_rows
 from radload.pack.catalog_schema import SCHEMA, decode, encode
 from radload.pack.codes import PACK_CODES
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk
@@ -181,11 +182,12 @@ def test_unchanged_files_are_not_read_again(clinic: Path, tmp_path: Path, monkey
     names = reading(monkeypatch)
     assert scan(clinic, tmp_path / "private") == before and names == []
     assert (tmp_path / "private" / CATALOG).stat().st_mtime_ns == written
-    os.utime(clinic / "Doe_3/a/001.dcm", ns=(1, 1))
+    os.utime(clinic / "Doe_3/a/001.dcm", ns=(0, 0))  # as some archives leave it
     (clinic / "Doe_4/a/000.dcm").unlink()
     (clinic / "Doe_0/new.txt").write_text("new")
     after = scan(clinic, tmp_path / "private")
     assert names == ["Doe_0/new.txt", "Doe_3/a/001.dcm"]
+    assert scan(clinic, tmp_path / "private") == after and len(names) == 2
     assert after == scan(clinic, tmp_path / "fresh")
 
 
@@ -307,6 +309,22 @@ def test_a_file_that_ends_its_worker_is_a_row_and_is_read_again(clinic: Path, tm
         rows = scan(clinic, tmp_path / "private")
     assert [row["source"] for row in rows if row["code"] == "worker-died"] == [source.relative_to(clinic).as_posix()]
     assert not [row for row in scan(clinic, tmp_path / "private") if row["code"]]
+
+
+def deadly_scan_rows(job: ScanJob) -> Any:
+    """In a worker: reading Doe_2/a/001.dcm ends the process, as a crash in a parser would."""
+    if any(file.source == "Doe_2/a/001.dcm" for file in job.files):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return scan_rows(job)
+
+
+def test_a_file_that_kills_its_worker_costs_itself(
+    clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radload.pack.catalog_rows.scan_rows", deadly_scan_rows)
+    rows = scan(clinic, tmp_path / "private", workers=2)
+    bad = [(row["source"], row["code"]) for row in rows if row["status"] == "rejected"]
+    assert bad == [("Doe_2/a/001.dcm", "worker-died")] and len(rows) == 25
 
 
 def test_pack_uses_the_catalog_of_a_scan_and_says_so(

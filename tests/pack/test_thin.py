@@ -134,6 +134,22 @@ def test_frames_of_a_clip_are_chosen_per_file(
             np.testing.assert_array_equal(samples[row["key"]].stored, pixels[int(row["source"][0])][row["frame"]])
 
 
+def test_frames_behind_the_last_chosen_one_are_not_decoded(
+    tmp_path: Path, write_dicom: WriteDicom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip(tmp_path / "src/us.dcm", write_dicom, 8, "us")
+    decoded = []
+
+    def counting_read(*arguments: Any) -> Any:
+        for item in read(*arguments):
+            decoded.append(item)
+            yield item
+
+    monkeypatch.setattr("radload.pack.job.read", counting_read)
+    assert run(tmp_path / "src", tmp_path / "out", frames="central:2").samples == 2
+    assert len(decoded) == 5
+
+
 def test_slices_leave_clips_alone_and_thin_volumes_of_one_file(tmp_path: Path, write_dicom: WriteDicom) -> None:
     clip(tmp_path / "src/us.dcm", write_dicom, 8, "us")
     summary = run(tmp_path / "src", tmp_path / "out", slices="max:2")
