@@ -5,16 +5,14 @@ The columns are derived from the fields of `Header`, `SeriesAttributes` and `Pri
 
 from __future__ import annotations
 
-import enum
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import date
-from typing import Any, Final, TypeAlias, get_args, get_type_hints
+from typing import Any, Final, TypeAlias, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 
+from radload.pack.arrow_kinds import kind_of, text
 from radload.pack.privacy import printable
 from radload.pack.scan import Catalog, InputFile, Reject
 from radload.sources import Header, PartOf, PrivateDetails, SeriesAttributes
@@ -22,7 +20,6 @@ from radload.sources import Header, PartOf, PrivateDetails, SeriesAttributes
 Outcome: TypeAlias = Header | Reject | PartOf | None  # of the scan of one file; None: ignored
 
 IMAGE, PART, REJECTED, IGNORED = "image", "part", "rejected", "ignored"
-_INT64: Final = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,55 +33,9 @@ class _Column:
     decode: Callable[[Any], Any]
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def _text(value: str | None) -> str | None:
-    """Valid Unicode, whatever the file's bytes were."""
-    if value is None or value.isascii():
-        return value
-    try:
-        return printable(value)
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "backslashreplace").decode()
-
-
-def _whole(value: int | None) -> int | None:
-    return value if value is not None and -_INT64 <= value < _INT64 else None
-
-
-def _texts(value: Sequence[str] | None) -> list[str | None] | None:
-    return None if value is None else [_text(part) for part in value]
-
-
-def _tuple(value: Sequence[Any] | None) -> tuple[Any, ...] | None:
-    return None if value is None else tuple(value)
-
-
 def _column(name: str, where: str, hint: Any) -> _Column:
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if isinstance(hint, types.UnionType) else [hint]
-    kind = kinds[0]
-    inner = set(get_args(kind)) - {Ellipsis}
-    if len(kinds) == 1 and inner == {str}:
-        return _Column(name, where, pa.list_(pa.string()), _texts, _tuple)
-    if len(kinds) == 1 and inner == {float}:
-        return _Column(name, where, pa.list_(pa.float64()), _same, _tuple)
-    if len(kinds) == 1 and inner == {int}:
-        return _Column(name, where, pa.list_(pa.int64()), _same, _tuple)
-    plain: dict[Any, tuple[pa.DataType, Callable[[Any], Any]]] = {
-        str: (pa.string(), _text),
-        int: (pa.int64(), _whole),
-        float: (pa.float64(), _same),
-        bool: (pa.bool_(), _same),
-        date: (pa.date32(), _same),
-    }
-    if len(kinds) == 1 and kind in plain:
-        return _Column(name, where, *plain[kind], _same)
-    if len(kinds) == 1 and isinstance(kind, enum.EnumMeta):
-        members: Mapping[str, enum.Enum] = kind.__members__
-        return _Column(name, where, pa.string(), lambda value: value.name, lambda text: members[text])
-    raise TypeError(f"the catalog has no column type for the field {name} of type {hint}: add one to _column")
+    kind = kind_of(hint)
+    return _Column(name, where, kind.type, kind.encode, kind.decode)
 
 
 def _columns(kind: type[Any], where: str, without: Sequence[str] = ()) -> list[_Column]:
@@ -128,7 +79,7 @@ def encode(files: Sequence[InputFile], outcomes: Sequence[Outcome]) -> pa.Record
         "modified": [file.modified for file in files],
         "status": [_status(outcome) for outcome in outcomes],
         "code": [None if reject is None else reject.code for reject in rejects],
-        "reason": [None if reject is None else _text(reject.reason) for reject in rejects],
+        "reason": [None if reject is None else text(reject.reason) for reject in rejects],
         "part_of": [printable(outcome.source) if isinstance(outcome, PartOf) else None for outcome in outcomes],
         "position_min": [low for low, _ in ends],
         "position_max": [high for _, high in ends],
@@ -160,16 +111,16 @@ def decode(batches: Iterator[pa.RecordBatch], files: Sequence[InputFile]) -> Cat
     public = [column for column in _COLUMNS if column.where != "private"]
     for batch in batches:
         status, code, reason = (batch.column(name).to_pylist() for name in ("status", "code", "reason"))
-        places = [place for place, text in enumerate(status) if text == IMAGE]
+        places = [place for place, said in enumerate(status) if said == IMAGE]
         chosen = batch.take(pa.array(places, pa.int64()))
         columns = {column.name: [column.decode(v) for v in chosen.column(column.name).to_pylist()] for column in public}
         for number, place in enumerate(places):
             rows.append(start + place)
             headers.append(_header(files[start + place].source, columns, number, exact))
-        for place, text in enumerate(status):
-            if text == REJECTED:
+        for place, said in enumerate(status):
+            if said == REJECTED:
                 rejects.append(Reject(files[start + place].source, None, code[place], reason[place]))
-            ignored += text == IGNORED
+            ignored += said == IGNORED
         start += len(status)
     return Catalog(tuple(headers), tuple(rejects), ignored, np.array(rows, np.int64))
 

@@ -51,6 +51,10 @@ class Catalog:
     ignored: int
     rows: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        if len(self.rows) != len(self.headers):
+            raise ValueError("a catalog's rows belong to its headers: leave images out by select.leave_out")
+
 
 @dataclass(frozen=True, slots=True)
 class ScanJob:
