@@ -113,8 +113,8 @@ def pack(
         drop_empty=drop_empty,
     )
     if dry_run:
-        from radload.pack.dry_run import dry_run as count
-        from radload.pack.dry_run import print_dry_run
+        from radload.pack.preview import dry_run as count
+        from radload.pack.preview import print_dry_run
 
         try:
             found = count(options, None if quiet else Console(stderr=True))

@@ -176,7 +176,8 @@ def _resolve_parts(batch: pa.RecordBatch, taken: set[str], refused: dict[str, tu
 def _meta(root: Path, axis: int) -> bytes:
     """What must be equal for rows to be used again: the folder, the axis, and the code that reads headers."""
     code = hashlib.sha256()
-    for path in sorted(Path(sources.__file__).parent.glob("*.py")):
+    own = [Path(__file__).with_name(name) for name in ("radimagenet.py", "scan.py")]
+    for path in [*sorted(Path(sources.__file__).parent.glob("*.py")), *own]:
         code.update(path.read_bytes())
     tools = {name: version(name) for name in ("radload", "pydicom", "nibabel")}
     content: dict[str, Any] = {"root": os.fsencode(root).hex(), "axis": axis, "code": code.hexdigest(), **tools}

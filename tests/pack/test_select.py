@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -16,7 +17,7 @@ from conftest_pack import WriteDicom, WriteSeries, write_png
 
 import radload
 from radload.dataset.schema import SPLITS
-from radload.pack import PackOptions, PackSummary, pack
+from radload.pack import PackOptions, PackSummary, pack, select
 from radload.pack.catalog_schema import SCHEMA, encode
 from radload.pack.scan import InputFile, Reject
 from radload.pack.select import check_expression, matching_rows
@@ -125,6 +126,26 @@ def test_anything_else_is_refused_in_one_sentence(data: ds.Dataset, expression: 
         assert said.startswith("--where ") and "\n" not in said
         assert "root:" not in said, "it quotes the file"
     assert not Path("/tmp/x").exists() and not Path("/tmp/x.db").exists()
+
+
+def test_the_connection_is_locked_and_reaches_nothing(data: ds.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    with select._connection(data) as connection:
+        assert connection.execute("SELECT count(*) FROM catalog").fetchone() == (8,)
+        for statement in (
+            "SET enable_external_access = true",
+            "SET lock_configuration = false",
+            f"SELECT * FROM '{tmp_path / 'a.csv'}'",
+            f"SELECT * FROM read_csv('{tmp_path / 'a.csv'}')",
+            f"COPY (SELECT 1) TO '{tmp_path / 'b.csv'}'",
+            f"ATTACH '{tmp_path / 'b.db'}'",
+            "INSTALL httpfs",
+            "LOAD httpfs",
+            "SELECT * FROM data",  # a variable of this function
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(statement)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_a_misspelt_column_is_answered_with_the_columns(data: ds.Dataset) -> None:
