@@ -1,8 +1,8 @@
 """Catalogs of many files that do not exist: headers are made where they would be read.
 
 As a program, `python tests/pack/catalog_make.py ROWS FOLDER [SHRINK]`: writes the catalog of ROWS files, updates it with every 1000th
-file changed, selects from it, and prints as JSON what that took: CPU seconds, and the peak of resident memory in MiB after each step. SHRINK
-divides the sizes of blocks, segments and row groups, so that few rows show what many do.
+file changed, selects from it, and prints as JSON what that took: CPU seconds, and the peak of resident memory in MiB after each step.
+SHRINK divides the sizes of blocks, segments and row groups, so that few rows show what many do.
 """
 
 from __future__ import annotations
