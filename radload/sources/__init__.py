@@ -8,23 +8,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from radload.sources.codes import CODES
-from radload.sources.slice import Header, Lut, NotAnImage, PartOf, Refused, SeriesAttributes, Slice, Units, VoiFunction
+from radload.sources.codes import CODES, SUV_MISSING
+from radload.sources.slice import (
+    Header,
+    Lut,
+    NotAnImage,
+    PartOf,
+    RealWorld,
+    Refused,
+    SeriesAttributes,
+    Slice,
+    Units,
+    VoiFunction,
+    WindowExplanation,
+)
 
 if TYPE_CHECKING:
     from radload.sources.open import read, scan
 
 __all__ = [
     "CODES",
+    "SUV_MISSING",
     "Header",
     "Lut",
     "NotAnImage",
     "PartOf",
+    "RealWorld",
     "Refused",
     "SeriesAttributes",
     "Slice",
     "Units",
     "VoiFunction",
+    "WindowExplanation",
     "read",
     "scan",
 ]

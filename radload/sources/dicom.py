@@ -20,11 +20,15 @@ from radload.sources.dicom_layout import Layout, layout_of
 from radload.sources.dicom_luts import palette_of
 from radload.sources.dicom_meaning import attributes_of, inverted, modality_of, padding_of, voi_of
 from radload.sources.dicom_pixels import frames_of
+from radload.sources.dicom_real_world import real_world_of
+from radload.sources.dicom_suv import suv_of
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice
 
 _MASKS: Final = frozenset(
     ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 )  # Segmentation, Label Map Segmentation
+
+_UPSAMPLED: Final = {"YBR_FULL_422": "YBR_FULL", "YBR_PARTIAL_422": "YBR_PARTIAL", "YBR_PARTIAL_420": "YBR_PARTIAL"}
 
 
 def scan_dicom(file: BinaryIO, source: str) -> Header:
@@ -77,6 +81,7 @@ def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
     if layout.photometric == "PALETTE COLOR":
         palette, first, bits = palette_of(elements, layout.signed)
     lossy = dicom.syntax in LOSSY or elements.text(tags.LossyImageCompression) == "01"
+    ratios = elements.hint(tags.LossyImageCompressionRatio, "DS")
     enhanced = bool(groups.frames)
     meaning: Slice | None = None
     for frame, pixels in enumerate(frames_of(dicom, layout)):
@@ -96,11 +101,12 @@ def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
             meaning,
             frame=frame,
             stored=stored,
-            photometric="YBR_FULL" if photometric == "YBR_FULL_422" else photometric,
+            photometric=_UPSAMPLED.get(photometric, photometric),
             palette=palette,
             palette_first=first,
             palette_bits=bits,
             lossy=lossy,
+            lossy_ratios=ratios if lossy else (),
         )
 
 
@@ -123,6 +129,7 @@ def _meaning(dicom: DicomFile, groups: Groups, frame: int, layout: Layout, store
     modality = modality_of(elements, groups, frame, layout)
     voi = voi_of(elements, groups, frame, layout, modality)
     geometry = geometry_of(elements, groups, frame)
+    suv = suv_of(elements)
     return Slice(
         frame=frame,
         stored=stored,
@@ -133,6 +140,7 @@ def _meaning(dicom: DicomFile, groups: Groups, frame: int, layout: Layout, store
         voi_function=voi.function,
         centres=voi.centres,
         widths=voi.widths,
+        explanations=voi.explanations,
         voi_lut=voi.lut,
         padding=padding_of(elements, layout),
         invert=inverted(elements, layout.photometric),
@@ -143,6 +151,9 @@ def _meaning(dicom: DicomFile, groups: Groups, frame: int, layout: Layout, store
         laterality=_laterality(elements, groups, frame),
         view=elements.text(tags.ViewPosition),
         attributes=attributes_of(elements, groups, frame, layout, dicom.sop_class),
+        real_world=real_world_of(elements, groups, frame, layout),
+        suv_factor=suv.factor,
+        suv_missing=suv.missing,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 from typing import TYPE_CHECKING, Final
 
 import imagecodecs
@@ -17,6 +18,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import convert_color_space, get_decoder
 from pydicom.uid import UID
 
+from radload.sources.dicom_native import native_values
 from radload.sources.slice import Refused
 
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ _JPEG_LS: Final = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000: Final = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _HTJ2K: Final = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 _RLE: Final = "1.2.840.10008.1.2.5"
+_DEFLATED_FRAME: Final = "1.2.840.10008.1.2.8.1"
 
-SYNTAXES: Final = frozenset((*_JPEG, *_JPEG_LOSSLESS, *_JPEG_LS, *_JPEG_2000, *_HTJ2K, _RLE))
+SYNTAXES: Final = frozenset((*_JPEG, *_JPEG_LOSSLESS, *_JPEG_LS, *_JPEG_2000, *_HTJ2K, _RLE, _DEFLATED_FRAME))
 LOSSY: Final = frozenset((*_JPEG, "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"))
 
 # What third-party decoders raise on damaged bytes; anything else is a programming error and not ours to hide.
@@ -63,6 +66,8 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
     Raises:
         Refused: `decode-failed`.
     """
+    if syntax == _DEFLATED_FRAME:
+        return native_values(_inflate(codestream, -(-layout.frame_bits() // 8)), layout)
     if syntax in (*_JPEG_2000, *_HTJ2K):
         _check_size(codestream, layout)
     errors = []
@@ -88,6 +93,18 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
     return values, photometric
 
 
+def _inflate(codestream: bytes, size: int) -> bytes:
+    """One frame of Deflated Image Frame Compression (PS3.5 A.4.14 and RFC 1951): native bytes, perhaps with a byte of padding."""
+    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        data = inflater.decompress(codestream, size)
+    except zlib.error as error:
+        raise Refused("decode-failed", "the deflated frame is damaged") from error
+    if len(data) < size:
+        raise Refused("truncated", "the deflated frame ends early")
+    return data
+
+
 def _by_imagecodecs(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.generic]:
     expected = (layout.rows, layout.cols) if layout.samples == 1 else (layout.rows, layout.cols, layout.samples)
     if syntax in (*_JPEG, *_JPEG_LOSSLESS):
@@ -105,10 +122,12 @@ def _by_imagecodecs(codestream: bytes, syntax: str, layout: Layout) -> NDArray[n
         return np.asarray(values)
     wide = values.astype(np.int64)
     sign = 1 << (layout.stored - 1)
-    if layout.signed and values.dtype.kind == "u":  # most codecs know no sign: two's complement of Bits Stored
+    # Most codecs know no sign: two's complement of Bits Stored. Above those bits there may be anything (PS3.5 8.1.1), such as old overlays;
+    # only what a lossy codec overshoots is no garbage.
+    if layout.signed and (values.dtype.kind == "u" or syntax not in LOSSY):
         wide = ((wide & (2 * sign - 1)) ^ sign) - sign
-    elif not layout.signed and (values.dtype.kind == "i" or syntax in _JPEG_LOSSLESS):
-        wide &= 2 * sign - 1  # above Bits Stored there may be anything (PS3.5 8.1.1)
+    elif not layout.signed and (values.dtype.kind == "i" or syntax not in LOSSY):
+        wide &= 2 * sign - 1
     limits = np.iinfo(layout.dtype.str)
     if wide.min() < limits.min or wide.max() > limits.max:
         raise ValueError("the codestream's values exceed Bits Allocated")

@@ -20,6 +20,8 @@ _COLOURS: Final = {
     "RGB": 3,
     "YBR_FULL": 3,
     "YBR_FULL_422": 3,
+    "YBR_PARTIAL_422": 3,
+    "YBR_PARTIAL_420": 3,
     "YBR_RCT": 3,
     "YBR_ICT": 3,
 }
@@ -54,8 +56,8 @@ class Layout:
 
     @property
     def subsampled(self) -> bool:
-        """Whether native pixels share their chroma in pairs (YBR_FULL_422: Y Y Cb Cr)."""
-        return self.photometric == "YBR_FULL_422"
+        """Whether native pixels share their chroma in pairs (YBR_FULL_422, YBR_PARTIAL_422: Y Y Cb Cr)."""
+        return self.photometric in ("YBR_FULL_422", "YBR_PARTIAL_422")
 
     def frame_bits(self) -> int:
         """Size of one native frame."""
@@ -115,12 +117,14 @@ def _native_layout(dicom: DicomFile, pixels: PixelElement, layout: Layout) -> La
     if pixels.length is None:
         raise Refused("bad-header", "pixel data of undefined length in a transfer syntax without compression")
     here = min(pixels.length, dicom.size - pixels.offset)
-    if layout.subsampled:
+    if layout.subsampled or layout.photometric == "YBR_PARTIAL_420":
         full = layout.rows * layout.cols * 3 * layout.allocated // 8 * layout.frames
         if pixels.length in (full, full + full % 2):
-            return replace(layout, photometric="YBR_FULL")
+            return replace(layout, photometric=layout.photometric[:-4])
+        if not layout.subsampled:
+            raise Refused("unsupported-colour", "YBR_PARTIAL_420 without compression has no defined layout")
         if layout.cols % 2:
-            raise Refused("bad-header", "YBR_FULL_422 with an odd number of columns")
+            raise Refused("bad-header", f"{layout.photometric} with an odd number of columns")
     if here * 8 < layout.frame_bits():
         raise Refused("truncated", "the pixel data is shorter than one frame")
     return layout
