@@ -22,7 +22,7 @@ from radload.dataset.manifest import Manifest, read_manifest
 from radload.dataset.schema import SPLITS, STORED_DTYPES, Codec, Flag, key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
-from radload.sources.slice import Units, VoiFunction
+from radload.sources.slice import Units, VoiFunction, WindowExplanation
 
 
 class Sample:
@@ -109,6 +109,7 @@ class Sample:
             "intercept": float(record["intercept"]),
             "units": Units(int(series["units"])).name,
             "voi": VoiFunction(int(record["voi"])).name,
+            "window_explanations": [WindowExplanation(code).name for code in meta["window_explanations"] or ()],
             "invert": Flag.INVERT in flags,
             "exact": Flag.EXACT in flags,
             "lossy": Flag.LOSSY in flags,

@@ -50,7 +50,7 @@ RECORD = np.dtype(
         ("bias", "<i4"),  # coded = stored + bias (HTJ2K); 0 for raw
         ("rows", "<u2"),
         ("cols", "<u2"),
-        ("spacing_row", "<f4"),  # millimetres between rows, NaN where unknown
+        ("spacing_row", "<f4"),  # millimetres between rows, NaN where unknown; see Flag.RATIO
         ("spacing_col", "<f4"),
         ("window_centre", "<f4"),  # the file's first window in modality units, NaN where it has none
         ("window_width", "<f4"),
@@ -105,13 +105,24 @@ _sizes = (RECORD.itemsize, SERIES_RECORD.itemsize)
 if _sizes != (128, 64):  # pragma: no cover - a programming error, caught at import
     raise TypeError(f"record sizes {_sizes} are not (128, 64)")
 
+REAL_WORLD = pa.struct(
+    [
+        ("first", pa.float64()),  # stored values first..last are mapped
+        ("last", pa.float64()),
+        ("slope", pa.float64()),  # value = slope * stored + intercept; null where there is a table
+        ("intercept", pa.float64()),
+        ("lut", pa.int32()),  # row of luts.arrow
+        ("unit", pa.string()),  # UCUM code, "" where unknown
+    ]
+)
+
 SAMPLES = pa.schema(
     [
         ("key", pa.uint64()),
         ("position", pa.uint32()),  # in its series, from 0
         ("photometric", pa.string()),
         ("bits_stored", pa.uint8()),
-        ("spacing_source", pa.string()),  # "pixel", "imager", "nominal" or ""
+        ("spacing_source", pa.string()),  # "pixel", "imager", "nominal", "ratio" or ""
         ("image_position", pa.list_(pa.float64(), 3)),  # millimetres, patient coordinates (LPS)
         ("image_orientation", pa.list_(pa.float64(), 6)),
         ("laterality", pa.string()),
@@ -120,10 +131,14 @@ SAMPLES = pa.schema(
         ("window_widths", pa.list_(pa.float64())),
         ("modality_lut", pa.int32()),  # row of luts.arrow, null where there is none
         ("voi_lut", pa.int32()),
-        ("suv_factor", pa.float64()),
+        ("suv_factor", pa.float64()),  # SUV by body weight, g/ml = modality value * factor
         ("minimum", pa.float64()),  # of the stored values
         ("maximum", pa.float64()),
         ("pixel_hash", pa.binary(16)),  # BLAKE2b-128 over dtype, shape and stored values
+        ("suv_missing", pa.string()),  # why a PET slice has no factor: a key of sources.codes.SUV_MISSING
+        ("window_explanations", pa.list_(pa.uint8())),  # WindowExplanation, one per window
+        ("real_world", pa.list_(REAL_WORLD)),  # other quantities that the stored values stand for
+        ("lossy_ratios", pa.list_(pa.float64())),  # Lossy Image Compression Ratio, one per compression step
     ]
 )
 

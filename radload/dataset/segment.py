@@ -177,4 +177,11 @@ def _rebase_luts(samples: pa.Table, base: int) -> pa.Table:
         column = samples.schema.get_field_index(name)
         shifted = pc.add(samples.column(name), pa.scalar(base, pa.int32()))
         samples = samples.set_column(column, SAMPLES.field(name), shifted)
+    mappings = samples.column("real_world")
+    if pc.sum(pc.is_valid(pc.struct_field(pc.list_flatten(mappings), "lut"))).as_py():
+        rows = mappings.to_pylist()  # tables of this kind are rare: a few files
+        for mapping in (mapping for row in rows for mapping in row or () if mapping["lut"] is not None):
+            mapping["lut"] += base
+        column = samples.schema.get_field_index("real_world")
+        samples = samples.set_column(column, SAMPLES.field(column), pa.array(rows, SAMPLES.field(column).type))
     return samples

@@ -126,7 +126,11 @@ def _write(packed: Packed, shard: _Shard) -> None:
     shard.tar.add(f"{name}.json", packed.text)
     packed.record["series"] = len(shard.series)
     modality_lut, voi_lut = (shard.luts.row(lut) for lut in packed.luts)
-    shard.samples.append({**packed.row, "modality_lut": modality_lut, "voi_lut": voi_lut})
+    real_world = [
+        {**mapping, "lut": shard.luts.row(lut)}
+        for mapping, lut in zip(packed.row["real_world"], packed.real_world_luts, strict=True)
+    ]
+    shard.samples.append({**packed.row, "modality_lut": modality_lut, "voi_lut": voi_lut, "real_world": real_world})
     shard.records.append(packed.record)
 
 

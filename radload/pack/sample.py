@@ -21,7 +21,7 @@ from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_D
 from radload.pack.colour import Picture
 from radload.pack.plan import SeriesJob
 from radload.pack.statistics import Statistics
-from radload.sources import Lut, SeriesAttributes, Slice, Units, VoiFunction
+from radload.sources import Lut, RealWorld, SeriesAttributes, Slice, Units, VoiFunction, WindowExplanation
 
 _INT32: Final = np.iinfo(np.int32)
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
@@ -36,6 +36,7 @@ class Packed:
     row: dict[str, Any]
     text: bytes
     luts: tuple[Lut | None, Lut | None]  # modality, VOI
+    real_world_luts: tuple[Lut | None, ...]  # of row["real_world"], entry by entry
 
 
 @dataclass(slots=True)
@@ -96,13 +97,18 @@ def pack_sample(
         "view": image.view,
         "window_centres": list(image.centres),
         "window_widths": list(image.widths),
-        "suv_factor": None,
+        "suv_factor": image.suv_factor,
         "minimum": low,
         "maximum": high,
         "pixel_hash": pixel_hash(values),
+        "suv_missing": image.suv_missing,
+        "window_explanations": [int(explanation) for explanation in image.explanations],
+        "real_world": [_real_world(mapping) for mapping in image.real_world],
+        "lossy_ratios": list(image.lossy_ratios),
     }
     text = _text(image, picture, encoded, series, row, flags, attributes)
-    return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut))
+    real_world_luts = tuple(mapping.lut for mapping in image.real_world)
+    return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut), real_world_luts)
 
 
 def pixel_hash(values: NDArray[np.generic]) -> bytes:
@@ -163,7 +169,20 @@ def _flags(image: Slice, picture: Picture) -> Flag:
         flags |= Flag.MODALITY_LUT
     if image.voi_lut is not None:
         flags |= Flag.VOI_LUT
+    if image.spacing is not None and image.spacing_source == "ratio":
+        flags |= Flag.RATIO
     return flags
+
+
+def _real_world(mapping: RealWorld) -> dict[str, Any]:
+    """REAL_WORLD without its table, whose row is known when the shard's tables are."""
+    return {
+        "first": mapping.first,
+        "last": mapping.last,
+        "slope": mapping.slope,
+        "intercept": mapping.intercept,
+        "unit": mapping.unit,
+    }
 
 
 def _text(
@@ -195,10 +214,13 @@ def _text(
         "voi": VoiFunction(image.voi_function).name,
         "window_centres": row["window_centres"],
         "window_widths": row["window_widths"],
+        "window_explanations": [WindowExplanation(explanation).name for explanation in image.explanations],
         "voi_lut": _lut(image.voi_lut),
+        "real_world": [{**_real_world(mapping), "lut": _lut(mapping.lut)} for mapping in image.real_world],
         "bits_stored": row["bits_stored"],
         "exact": picture.exact,
         "lossy": image.lossy,
+        "lossy_ratios": row["lossy_ratios"],
         "levels": encoded.levels,
         "safe_levels": encoded.safe_levels,
         "level_end": list(encoded.level_end),
@@ -210,6 +232,8 @@ def _text(
         "view": image.view,
         "modality": attributes.modality,
         "units": Units(attributes.units).name,
+        "suv_factor": image.suv_factor,
+        "suv_missing": image.suv_missing,
         "body_part": attributes.body_part,
         "series": key_text(series.first_key),  # equal for the slices of a series: the first key planned for it
         "position": row["position"],

@@ -1,4 +1,4 @@
-"""Why a file or a frame was refused, and why a PET slice has no SUV factor: every code with its meaning. Codes are stable; reports count by them."""
+"""Why a file or a frame was refused, and why a PET slice has no SUV factor: codes and meanings. Codes are stable: reports count by them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ SUV_MISSING: Final[dict[str, str]] = {
     "no-half-life": "Radionuclide Half Life (0018,1075) is missing or zero.",
     "no-injection-time": "Neither Radiopharmaceutical Start DateTime (0018,1078) nor Start Time (0018,1072) can be read.",
     "no-scan-time": "Neither Series Time nor Acquisition Time with the frame's own times can be read.",
-    "series-time-after-acquisition": "Series Time is that of a later reconstruction, and the frame's own times do not say when the scan began.",
+    "series-time-after-acquisition": "Series Time is a later reconstruction's, and the frame's own times do not say when the scan began.",
     "implausible-times": "From injection to scan passed less than no time, or more than 6 half-lives: times were shifted or mixed up.",
 }

@@ -1,4 +1,4 @@
-"""The SUV factor of a PET slice (body weight), worked out while weight, dose and times are still at hand: they go no further than this file.
+"""The SUV factor of a PET slice (body weight), worked out while weight, dose and times are still at hand: they go no further.
 
 The rules are those of QIBA's vendor-neutral pseudo-code for SUV, and stricter where a de-identified header is met: a factor that cannot
 be relied on is none, with a reason from `codes.SUV_MISSING`.
@@ -18,7 +18,9 @@ from radload.sources.dicom_elements import Elements
 _DAY: Final = 86400.0
 _WEIGHT_LIMIT: Final = 650.0  # kg
 _DOSES: Final = (1e5, 1e11)  # Bq; 370 or 370,000 are megabecquerels or kilobecquerels under the wrong tag
-_HALF_LIVES: Final = 6.0  # an image made later holds 1/64 of the dose: nobody scans then, but a shifted clock looks like it
+_HALF_LIVES: Final = (
+    6.0  # an image made later holds 1/64 of the dose: nobody scans then, but a shifted clock looks like it
+)
 _TIME: Final = re.compile(r"(\d\d):?(\d\d)?:?(\d\d(?:\.\d{1,6})?)?\s*")
 _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
 _DATE_TIME: Final = re.compile(r"(\d{8})(\d{2,6}(?:\.\d{1,6})?)([+-]\d{4})?")
@@ -118,10 +120,9 @@ def _half_lives(elements: Elements, injection: Elements) -> float:
     start = _injected(elements, injection)
     if start is None:
         raise _Missing("no-injection-time")
-    if scan.day is None or start.day is None:
-        decay = (scan.seconds - start.seconds) % _DAY  # the injection goes before: midnight lay between, if need be
-    else:
-        decay = scan.since(start)
+    known = scan.day is not None and start.day is not None
+    # Without days the injection goes before the scan: midnight lay between, if need be.
+    decay = scan.since(start) if known else (scan.seconds - start.seconds) % _DAY
     if not 0 <= decay <= _HALF_LIVES * half_life:
         raise _Missing("implausible-times")
     return decay / half_life

@@ -62,6 +62,11 @@ class _Volume:
     def channels(self) -> int:
         return 1 if self.dtype.names is None else 3
 
+    @property
+    def bits(self) -> int:
+        """Of one stored value; a complex number becomes a float of half its size."""
+        return 8 if self.channels == 3 else self.dtype.itemsize * (4 if self.dtype.kind == "c" else 8)
+
 
 def scan_nifti(file: BinaryIO, path: Path, source: str, axis: int) -> Header:
     """The header of the NIfTI file `path`, open as `file`; of a gzipped one only the start is inflated.
@@ -93,7 +98,7 @@ def scan_nifti(file: BinaryIO, path: Path, source: str, axis: int) -> Header:
         rows=volume.shape[rows],
         cols=volume.shape[cols],
         channels=volume.channels,
-        bits=8 if volume.channels == 3 else volume.dtype.itemsize * 8,
+        bits=volume.bits,
         frames=volume.frames,
         attributes=SeriesAttributes(),
         parts=parts,
@@ -105,7 +110,8 @@ def scan_nifti(file: BinaryIO, path: Path, source: str, axis: int) -> Header:
 def read_nifti(file: BinaryIO, path: Path, axis: int) -> Iterator[Slice]:
     """Yield the slices of the NIfTI file `path`, open as `file`; the voxels are read and, if gzipped, checked as a whole before the first.
 
-    `stored` is (rows, cols), or (rows, cols, 3) for RGB24 and RGBA32 (whose alpha is dropped: `exact` is False).
+    `stored` is (rows, cols), or (rows, cols, 3) for RGB24 and RGBA32. Alpha is dropped, and complex numbers are scaled and become their
+    magnitude: `exact` is False for both.
 
     Raises:
         Refused: the file can give no slice (codes in `codes.CODES`).
@@ -116,6 +122,7 @@ def read_nifti(file: BinaryIO, path: Path, axis: int) -> Iterator[Slice]:
     grid = grid.reshape((*volume.shape[:3], -1), order="F")
     rows, cols = volume.plane
     native = volume.dtype.newbyteorder("=")
+    complex_numbers = volume.dtype.kind == "c"
     for frame in range(volume.frames):
         time, index = divmod(frame, volume.shape[volume.axis])
         cut: list[Any] = [slice(None)] * 3
@@ -123,6 +130,8 @@ def read_nifti(file: BinaryIO, path: Path, axis: int) -> Iterator[Slice]:
         plane = grid[..., time][tuple(cut)].T  # (rows, cols); np.take would copy the volume for each slice
         if volume.channels == 3:
             stored: NDArray[np.generic] = np.stack([plane[name] for name in "RGB"], axis=-1)
+        elif complex_numbers:
+            stored = _magnitude(plane.astype(native, copy=False), volume)
         else:
             stored = np.ascontiguousarray(plane.astype(native, copy=False))
         position, orientation, _, _ = _plane(volume, index)
@@ -131,15 +140,21 @@ def read_nifti(file: BinaryIO, path: Path, axis: int) -> Iterator[Slice]:
             frame=frame,
             stored=stored,
             photometric="RGB" if volume.channels == 3 else "MONOCHROME2",
-            bits_stored=8 if volume.channels == 3 else volume.dtype.itemsize * 8,
-            slope=volume.slope,
-            intercept=volume.intercept,
+            bits_stored=volume.bits,
+            slope=1.0 if complex_numbers else volume.slope,
+            intercept=0.0 if complex_numbers else volume.intercept,
             spacing=spacing if min(spacing) > 0 else None,
             spacing_source="pixel" if min(spacing) > 0 else "",
             position=position,
             orientation=orientation,
-            exact=volume.dtype.names is None or "A" not in volume.dtype.names,
+            exact=not complex_numbers and (volume.dtype.names is None or "A" not in volume.dtype.names),
         )
+
+
+def _magnitude(plane: NDArray[np.generic], volume: _Volume) -> NDArray[np.generic]:
+    """Of the scaled complex numbers, float32 for complex64 and float64 for complex128; scaling afterwards would be another number."""
+    scaled = plane.astype(np.complex128) * volume.slope + volume.intercept
+    return np.ascontiguousarray(np.abs(scaled).astype(f"f{volume.dtype.itemsize // 2}"))
 
 
 def _volume(file: BinaryIO, path: Path, axis: int) -> _Volume:
@@ -170,8 +185,9 @@ def _volume(file: BinaryIO, path: Path, axis: int) -> _Volume:
         raise Refused("bad-header", "the NIfTI header names no voxels")
     if max(shape[:3]) > _SIDE_LIMIT or math.prod(shape) * dtype.itemsize > _BYTES_LIMIT:
         raise Refused("too-large", "more than 65,535 voxels along an axis, or more than 64 GiB")
-    if dtype.names is None and (dtype.kind not in "iuf" or dtype.itemsize > 8 or dtype.str[1:] == "f2"):
-        raise Refused("unsupported-dtype", "the voxels are complex, or floats of an unusual width")
+    widest = 16 if dtype.kind == "c" else 8
+    if dtype.names is None and (dtype.kind not in "iufc" or dtype.itemsize > widest or dtype.str[1:] == "f2"):
+        raise Refused("unsupported-dtype", "the voxels are floats of an unusual width")
     scale = _TO_MM.get(int(header["xyzt_units"]) & 7, 1.0)
     zooms = [abs(float(zoom)) * scale for zoom in header.get_zooms()[:3]] + [0.0] * 3
     return _Volume(

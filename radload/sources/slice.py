@@ -112,7 +112,9 @@ class RealWorld:
         wide = stored.astype(np.float64)
         inside = (wide >= self.first) & (wide <= self.last)
         if self.lut is not None:
-            index = np.clip(np.where(inside, wide, self.first).astype(np.int64) - self.lut.first, 0, len(self.lut.values) - 1)
+            index = np.clip(
+                np.where(inside, wide, self.first).astype(np.int64) - self.lut.first, 0, len(self.lut.values) - 1
+            )
             return np.where(inside, self.lut.values[index], np.nan)
         return np.where(inside, wide * (self.slope or 0.0) + (self.intercept or 0.0), np.nan)
 

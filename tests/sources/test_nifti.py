@@ -128,9 +128,49 @@ def test_colour_has_three_channels_and_alpha_is_dropped(tmp_path: Path) -> None:
         assert scan(path, "a").channels == 3
 
 
-def test_complex_values_are_refused_and_half_a_pair_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "real"), [("c8", "f4"), ("c16", "f8")])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("scale", [(1.0, 0.0), (2.5, -10.0), (0.0, 5.0)])
+def test_complex_numbers_become_their_magnitude(
+    tmp_path: Path, kind: str, real: str, order: str, scale: tuple[float, float]
+) -> None:
+    """Rule 36: scaled first, then the magnitude; not exact, and no slope is left to apply."""
+    rng = np.random.default_rng(0)
+    volume = (rng.normal(size=(3, 4, 2)) + 1j * rng.normal(size=(3, 4, 2))).astype(order + kind)
+    header = nib.Nifti1Header(endianness=order)
+    header.set_data_dtype(volume.dtype)
+    image = nib.Nifti1Image(volume, np.eye(4), header)
+    image.header.set_slope_inter(1, 0)
+    image.to_filename(tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[112:120] = np.array(scale, dtype=f"{order}f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    pieces = slices(tmp_path / "a.nii")
+    header = scan(tmp_path / "a.nii", "a.nii")
+    assert (header.bits, header.frames) == (8 * int(real[1]), 2)
+    slope, intercept = scale if scale[0] else (1.0, 0.0)
+    for frame, piece in enumerate(pieces):
+        assert (piece.stored.dtype, piece.exact, piece.slope, piece.intercept) == (np.dtype(real), False, 1.0, 0.0)
+        expected = np.abs(volume[:, :, frame].T.astype(np.complex128) * slope + intercept)
+        np.testing.assert_allclose(piece.stored, expected, rtol=1e-6 if real == "f4" else 1e-14)
+
+
+@pytest.mark.parametrize("code", [16, 1536, 2048])
+def test_floats_of_unusual_width_are_refused(tmp_path: Path, code: int) -> None:
+    """Rule 36: float128 (1536) and complex256 (2048) are refused by name; float32 (16) of the same file is read."""
+    path = save(tmp_path / "a.nii", np.zeros((4, 4, 16), dtype=np.float32))
+    data = bytearray(path.read_bytes())
+    data[70:74] = np.array([code, {16: 32, 1536: 128, 2048: 256}[code]], dtype="<i2").tobytes()
+    path.write_bytes(data)
+    if code == 16:
+        assert len(slices(path)) == 16
+        return
     with pytest.raises(Refused, match="unsupported-dtype"):
-        scan(save(tmp_path / "a.nii", np.zeros((2, 2, 2), dtype=np.complex64)), "a")
+        scan(path, "a.nii")
+
+
+def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+    """Rule 36: a header without its voxels."""
     header = tmp_path / "only.hdr.gz"
     header.write_bytes((GOLDEN / "nifti-rs__minimal.hdr.gz").read_bytes())
     with pytest.raises(Refused, match="missing-part"):
