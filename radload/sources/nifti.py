@@ -28,6 +28,7 @@ from radload.sources.sniff import GZIP, nifti_magic, pair_stem
 
 _HEADERS: Final = {b"n+1": Nifti1Header, b"ni1": Nifti1PairHeader, b"n+2": Nifti2Header, b"ni2": Nifti2PairHeader}
 _CIFTI_INTENTS: Final = range(3000, 3100)
+_TOO_WIDE: Final = (1536, 2048)  # float128 and complex256
 _TO_MM: Final = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units
 _SIDE_LIMIT, _BYTES_LIMIT = 65535, 1 << 36
 _SILENT: Final = logging.Logger("nifti", logging.CRITICAL + 1)  # nibabel tells of every oddity on stderr
@@ -167,6 +168,8 @@ def _volume(file: BinaryIO, path: Path, axis: int) -> _Volume:
     kind = _HEADERS[magic]
     try:
         header = kind.from_fileobj(io.BytesIO(head[: kind.template_dtype.itemsize]), check=False)
+        if int(header["datatype"]) in _TOO_WIDE:
+            raise Refused("unsupported-dtype", "the voxels are 128-bit floats")
         header.check_fix(logger=_SILENT)
         slope, intercept = header.get_slope_inter()
         shape = tuple(int(n) for n in header.get_data_shape())
