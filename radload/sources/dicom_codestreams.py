@@ -18,7 +18,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import convert_color_space, get_decoder
 from pydicom.uid import UID
 
-from radload.sources.dicom_native import native_values
+from radload.sources.dicom_native import native_values, stored_bits
 from radload.sources.slice import Refused
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
     Returns:
         Stored values, (rows, cols) or (rows, cols, 3), sign-extended to Bits Stored; and their photometric interpretation: RGB where
         JPEG 2000 held YBR_RCT or YBR_ICT, and where a JPEG is RGB under a header that says YBR. A JPEG that is YBR under a header that
-        says RGB is converted.
+        says RGB is converted; one that says full range is not of partial range.
 
     Raises:
         Refused: `decode-failed`.
@@ -88,8 +88,8 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
         colour = _jpeg_colour(codestream) or photometric
         if photometric == "RGB" and colour == "YBR_FULL":
             return convert_color_space(values, "YBR_FULL", "RGB"), "RGB"
-        if colour == "RGB":
-            return values, "RGB"
+        if colour == "RGB" or (colour == "YBR_FULL" and photometric.startswith("YBR_PARTIAL")):
+            return values, colour
     return values, photometric
 
 
@@ -149,12 +149,14 @@ def _by_pydicom(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.ge
                 number_of_frames=1,
                 samples_per_pixel=layout.samples,
                 bits_allocated=layout.allocated,
-                bits_stored=layout.stored,
+                bits_stored=layout.allocated if syntax == _RLE else layout.stored,
                 pixel_representation=int(layout.signed),
                 photometric_interpretation=layout.photometric,
                 planar_configuration=layout.planar,
                 pixel_keyword="PixelData",
             )
+            if syntax == _RLE:  # carries words as they are, with High Bit and what stands around the pixels
+                return stored_bits(np.array(values, layout.dtype), layout)
             return np.ascontiguousarray(values)
         except _DECODER_ERRORS:
             if plugin == plugins[-1]:

@@ -27,7 +27,7 @@ def native_values(
         values: NDArray[np.generic] = np.unpackbits(packed, bitorder="little")[first_bit : first_bit + count]
     else:
         dtype = layout.dtype.newbyteorder(">" if big else "<")
-        values = _stored_bits(np.frombuffer(data, dtype=dtype).astype(layout.dtype), layout)
+        values = stored_bits(np.frombuffer(data, dtype=dtype).astype(layout.dtype), layout)
     if layout.subsampled:
         photometric = layout.photometric.removesuffix("_422")
         return _full_chroma(values).reshape(layout.rows, layout.cols, 3), photometric
@@ -39,7 +39,7 @@ def native_values(
     return values.reshape(layout.rows, layout.cols, 3), layout.photometric
 
 
-def _stored_bits(values: NDArray[np.generic], layout: Layout) -> NDArray[np.generic]:
+def stored_bits(values: NDArray[np.generic], layout: Layout) -> NDArray[np.generic]:
     """Take the Bits Stored that end at High Bit, sign-extended; the other bits may hold anything (PS3.5 8.1.1)."""
     if layout.floating or layout.stored == layout.allocated:
         return values
