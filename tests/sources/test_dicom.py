@@ -36,6 +36,7 @@ def only(path: Path) -> Slice:
 def test_bits_stored_are_taken_whatever_stands_around_them(
     tmp_path: Path, allocated: int, signed: bool, spare: int, shift: bool, seed: int
 ) -> None:
+    """Rules 2 and 3: Bits Stored that end at High Bit, sign-extended from there, of every width."""
     rng = np.random.default_rng(seed)
     stored = allocated - spare
     low = -(1 << (stored - 1)) if signed else 0
@@ -85,6 +86,7 @@ def test_padding_is_in_stored_units(
     limit: tuple[str, int] | None,
     expected: tuple[int, int],
 ) -> None:
+    """Rule 5: stored units, signed as the pixels are, whatever VR the file gives; the range is inclusive."""
     extra = {} if limit is None else {"PixelPaddingRangeLimit": limit}
     path = make_dicom(
         tmp_path / "a.dcm",
@@ -108,6 +110,7 @@ def test_padding_is_in_stored_units(
     ],
 )
 def test_inversion_happens_once(tmp_path: Path, photometric: str, shape: str | None, expected: bool) -> None:
+    """Rule 26: MONOCHROME1 and a Presentation LUT Shape of INVERSE say the same thing."""
     extra = {} if shape is None else {"PresentationLUTShape": shape}
     assert only(make_dicom(tmp_path / "a.dcm", RAMP, PhotometricInterpretation=photometric, **extra)).invert is expected
 
@@ -136,6 +139,7 @@ def test_a_table_of_8_bit_entries_with_more_than_256_of_them(tmp_path: Path) -> 
 
 
 def test_a_modality_table_of_65536_entries_from_a_negative_value_on(tmp_path: Path) -> None:
+    """Rule 13: 0 entries mean 65,536; the first value mapped is signed where its input is."""
     entries = np.arange(65536, dtype=np.uint16)
     table = item(LUTDescriptor=("US", [0, 65534, 16]), LUTData=("OW", entries.tobytes()))
     path = make_dicom(tmp_path / "a.dcm", RAMP - 3, ModalityLUTSequence=[table])
@@ -160,6 +164,7 @@ def test_a_modality_table_of_65536_entries_from_a_negative_value_on(tmp_path: Pa
     ],
 )
 def test_units(tmp_path: Path, attributes: dict[str, object], units: Units) -> None:
+    """Rule 16: Hounsfield units only where the file says so, or for an original CT image that is no localizer."""
     path = make_dicom(tmp_path / "a.dcm", RAMP, **attributes)
     assert scan(path, "a").attributes.units is units
     assert only(path).attributes.units is units
@@ -210,6 +215,7 @@ def test_spacing_says_where_it_comes_from(tmp_path: Path) -> None:
 
 
 def test_functional_groups_of_a_frame_win(tmp_path: Path) -> None:
+    """Rule 15: a frame's macro, else the shared one, else the main data set."""
     shared = item(
         PixelValueTransformationSequence=[item(RescaleSlope=2, RescaleIntercept=0, RescaleType="US")],
         PixelMeasuresSequence=[item(PixelSpacing=[1, 2])],
@@ -258,6 +264,7 @@ def test_a_multi_frame_file_that_is_cut_keeps_its_whole_frames(tmp_path: Path) -
 
 
 def test_frames_are_decoded_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 9: the first frame costs one decode, not all of them."""
     import radload.sources.dicom_pixels as module
 
     calls = []
@@ -291,6 +298,7 @@ def test_pixel_data_without_its_delimiter_loses_the_last_frame(tmp_path: Path) -
 def test_a_jpeg_knows_its_colours_better_than_the_header(
     tmp_path: Path, header: str, stream: str, expected: str
 ) -> None:
+    """Rule 7: Adobe's and JFIF's markers go before Photometric Interpretation."""
     colour = np.zeros((16, 16, 3), dtype=np.uint8)
     colour[:] = (200, 50, 30)
     space = "RGB" if stream == "RGB" else None
@@ -317,6 +325,7 @@ def test_a_jpeg_knows_its_colours_better_than_the_header(
 
 
 def test_floats_keep_their_type(tmp_path: Path) -> None:
+    """Rule 10: Float and Double Float Pixel Data."""
     values = np.linspace(-1, 1, 12).reshape(3, 4)
     for tag, vr, dtype in ((0x7FE00008, "OF", "f4"), (0x7FE00009, "OD", "f8")):
         path = make_dicom(
@@ -351,6 +360,7 @@ def test_a_palette_image_stays_indices() -> None:
 
 
 def test_a_segmented_palette_is_expanded(tmp_path: Path) -> None:
+    """Rule 8: discrete, linear and indirect segments (PS3.3 C.7.9.2)."""
     segments = np.array(
         [0, 2, 10, 20, 1, 4, 60, 2, 1, 0, 0, 1, 1, 100], dtype=np.uint16
     )  # 10 20 | 30 40 50 60 | 10 20 again | 100

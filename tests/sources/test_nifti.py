@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from pathlib import Path
 
 import nibabel as nib
@@ -30,6 +31,7 @@ def slices(path: Path, axis: int = 2) -> list[Slice]:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_rows_follow_the_later_axis(tmp_path: Path, axis: int) -> None:
+    """Rule 36: the axis to cut along is chosen, never guessed."""
     volume = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
     path = save(tmp_path / "a.nii", volume)
     pieces = slices(path, axis)
@@ -42,6 +44,7 @@ def test_rows_follow_the_later_axis(tmp_path: Path, axis: int) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), axis=st.sampled_from([0, 1, 2]))
 def test_a_voxel_lies_where_the_affine_puts_it(tmp_path: Path, seed: int, axis: int) -> None:
+    """Rules 33 and 35: oblique and mirrored affines; RAS becomes LPS by the signs of x and y."""
     rng = np.random.default_rng(seed)
     affine = np.eye(4)
     affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.3, 5, size=3)
@@ -64,6 +67,7 @@ def test_a_voxel_lies_where_the_affine_puts_it(tmp_path: Path, seed: int, axis: 
 
 
 def test_volumes_of_a_4d_file_follow_one_another(tmp_path: Path) -> None:
+    """Rule 36: frame = k + n * t."""
     volume = np.arange(2 * 2 * 3 * 2, dtype=np.int16).reshape(2, 2, 3, 2)
     path = save(tmp_path / "a.nii", volume)
     assert scan(path, "a.nii").positions is None
@@ -73,6 +77,7 @@ def test_volumes_of_a_4d_file_follow_one_another(tmp_path: Path) -> None:
 
 
 def test_values_keep_their_type_in_either_byte_order(tmp_path: Path) -> None:
+    """Rule 36: big-endian and little-endian headers."""
     for code in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"):
         for order in "<>":
             volume = np.arange(8).reshape(2, 2, 2).astype(order + code)
@@ -89,6 +94,7 @@ def test_values_keep_their_type_in_either_byte_order(tmp_path: Path) -> None:
 
 
 def test_slope_zero_and_nan_mean_no_scaling(tmp_path: Path) -> None:
+    """Rule 34: value = scl_slope * raw + scl_inter, unless the slope is 0 or no number."""
     path = GOLDEN / "int16_slope_2p5_inter_m10.nii"
     assert (slices(path)[0].slope, slices(path)[0].intercept) == (2.5, -10.0)
     for slope, inter in ((0.0, 5.0), (float("nan"), float("nan"))):
@@ -117,6 +123,7 @@ def test_a_flipped_byte_or_a_cut_in_a_gzip_is_refused(tmp_path: Path) -> None:
 
 
 def test_colour_has_three_channels_and_alpha_is_dropped(tmp_path: Path) -> None:
+    """Rule 36: RGB24 and RGBA32."""
     values = np.arange(2 * 2 * 2 * 4, dtype=np.uint8)
     for names, exact in (("RGB", True), ("RGBA", False)):
         dtype = np.dtype([(name, "u1") for name in names])
@@ -178,7 +185,89 @@ def test_half_a_pair_is_refused(tmp_path: Path) -> None:
 
 
 def test_nifti_2_and_flat_images(tmp_path: Path) -> None:
+    """Rule 36: the 540-byte header; one plane is one slice along whatever axis."""
     volume = np.arange(6, dtype=np.int32).reshape(2, 3)
     path = save(tmp_path / "a.nii", volume, kind=nib.Nifti2Image)
     for axis in (0, 1, 2):  # a flat image is one slice along whatever axis
         assert [piece.stored.tolist() for piece in slices(path, axis)] == [volume.T.tolist()]
+
+
+@pytest.mark.parametrize("inter", [float("nan"), float("inf")])
+def test_a_finite_slope_with_a_bad_intercept_is_refused(tmp_path: Path, inter: float) -> None:
+    """Rule 34: the values would be wrong by an unknown number."""
+    data = bytearray((GOLDEN / "int16_slope_2p5_inter_m10.nii").read_bytes())
+    data[116:120] = np.array(inter, dtype="<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(Refused, match="bad-header"):
+        list(read(tmp_path / "a.nii"))
+
+
+@pytest.mark.parametrize(("sform", "qform", "expected"), [(1, 1, "sform"), (0, 1, "qform"), (0, 0, None)])
+def test_sform_goes_before_qform(tmp_path: Path, sform: int, qform: int, expected: str | None) -> None:
+    """Rule 35: sform, else qform, else no position at all; spacing is there in any case."""
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), dtype=np.uint8), np.eye(4))
+    image.header.set_slope_inter(1, 0)
+    image.set_sform(np.diag([-2.0, 3.0, 4.0, 1.0]) + np.outer([1, 2, 3, 0], [0, 0, 0, 1.0]), code=sform)
+    image.set_qform(np.diag([2.0, 3.0, 4.0, 1.0]) + np.outer([7, 8, 9, 0], [0, 0, 0, 1.0]), code=qform)
+    image.to_filename(tmp_path / "a.nii")
+    piece = slices(tmp_path / "a.nii")[1]
+    assert piece.position == {"sform": (-1, -2, 7), "qform": (-7, -8, 13), None: None}[expected]
+    assert piece.orientation == {"sform": (1, 0, 0, 0, -1, 0), "qform": (-1, 0, 0, 0, -1, 0), None: None}[expected]
+    assert piece.spacing == (3, 2)
+
+
+def test_every_order_and_sign_of_axes(tmp_path: Path) -> None:
+    """Rules 33 and 35: all 48 ways to lay voxels along the patient's axes put a marked voxel where it was."""
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            affine = np.zeros((4, 4))
+            for axis, (to, sign) in enumerate(zip(order, signs, strict=True)):
+                affine[to, axis] = sign * (axis + 1.0)
+            affine[:3, 3], affine[3, 3] = (10, 20, 30), 1
+            volume = np.zeros((3, 4, 5), dtype=np.uint8)
+            volume[1, 2, 3] = 9
+            piece = slices(save(tmp_path / "a.nii", volume, affine))[3]
+            ((row, col),) = np.argwhere(piece.stored == 9)
+            assert piece.position is not None and piece.orientation is not None and piece.spacing is not None
+            step = np.array(piece.orientation).reshape(2, 3) * np.array(piece.spacing)[::-1, None]
+            lps = np.array(piece.position) + step[0] * col + step[1] * row
+            np.testing.assert_allclose(lps, [-1, -1, 1] * (affine @ [1, 2, 3, 1])[:3], atol=1e-4)
+
+
+def test_a_gzipped_volume_is_inflated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 37: all slices are cut in one pass."""
+    path = save(tmp_path / "a.nii.gz", np.arange(4 * 5 * 30, dtype=np.int16).reshape(4, 5, 30))
+    opened = []
+    original = gzip.open
+    monkeypatch.setattr("radload.sources.nifti.gzip.open", lambda *args: opened.append(1) or original(*args))
+    assert len(slices(path)) == 30
+    assert len(opened) == 1
+
+
+def test_converters_that_scale_and_that_do_not_give_the_same_values(tmp_path: Path) -> None:
+    """Rule 38: one baked the rescale into floats, one kept it as a slope: stored values differ, modality values do not."""
+    raw = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    kept = nib.Nifti1Image(raw, np.eye(4))
+    kept.header.set_slope_inter(2.5, -1000)
+    kept.to_filename(tmp_path / "kept.nii")
+    data = bytearray((tmp_path / "kept.nii").read_bytes())
+    data[352:] = raw.astype("<i2").tobytes(order="F")  # nibabel scales when it writes
+    (tmp_path / "kept.nii").write_bytes(data)
+    baked = save(tmp_path / "baked.nii", (raw * 2.5 - 1000).astype(np.float32))
+    for one, other in zip(slices(tmp_path / "kept.nii"), slices(baked), strict=True):
+        assert one.stored.dtype != other.stored.dtype
+        np.testing.assert_array_equal(one.modality(), other.modality())
+
+
+def test_five_dimensions_and_an_extension_before_the_voxels(tmp_path: Path) -> None:
+    """Rule 36: a vector axis follows time; voxels begin at vox_offset, behind header extensions."""
+    volume = np.arange(2 * 3 * 2 * 2 * 3, dtype=np.int16).reshape(2, 3, 2, 2, 3)
+    image = nib.Nifti1Image(volume, np.eye(4))
+    image.header.set_slope_inter(1, 0)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 100))
+    image.to_filename(tmp_path / "a.nii")
+    pieces = slices(tmp_path / "a.nii")
+    flat = volume.reshape(2, 3, -1, order="F")
+    assert len(pieces) == 12
+    for frame, piece in enumerate(pieces):
+        np.testing.assert_array_equal(piece.stored, flat[:, :, frame].T)
