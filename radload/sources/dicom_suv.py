@@ -21,6 +21,7 @@ _DOSES: Final = (1e5, 1e11)  # Bq; 370 or 370,000 are megabecquerels or kilobecq
 _HALF_LIVES: Final = (
     6.0  # an image made later holds 1/64 of the dose: nobody scans then, but a shifted clock looks like it
 )
+_SAME_CLOCK: Final = 60.0  # seconds that two records of one injection may differ
 _TIME: Final = re.compile(r"(\d\d):?(\d\d)?:?(\d\d(?:\.\d{1,6})?)?\s*")
 _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
 _DATE_TIME: Final = re.compile(r"(\d{8})(\d{2,6}(?:\.\d{1,6})?)([+-]\d{4})?")
@@ -148,14 +149,30 @@ def _scan_start(elements: Elements, half_life: float) -> _Moment:
 
 def _injected(elements: Elements, injection: Elements) -> _Moment | None:
     """Radiopharmaceutical Start DateTime, else Start Time on an unknown day."""
-    text = _DATE_TIME.fullmatch(injection.text(tags.RadiopharmaceuticalStartDateTime) or "")
-    if text is not None:
-        day, seconds = _day(text[1]), _seconds(text[2])
-        own, local = _zone(text[3]), _zone(elements.text(tags.TimezoneOffsetFromUTC))
-        if seconds is not None:
-            return _Moment(seconds, day).minus(0.0 if own is None or local is None else own - local)
     seconds = _seconds(injection.text(tags.RadiopharmaceuticalStartTime))
-    return None if seconds is None else _Moment(seconds, None)
+    time = None if seconds is None else _Moment(seconds, None)
+    dated = _dated(elements, injection.text(tags.RadiopharmaceuticalStartDateTime))
+    if dated is None:
+        return time
+    if time is not None and abs(dated.since(time)) > _SAME_CLOCK:
+        raise _Missing("implausible-times")  # one of the two was shifted
+    return dated
+
+
+def _dated(elements: Elements, text: str | None) -> _Moment | None:
+    """A DT value on the clock of the file's other times; None also where it is on a clock of unknown distance from theirs."""
+    match = _DATE_TIME.fullmatch(text or "")
+    seconds = None if match is None else _seconds(match[2])
+    if match is None or seconds is None:
+        return None
+    moment, own, local = (
+        _Moment(seconds, _day(match[1])),
+        _zone(match[3]),
+        _zone(elements.text(tags.TimezoneOffsetFromUTC)),
+    )
+    if own is None:
+        return moment
+    return None if local is None else moment.minus(own - local)
 
 
 def _moment(elements: Elements, date: int, time: int) -> _Moment | None:

@@ -13,7 +13,7 @@ from source_make import item, make_dicom
 
 from radload.kernels import reference
 from radload.kernels.prepare import Voi
-from radload.sources import Lut, Slice, Units, VoiFunction, WindowExplanation, read
+from radload.sources import Lut, Slice, Units, VoiFunction, WindowExplanation, read, scan
 
 RAMP = np.arange(12, dtype=np.int16).reshape(3, 4)
 CT = np.array([[-1100, -161, -160, -159], [39, 40, 238, 239], [240, 1000, -2000, 3000]], dtype=np.int16)
@@ -318,3 +318,25 @@ def test_rule_16_mr_is_in_arbitrary_units(tmp_path: Path) -> None:
     piece = only(make_dicom(tmp_path / "a.dcm", RAMP, Modality="MR", RescaleSlope=1.7, RescaleType="US"))
     assert piece.attributes.units is Units.UNSPECIFIED
     np.testing.assert_array_equal(piece.modality(), RAMP * 1.7)
+
+
+def test_rule_18_values_outside_the_field_of_view_are_kept(tmp_path: Path) -> None:
+    """Rule 18: reading clips nothing, -2000 and -3024 come out as they are; what counts for statistics is decided in packing."""
+    values = np.array([[-2000, 24, 1000, 3000]] * 3, dtype=np.int16)
+    piece = only(make_dicom(tmp_path / "a.dcm", values, RescaleSlope=1, RescaleIntercept=-1024))
+    assert piece.modality()[0].tolist() == [-3024, -1000, -24, 1976]
+    assert piece.padding is None
+
+
+@pytest.mark.parametrize("image_type", [["ORIGINAL", "PRIMARY", "LOCALIZER"], ["DERIVED", "SECONDARY", "SCREEN SAVE"]])
+def test_rule_32_reading_knows_no_policy(tmp_path: Path, image_type: list[str]) -> None:
+    """Rule 32: a localizer and a screen save are read; the header names what packing decides by."""
+    more = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "PresentationIntentType": "FOR PROCESSING"}
+    path = make_dicom(tmp_path / "a.dcm", RAMP, ImageType=image_type, **more)
+    np.testing.assert_array_equal(only(path).stored, RAMP)
+    header = scan(path, "a.dcm")
+    assert (header.image_type, header.sop_class, header.intent) == (
+        tuple(image_type),
+        "1.2.840.10008.5.1.4.1.1.7",
+        "FOR PROCESSING",
+    )

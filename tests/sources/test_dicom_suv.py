@@ -84,7 +84,9 @@ def pet(path: Path, **attributes: Any) -> Slice:
             {
                 "SeriesTime": "003000",
                 "AcquisitionTime": "003100",
-                "RadiopharmaceuticalInformationSequence": injection(RadiopharmaceuticalStartDateTime="20200809233000"),
+                "RadiopharmaceuticalInformationSequence": injection(
+                    RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20200809233000"
+                ),
             },
             66200 / (DOSE * 2 ** -(3600 / HALF_LIFE)),
         ),
@@ -135,6 +137,15 @@ def test_rule_17_factor(tmp_path: Path, attributes: dict[str, Any], factor: floa
         ({"SeriesTime": None}, "no-scan-time"),
         ({"SeriesTime": "150000"}, "series-time-after-acquisition"),
         ({"SeriesDate": "20200811"}, "series-time-after-acquisition"),
+        # Another clock, whose distance the file does not tell
+        (
+            {
+                "RadiopharmaceuticalInformationSequence": injection(
+                    RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20200810093900+0000"
+                )
+            },
+            "no-injection-time",
+        ),
         # Clocks or days that were shifted by de-identification
         (
             {"RadiopharmaceuticalInformationSequence": injection(RadiopharmaceuticalStartTime="140000")},
@@ -145,7 +156,15 @@ def test_rule_17_factor(tmp_path: Path, attributes: dict[str, Any], factor: floa
             "implausible-times",
         ),
         (
-            {"RadiopharmaceuticalInformationSequence": injection(RadiopharmaceuticalStartDateTime="20200810140000")},
+            {"RadiopharmaceuticalInformationSequence": injection(RadiopharmaceuticalStartDateTime="20200810120000")},
+            "implausible-times",
+        ),
+        (
+            {
+                "RadiopharmaceuticalInformationSequence": injection(
+                    RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20200810140000"
+                )
+            },
             "implausible-times",
         ),
         (
