@@ -21,6 +21,7 @@ _DOSES: Final = (1e5, 1e11)  # Bq; 370 or 370,000 are megabecquerels or kilobecq
 _HALF_LIVES: Final = (
     6.0  # an image made later holds 1/64 of the dose: nobody scans then, but a shifted clock looks like it
 )
+_ROUNDING: Final = 1.0  # seconds that Series Time may be late, where one of the two times has no fraction
 _SAME_CLOCK: Final = 60.0  # seconds that two records of one injection may differ
 _TIME: Final = re.compile(r"(\d\d):?(\d\d)?:?(\d\d(?:\.\d{1,6})?)?\s*")
 _DATE: Final = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
@@ -66,9 +67,12 @@ def suv_of(elements: Elements) -> Suv:
     if elements.text(tags.Modality) != "PT":
         return Suv(None, None)
     try:
-        return Suv(_factor(elements), None)
+        factor = _factor(elements)
     except _Missing as missing:
         return Suv(None, str(missing))
+    except (ArithmeticError, ValueError):  # numbers at the end of what a float can hold: a hint less, no slice less
+        return Suv(None, "implausible-times")
+    return Suv(factor, None) if 0 < factor < math.inf else Suv(None, "implausible-dose")
 
 
 def _factor(elements: Elements) -> float:
@@ -135,7 +139,7 @@ def _scan_start(elements: Elements, half_life: float) -> _Moment:
     acquired = _moment(elements, tags.AcquisitionDate, tags.AcquisitionTime)
     if acquired is None:
         raise _Missing("no-scan-time")
-    if series is not None and acquired.since(series) >= 0:
+    if series is not None and acquired.since(series) >= -_ROUNDING:
         return series
     reference = _positive(elements, tags.FrameReferenceTime)
     duration = _positive(elements, tags.ActualFrameDuration)

@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate
 from source_golden import GOLDEN, path_of
 from source_make import item, make_dicom
 
-from radload.sources import Refused, Slice, Units, VoiFunction, read, scan
+from radload.sources import Refused, Slice, Units, read, scan
 
 RAMP = np.arange(12, dtype=np.int16).reshape(3, 4)
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -51,12 +51,6 @@ def test_bits_stored_are_taken_whatever_stands_around_them(
     assert piece.stored.dtype == np.dtype(f"{'i' if signed else 'u'}{allocated // 8}")
     assert np.array_equal(piece.stored, values)
     assert piece.stored.flags.writeable
-
-
-def test_a_slope_without_an_intercept_counts(tmp_path: Path) -> None:
-    piece = only(make_dicom(tmp_path / "a.dcm", RAMP, RescaleSlope=2.5))
-    assert (piece.slope, piece.intercept) == (2.5, 0.0)
-    assert piece.modality()[2, 3] == 27.5
 
 
 @pytest.mark.parametrize("value", ["0,5", "nan", "inf"])
@@ -113,29 +107,6 @@ def test_inversion_happens_once(tmp_path: Path, photometric: str, shape: str | N
     """Rule 26: MONOCHROME1 and a Presentation LUT Shape of INVERSE say the same thing."""
     extra = {} if shape is None else {"PresentationLUTShape": shape}
     assert only(make_dicom(tmp_path / "a.dcm", RAMP, PhotometricInterpretation=photometric, **extra)).invert is expected
-
-
-def test_windows_in_order_and_without_the_invalid_ones(tmp_path: Path) -> None:
-    piece = only(
-        make_dicom(tmp_path / "a.dcm", RAMP, WindowCenter=["40", "-600", "1"], WindowWidth=["400", "1500", "0"])
-    )
-    assert piece.voi_function is VoiFunction.LINEAR
-    assert (piece.centres, piece.widths) == ((40.0, -600.0), (400.0, 1500.0))
-    piece = only(make_dicom(tmp_path / "b.dcm", RAMP, WindowCenter="40", WindowWidth="0.5", VOILUTFunction="SIGMOID"))
-    assert (piece.voi_function, piece.widths) == (VoiFunction.SIGMOID, (0.5,))
-    assert (
-        only(make_dicom(tmp_path / "c.dcm", RAMP, WindowCenter="40", WindowWidth="0")).voi_function is VoiFunction.NONE
-    )
-
-
-def test_a_table_of_8_bit_entries_with_more_than_256_of_them(tmp_path: Path) -> None:
-    entries = np.linspace(0, 255, 1000).astype(np.uint16)
-    table = item(LUTDescriptor=("US", [1000, 0, 8]), LUTData=("OW", entries.tobytes()))
-    piece = only(make_dicom(tmp_path / "a.dcm", RAMP.astype("u2"), VOILUTSequence=[table]))
-    assert piece.voi_function is VoiFunction.LUT
-    assert piece.voi_lut is not None
-    assert piece.voi_lut.first == 0
-    assert np.array_equal(piece.voi_lut.values, entries)
 
 
 def test_a_modality_table_of_65536_entries_from_a_negative_value_on(tmp_path: Path) -> None:
@@ -205,13 +176,6 @@ def test_the_header_holds_identities_size_and_place(tmp_path: Path) -> None:
     assert (header.attributes.echo_time, header.attributes.kernel) == (2.5, "B30f")
     piece = only(path)
     assert (piece.spacing, piece.spacing_source, piece.position) == ((0.5, 0.75), "pixel", (12.5, 3.0, 4.0))
-
-
-def test_spacing_says_where_it_comes_from(tmp_path: Path) -> None:
-    piece = only(make_dicom(tmp_path / "a.dcm", RAMP, ImagerPixelSpacing=[0.2, 0.2]))
-    assert (piece.spacing, piece.spacing_source) == ((0.2, 0.2), "imager")
-    piece = only(make_dicom(tmp_path / "b.dcm", RAMP, PixelSpacing=[0, 0]))
-    assert (piece.spacing, piece.spacing_source) == (None, "")
 
 
 def test_functional_groups_of_a_frame_win(tmp_path: Path) -> None:

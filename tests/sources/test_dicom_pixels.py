@@ -22,6 +22,7 @@ from radload.sources import Refused, Slice, read, scan
 RLE = "1.2.840.10008.1.2.5"
 JPEG_LOSSLESS, JPEG_LOSSLESS_1 = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
 JPEG_LS, JPEG_2000, HTJ2K = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"
+HTJ2K_RPCL = "1.2.840.10008.1.2.4.202"
 DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
 RANDOM = np.random.default_rng(0)
 
@@ -69,10 +70,12 @@ def deflate(values: NDArray[Any]) -> bytes:
 
 ENCODERS: dict[str, Callable[[NDArray[Any]], bytes]] = {
     RLE: rle,
+    JPEG_LOSSLESS: lambda values: imagecodecs.ljpeg_encode(values, bitspersample=values.dtype.itemsize * 8),
     JPEG_LOSSLESS_1: lambda values: imagecodecs.ljpeg_encode(values, bitspersample=values.dtype.itemsize * 8),
     JPEG_LS: imagecodecs.jpegls_encode,
     JPEG_2000: lambda values: imagecodecs.jpeg2k_encode(values, codecformat="j2k", reversible=True, level=0),
     HTJ2K: lambda values: imagecodecs.htj2k_encode(values, reversible=True),
+    HTJ2K_RPCL: lambda values: imagecodecs.htj2k_encode(values, reversible=True, tlm=True, tilepart=1),
     DEFLATED_FRAME: deflate,
 }
 

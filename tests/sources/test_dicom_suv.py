@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from source_make import item, make_dicom
 
 from radload.pack import PackOptions, pack
@@ -69,6 +71,8 @@ def pet(path: Path, **attributes: Any) -> Slice:
             },
             KNOWN,
         ),
+        # A fraction that one of two times has not
+        ({"AcquisitionTime": "130244"}, KNOWN),
         # Times without days, as a de-identified header has them
         ({"SeriesDate": None, "AcquisitionDate": None, "SeriesTime": ("SH", "13:02:44.678")}, KNOWN),
         # Midnight between injection and scan, with and without days
@@ -225,6 +229,52 @@ def test_rule_17_counts_with_the_makers_factor(tmp_path: Path) -> None:
     assert philips("Philips PET Private Group", 0x70531000, "0.000551").suv_factor == 0.000551
     assert philips("Philips PET Private Group", 0x70531009, "1.5").suv_factor == pytest.approx(1.5 * KNOWN, rel=1e-9)
     assert philips("SOMEBODY ELSE", 0x70531000, "0.000551").suv_missing == "units"
+
+
+numbers = st.one_of(
+    st.sampled_from(["", "0", "-1", "nan", "1e-320", "1e308", "1E5", "x", "66.2", "6586.2", "381470000"]),
+    st.floats(allow_nan=False).map(lambda value: f"{value:.8g}"),
+)
+clocks = st.one_of(
+    st.sampled_from(
+        ["", "240000", "235959.999999", "12", "1", "noon", "20200810", "99999999999999", "20200810113900+1400"]
+    ),
+    st.text("0123456789.+-:", max_size=20),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    weight=numbers, dose=numbers, half_life=numbers, reference=numbers, duration=numbers, units=st.sampled_from(["BQML", "CNTS", "GML"]),
+    times=st.fixed_dictionaries(
+        dict.fromkeys(("SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime", "TimezoneOffsetFromUTC"), clocks)
+    ),
+    start=clocks, dated=clocks,
+)  # fmt: skip
+def test_rule_17_no_header_costs_a_slice(
+    tmp_path: Path, weight: str, dose: str, half_life: str, reference: str, duration: str, units: str,
+    times: dict[str, str], start: str, dated: str,
+) -> None:  # fmt: skip
+    """Rule 17: whatever the header holds, there is a positive factor or a known reason, never both, and the slice is read."""
+    injected = injection(
+        RadiopharmaceuticalStartTime=("LO", start),
+        RadiopharmaceuticalStartDateTime=("LO", dated),
+        RadionuclideTotalDose=("LO", dose),
+        RadionuclideHalfLife=("LO", half_life),
+    )
+    piece = pet(
+        tmp_path / "a.dcm",
+        Units=units,
+        PatientWeight=("LO", weight),
+        FrameReferenceTime=("LO", reference),
+        ActualFrameDuration=("LO", duration),
+        RadiopharmaceuticalInformationSequence=injected,
+        **{name: ("LO", value) for name, value in times.items()},
+    )
+    assert (piece.suv_factor is None) != (piece.suv_missing is None)
+    assert piece.suv_missing is None or piece.suv_missing in SUV_MISSING
+    assert piece.suv_factor is None or 0 < piece.suv_factor < math.inf
+    np.testing.assert_array_equal(piece.stored, PIXELS)
 
 
 def test_rule_17_slopes_vary_per_slice(tmp_path: Path) -> None:
