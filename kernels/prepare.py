@@ -204,6 +204,12 @@ def normalisation(mean: ArrayLike, std: ArrayLike) -> NDArray[np.float32]:
     return np.stack([1 / s, -m / s], axis=1).astype(np.float32)
 
 
-def luma(rgb: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Grey values (h, w) float32 of a colour image (h, w, 3), ITU-R BT.601, in the units of `rgb`; see reference.luma."""
-    return np.asarray(rgb.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32))
+def luma(rgb: NDArray[np.generic], pivot: float = 0.0) -> NDArray[np.float32]:
+    """Grey values (h, w) float32 of a colour image (h, w, 3), ITU-R BT.601, less `pivot`, in the units of `rgb`; see reference.luma.
+
+    Summed in float64 and counted from `pivot`: luma is no integer, and at coded values about 32,768 float32 keeps 1/256 of a
+    level, which is 1e-5 in y of a window of 255 levels.
+    """
+    grey = rgb.astype(np.float64) @ np.array((0.299, 0.587, 0.114))
+    grey -= pivot
+    return np.asarray(grey, np.float32)

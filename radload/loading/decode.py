@@ -35,8 +35,8 @@ def level_bytes(files: ShardFiles, record: np.void, level: int) -> bytes:
 def decode_level(data: bytes, record: np.void, level: int, pivot: float) -> NDArray[Any]:
     """Coded values (h, w) of a sample at a level: uint8, uint16, int16 or float32, C-contiguous.
 
-    Colour becomes luma (kernels.prepare.luma) before any window; types that the kernels do not take become float32 of
-    value - pivot.
+    Colour becomes luma (kernels.prepare.luma) before any window; luma, and types that the kernels do not take, become
+    float32 of value - pivot.
 
     Raises:
         CorruptSample: the bytes are not those that the record describes.
@@ -54,6 +54,6 @@ def decode_level(data: bytes, record: np.void, level: int, pivot: float) -> NDAr
                 f"the raw member holds {coded.dtype} {coded.shape}, the index says {code} {shape}: "
                 "the shard and its index do not belong together; pack the source again"
             )
-        if code not in _AS_THEY_ARE:
+        if code not in _AS_THEY_ARE and coded.ndim == 2:
             coded = (coded.astype(np.float64) - pivot).astype(np.float32)
-    return luma(coded) if coded.ndim == 3 else coded
+    return luma(coded, pivot) if coded.ndim == 3 else coded

@@ -65,7 +65,8 @@ class BatchPlan:
     Attributes:
         rows: of the index; records: their RECORDs.
         levels: resolution level to decode.
-        pivot: subtracted from stored values of types that the kernels do not take, before the cast to float32 (0 otherwise).
+        pivot: subtracted from luma, and from stored values of types that the kernels do not take, before the cast to float32
+            (0 otherwise).
         samples, windows, tables: see kernels.prepare.
     """
 
@@ -116,10 +117,11 @@ class Planner:
         broken = ~(np.isfinite(slope) & np.isfinite(intercept))
         slope[broken], intercept[broken] = 1.0, 0.0
         bias, pivot = records["bias"].astype(np.float64), np.zeros(len(rows))
-        foreign = ~_KERNEL_TYPES[records["dtype"]] & (records["codec"] == 0)
+        foreign = (~_KERNEL_TYPES[records["dtype"]] & (records["codec"] == 0)) | (records["channels"] > 1)
         if foreign.any():  # float32 has 24 bits: count from the window's centre
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                pivot[foreign] = np.nan_to_num(np.rint((centre[:, 0] - intercept) / slope)[foreign], posinf=0, neginf=0)
+                middle = np.nan_to_num(np.rint((centre[:, 0] - intercept) / slope)[foreign], posinf=0, neginf=0)
+            pivot[foreign] = middle + bias[foreign]
             bias = bias - pivot
         function = np.where(use_file, records["voi"], Voi.LINEAR_EXACT)[:, None].repeat(
             settings.recipe.channels, axis=1
@@ -139,12 +141,12 @@ class Planner:
                         place[id(table.values)] = used
                         pool.append(table.values)
                         used += len(table.values)
-                    function[i, c], first[i, c] = Voi.TABLE, table.first
+                    function[i, c], first[i, c] = Voi.TABLE, table.first - pivot[i]
                     start[i, c], entries[i, c] = place[id(table.values)], len(table.values)
                 elif function[i, c] == Voi.TABLE:
                     function[i, c] = Voi.LINEAR_EXACT
         windows = np.zeros(function.shape, prepare.WINDOW)
-        integers = ~(_FLOAT[records["dtype"]] | foreign | (records["channels"] > 1))
+        integers = ~(_FLOAT[records["dtype"]] | foreign)
         for kind in (integers, ~integers):  # apart, so that a neighbour in the batch changes nothing
             if kind.any():
                 windows[kind] = prepare.windows(

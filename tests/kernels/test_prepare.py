@@ -139,7 +139,9 @@ def test_sizes_levels_and_deviations_out_of_range() -> None:
 
 def test_luma_is_the_reference_s() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    assert np.abs(prepare.luma(rgb) - reference.luma(rgb)).max() < 1e-4
+    assert np.abs(prepare.luma(rgb) - reference.luma(rgb)).max() < 1e-5
+    coded = rgb.astype(np.uint16) + 32_640
+    assert np.abs(prepare.luma(coded, 32_640.0) - reference.luma(rgb)).max() < 1e-5
 
 
 def test_records_have_no_holes() -> None:

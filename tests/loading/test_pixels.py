@@ -163,6 +163,51 @@ def test_colour_becomes_luma_before_the_window(tmp_path: Path) -> None:
     assert plan.levels.tolist() == [1, 0]
 
 
+def test_luma_loses_nothing_to_the_coded_bias(tmp_path: Path) -> None:
+    """HTJ2K codes 8-bit colour as 32,640 and more, where float32 keeps 1/256 of a level: luma is counted from the window."""
+    rng = np.random.default_rng(3)
+    images = [Image(rng.integers(0, 256, (60, 50, 3)).astype(np.uint8)) for _ in range(4)]
+    root = write_dataset(tmp_path / "d", [Series(images, "US", Units.DISPLAY)])
+    wanted = settings(make_recipe())
+    found, plan = render_all(root, wanted)
+    assert (plan.levels == 1).all() and (plan.records["bias"] > 30_000).all()
+    for i, image in enumerate(images):
+        want = expected(image, [between(0, 255)] * 3, plan, i, wanted.size)
+        assert np.abs(found[i] - want).max() * STD < 1e-6
+
+
+def test_luma_with_a_modality_table_and_padding(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    stored = rng.integers(10, 250, (30, 28, 3)).astype(np.uint8)
+    stored[:7] = 0
+    curve = [float(v) for v in np.linspace(-500, 900, 256)]
+    images = [
+        Image(stored, padding=(0, 0), codec=codec, averaging=False, modality_lut=lut)
+        for codec in ("htj2k", "raw")
+        for lut in (None, (0, curve))
+    ]
+    found, _ = render_all(
+        write_dataset(tmp_path / "d", [Series(images, "CT", Units.HU)]), settings(make_recipe("soft_tissue", 1))
+    )
+    grey = reference.luma(stored)
+    for i, image in enumerate(images):
+        value = grey if image.modality_lut is None else np.array(curve)[np.rint(grey).astype(int)]
+        y = np.where(grey == 0, 0, reference.voi(value, Voi.LINEAR_EXACT, 40, 400))
+        want = reference.render(y, [exact(0.5, 1.0)], (24, 20), mean=[0.5], std=[STD])
+        assert np.abs(found[i] - want).max() <= TOLERANCE, i
+
+
+def test_a_modality_table_over_32_bit_values(tmp_path: Path) -> None:
+    """Values that are counted from the window keep their place in a table over stored values."""
+    stored = np.random.default_rng(5).integers(0, 900, (30, 28)).astype(np.int32)
+    curve = [float(v) for v in np.linspace(-500, 900, 900)]
+    image = Image(stored, codec="raw", averaging=False, modality_lut=(0, curve))
+    found, _ = render_all(write_dataset(tmp_path / "d", [Series([image])]), settings(make_recipe("soft_tissue", 1)))
+    y = reference.voi(np.array(curve)[stored], Voi.LINEAR_EXACT, 40, 400)
+    want = reference.render(y, [exact(0.5, 1.0)], (24, 20), mean=[0.5], std=[STD])
+    assert np.abs(found[0] - want).max() <= TOLERANCE
+
+
 def test_inversion_and_padding(tmp_path: Path) -> None:
     stored = ct_slice(3, 48, 48)
     stored[:9] = -2000
