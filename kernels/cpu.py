@@ -129,7 +129,8 @@ def _render(
     for c in range(planes):
         twin[c] = _twin(windows, c)
     tags[:RING] = -1
-    for o in range(height):
+    row_first, row_end = sample.row_first, min(sample.row_end, height)
+    for o in range(row_first, row_end):
         y, done = lo + np.int64(first[0, o]), 0
         while done < taps:
             group = taps if taps <= BY_TAP else min(4, taps - done)
@@ -156,6 +157,8 @@ def _render(
         to = height - 1 - o if flip & FLIP_VERTICAL != 0 else o
         for c in range(planes):
             rows.gather(blended[twin[c]], first[1], weight[1], across, norm[c, 0], norm[c, 1], out[c, to])
+    if row_end - row_first < height or sample.col_end - sample.col_first < width:
+        rows.floor_outside(sample, norm, out)
 
 
 def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
