@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from radload.kernels.jit import Array, exact_entry
 from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, SAMPLE
 
-DTYPES = tuple(np.dtype(t) for t in ("u1", "<u2", "<i4"))  # what a mask may be; callers cast the rest
-OUTSIDE, ABSENT = 0, -1  # labels where the output lies outside the image, and of a sample that has no mask
+DTYPES = tuple(np.dtype(t) for t in ("u1", "<u2"))  # what a mask may be
+OUTSIDE = 0  # the label where the output lies outside the image
 
 
 @exact_entry
@@ -54,7 +54,7 @@ def render_mask_into(mask: NDArray[np.integer], sample: NDArray[np.void], out: N
         raise ValueError(f"sample is {sample.dtype} {sample.shape}; one record of prepare.SAMPLE is needed")
     if mask.dtype not in DTYPES or not mask.flags.c_contiguous or mask.shape != (sample["rows"][0], sample["cols"][0]):
         raise ValueError(
-            f"the mask is {mask.dtype} {mask.shape}; contiguous uint8, uint16 or int32 of "
+            f"the mask is {mask.dtype} {mask.shape}; contiguous uint8 or uint16 of "
             f"{sample['rows'][0]}x{sample['cols'][0]} is needed"
         )
     if out.dtype != np.int32 or out.ndim != 2 or 0 in out.shape or not (out.flags.c_contiguous and out.flags.writeable):

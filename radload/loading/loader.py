@@ -12,10 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from radload.dataset.index import Index, open_index, split_range
 from radload.dataset.manifest import read_manifest
+from radload.dataset.schema import key_text
 from radload.errors import RadloadError, UsageError
 from radload.loading.arguments import (
     check_epoch,
@@ -28,7 +31,9 @@ from radload.loading.arguments import (
 )
 from radload.loading.augment import check_augment
 from radload.loading.columns import Columns, label_column
+from radload.loading.fit import check_fit, has_millimetres
 from radload.loading.levels import check_resolution
+from radload.loading.masks import check_masks
 from radload.loading.order import Order
 from radload.loading.plan import Settings
 from radload.loading.process import Delivery, LoaderProcess
@@ -48,13 +53,14 @@ class Loader:
 
     A batch is a dict: "image" (N, C, H, W) of `dtype`; "label" (N,) int64 with -1 where there is none, or (N, K) float32
     with NaN where unknown; "index" (N,) int64, rows of the index; "valid" (N,) bool in evaluation (`shuffle=False` or
-    `drop_last=False`), False for padding at the end and for samples that could not be read; and the columns of `meta`.
+    `drop_last=False`), False for padding at the end and for samples that could not be read; the columns of `meta`; and with
+    `masks` "mask" (N, H, W) int32: labels of the image's pixels, 0 outside the image, -1 for a sample without a mask.
     Batches may be kept: their memory is used again only when nothing refers to it.
 
     Attributes:
         recipe: the windows in use; classes, task: of the label set, () and None without one.
         failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
-        epoch: the current one.
+        epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
 
     def __init__(
@@ -84,6 +90,9 @@ class Loader:
         std: float | Sequence[float] = STD,
         max_failures: float = 0.01,
         epoch: int = 0,
+        fit: str | None = None,
+        spacing: float | tuple[float, float] | None = None,
+        masks: bool = False,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -105,6 +114,10 @@ class Loader:
             threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
             prefetch: batches prepared ahead.
             max_failures: samples per epoch and rank that may be unreadable: a fraction below 1 (rounded up), or a number.
+            fit: "stretch" the image over the output (the default), or keep its proportions: "pad" shows all of it, "crop" fills the
+                output. spacing: millimetres per output pixel, one number or (row, col); `fit` ("pad" by default) then holds for samples
+                whose millimetres are unknown. See docs/loading.md.
+            masks: label masks too, nearest neighbour under the same geometry.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -121,7 +134,21 @@ class Loader:
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._order = Order(len(self._rows), batch_size, rank, world_size, seed, shuffle, drop_last)
         self._refuse_too_few()
-        settings = Settings(output_size(size), self.recipe, output_dtype(dtype), level_slack, resolution, augment, seed)
+        fit, scale = check_fit(fit, spacing)
+        if masks:
+            check_masks(self._index, root)
+        settings = Settings(
+            output_size(size),
+            self.recipe,
+            output_dtype(dtype),
+            level_slack,
+            resolution,
+            augment,
+            seed,
+            fit,
+            scale,
+            masks,
+        )
         self._labels = find_labels(root, labels, self._index)
         self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
         self.task: str | None = self._labels.task if self._labels is not None else None
@@ -135,6 +162,8 @@ class Loader:
             "seed": seed,
             "shuffle": shuffle,
             "drop_last": drop_last,
+            "fit": fit,
+            "spacing": None if scale is None else list(scale),
         }
         self._evaluation = not (shuffle and drop_last)
         self._limit = (
@@ -142,6 +171,7 @@ class Loader:
         )
         self.failures: list[Failure] = []
         self.failed = 0
+        self.unscaled = 0
         self.epoch = epoch
         self._position = 0  # global batches delivered in this epoch
         self._asked = (epoch, 0)  # the next one to ask for
@@ -235,13 +265,27 @@ class Loader:
         arrays = process.ring.arrays(delivery.slot)
         rows = arrays["rows"].copy()
         valid = arrays["valid"].copy() if self._evaluation else None
-        batch: dict[str, Any] = {"image": self._sink.image(process.ring, delivery.slot)}
+        batch: dict[str, Any] = dict(self._sink.tensors(process.ring, delivery.slot))
         batch["label"] = label_column(self._labels, rows)
         batch["index"] = torch.from_numpy(rows)
         if valid is not None:
             batch["valid"] = torch.from_numpy(valid)
         batch.update(self._columns.take(rows))
+        if self._facts["spacing"] is not None:
+            self._count_unscaled(rows[rows >= 0])
         return self._sink.move(batch)
+
+    def _count_unscaled(self, rows: NDArray[np.int64]) -> None:
+        """Samples that a spacing in millimetres cannot hold for: counted, and said once."""
+        records = self._index.records[rows]
+        unknown = records["key"][~has_millimetres(records)]
+        if len(unknown) and not self.unscaled:
+            _log.warning(
+                "sample %s has no pixel spacing in millimetres: it and all like it follow fit=%r, not spacing (counted in Loader.unscaled)",
+                key_text(int(unknown[0])),
+                self._facts["fit"],
+            )
+        self.unscaled += len(unknown)
 
     def _count(self, delivery: Delivery) -> None:
         """Failures: named, counted, and the end of the run when they are too many."""
