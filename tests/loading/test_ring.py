@@ -96,3 +96,15 @@ def test_the_shared_file_cannot_be_cut() -> None:
     finally:
         os.close(descriptor)
     raise AssertionError("the file could be cut, which would kill its readers with SIGBUS")
+
+
+def test_a_slot_of_two_arrays_is_free_when_both_are_gone() -> None:
+    ring = Ring(Layout.of({"image": ("u1", (8,)), "mask": ("u1", (8,))}), 1)
+    for first in (0, 1):
+        slot = _take(ring)
+        pair = [torch.from_numpy(a) for a in ring.lend(slot, "image", "mask")]
+        free = len(ring._free)
+        del pair[first]
+        assert len(ring._free) == free
+        pair.clear()
+        assert len(ring._free) == free + 1
