@@ -7,19 +7,22 @@ known, and those of square pixels elsewhere.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.dataset.schema import Flag
+from radload.dataset.schema import Flag, key_text
 from radload.errors import UsageError
 
 STRETCH, PAD, CROP = "stretch", "pad", "crop"
 FITS = (STRETCH, PAD, CROP)
 Spacing = tuple[float, float]
 
+_log = logging.getLogger("radload")
+
+MIN_SPACING, MAX_SPACING = 0.001, 1000  # millimetres per output pixel that may be asked for
 MAX_RATIO = 20.0  # of the pixel's sides; beyond it the spacing is an error of the file and counts as unknown
 MM_RANGE = (1e-4, 1e3)  # a pixel of 0.1 micrometres to one of a metre; others are no millimetres
 
@@ -50,9 +53,9 @@ def check_fit(fit: str | None, spacing: object) -> tuple[str, Spacing | None]:
         row, col = (float(v) for v in pair)
     except (TypeError, ValueError):
         row = col = float("nan")
-    if not all(isfinite(v) and 1e-3 <= v <= 1e3 for v in (row, col)):
+    if not all(MIN_SPACING <= v <= MAX_SPACING for v in (row, col)):
         raise UsageError(
-            f"spacing={spacing!r} cannot be used: give millimetres per output pixel, 0.001 to 1000, or (row, col)"
+            f"spacing={spacing!r} cannot be used: give millimetres per output pixel, {MIN_SPACING} to {MAX_SPACING}, or (row, col)"
         )
     return fit or PAD, (row, col)
 
@@ -71,6 +74,19 @@ def has_millimetres(records: NDArray[np.void]) -> NDArray[np.bool_]:
     for name in ("spacing_row", "spacing_col"):
         known &= (records[name] >= MM_RANGE[0]) & (records[name] <= MM_RANGE[1])
     return np.asarray(known)
+
+
+def count_unscaled(records: NDArray[np.void], fit: str, say: bool) -> int:
+    """How many of RECORDs (n,) no spacing in millimetres can hold for; the first of them is named in the log where `say`."""
+    unknown = records["key"][~has_millimetres(records)]
+    if len(unknown) and say:
+        _log.warning(
+            "sample %s has no pixel spacing in millimetres: it and all like it follow fit=%r instead of spacing "
+            "(Loader.unscaled counts them)",
+            key_text(int(unknown[0])),
+            fit,
+        )
+    return len(unknown)
 
 
 def frames(records: NDArray[np.void], size: tuple[int, int], fit: str, spacing: Spacing | None) -> Frames:

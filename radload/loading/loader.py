@@ -12,17 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from radload.dataset.index import Index, open_index, split_range
 from radload.dataset.manifest import read_manifest
-from radload.dataset.schema import key_text
 from radload.errors import RadloadError, UsageError
 from radload.loading.arguments import (
     check_epoch,
     check_numbers,
+    check_order,
     core_share,
     find_labels,
     output_dtype,
@@ -31,7 +29,7 @@ from radload.loading.arguments import (
 )
 from radload.loading.augment import check_augment
 from radload.loading.columns import Columns, label_column
-from radload.loading.fit import check_fit, has_millimetres
+from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
 from radload.loading.masks import check_masks
 from radload.loading.order import Order
@@ -133,7 +131,7 @@ class Loader:
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._order = Order(len(self._rows), batch_size, rank, world_size, seed, shuffle, drop_last)
-        self._refuse_too_few()
+        check_order(self._order, split)
         fit, scale = check_fit(fit, spacing)
         if masks:
             check_masks(self._index, root)
@@ -191,18 +189,6 @@ class Loader:
         self._process = LoaderProcess(config, prefetch) if self._order.steps else None
         self._owner = os.getpid()
         self._closed = False
-
-    def _refuse_too_few(self) -> None:
-        order = self._order
-        if order.steps == 0 and order.drop_last:
-            what = (
-                "no samples"
-                if not order.samples
-                else f"{order.samples} samples, fewer than one global batch of {order.global_batch}"
-            )
-            raise UsageError(
-                f"split {self._split!r} has {what}: take a smaller batch_size, drop_last=False, or another split"
-            )
 
     def __len__(self) -> int:
         """Steps per epoch, the same on every rank."""
@@ -272,20 +258,10 @@ class Loader:
             batch["valid"] = torch.from_numpy(valid)
         batch.update(self._columns.take(rows))
         if self._facts["spacing"] is not None:
-            self._count_unscaled(rows[rows >= 0])
-        return self._sink.move(batch)
-
-    def _count_unscaled(self, rows: NDArray[np.int64]) -> None:
-        """Samples that a spacing in millimetres cannot hold for: counted, and said once."""
-        records = self._index.records[rows]
-        unknown = records["key"][~has_millimetres(records)]
-        if len(unknown) and not self.unscaled:
-            _log.warning(
-                "sample %s has no pixel spacing in millimetres: it and all like it follow fit=%r, not spacing (counted in Loader.unscaled)",
-                key_text(int(unknown[0])),
-                self._facts["fit"],
+            self.unscaled += count_unscaled(
+                self._index.records[rows[rows >= 0]], str(self._facts["fit"]), not self.unscaled
             )
-        self.unscaled += len(unknown)
+        return self._sink.move(batch)
 
     def _count(self, delivery: Delivery) -> None:
         """Failures: named, counted, and the end of the run when they are too many."""
