@@ -115,7 +115,8 @@ class Planner:
         centre, width, use_file = self._windows(records, series)
         hounsfield = series["units"] == Units.HU
         narrow = self._is_ct[series["modality"]] & hounsfield & (width.min(axis=1) < NARROW_HU)
-        laid = frames(records, settings.size, settings.fit, settings.spacing)
+        keeps = settings.fit != STRETCH or settings.spacing is not None
+        laid = frames(records, settings.size, settings.fit, settings.spacing) if keeps else None
         shape = geometry(
             settings.augment, records["rows"], records["cols"], settings.seed, epoch, positions, frames=laid
         )
