@@ -48,7 +48,7 @@ struct Tables {
     int size;
 };
 
-RADLOAD_FN int clamped(double x, int low, int high) { return x < low ? low : (x > high ? high : int(x)); }
+RADLOAD_FN int clamped(double x, int low, int high) { return int(fmin(fmax(x, double(low)), double(high))); }
 
 RADLOAD_FN float coded(const Source& s, long long i) {
     switch (s.dtype) {
