@@ -55,6 +55,7 @@ def test_pixels_are_square_where_nothing_is_known(spacing: tuple[float, float]) 
     assert frames(unknown, (40, 40), "crop", None).extents.tolist() == [[50, 50]]
 
 
+@settings(deadline=None)
 @given(sides, sides, spacings, sizes, st.tuples(st.floats(0.001, 1000), st.floats(0.001, 1000)))
 def test_millimetres_are_exact(
     rows: int, cols: int, spacing: tuple[float, float], size: tuple[int, int], wanted: tuple[float, float]
