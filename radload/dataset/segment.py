@@ -29,6 +29,7 @@ from radload.dataset.schema import (
     STUDIES,
 )
 
+MASKS_FILE = "masks.bin"
 ARROW_FILES = {
     "samples": SAMPLES,
     "series": SERIES,
