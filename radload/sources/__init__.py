@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from radload.sources.codes import CODES
+from radload.sources.segmentation import Segmentation, SegmentationType, SegmentCode
 from radload.sources.slice import Header, Lut, NotAnImage, PartOf, Refused, SeriesAttributes, Slice, Units, VoiFunction
 
 if TYPE_CHECKING:
+    from radload.sources.nifti import few_values
     from radload.sources.open import read, scan
 
 __all__ = [
@@ -21,10 +23,14 @@ __all__ = [
     "NotAnImage",
     "PartOf",
     "Refused",
+    "SegmentCode",
+    "Segmentation",
+    "SegmentationType",
     "SeriesAttributes",
     "Slice",
     "Units",
     "VoiFunction",
+    "few_values",
     "read",
     "scan",
 ]
@@ -36,4 +42,8 @@ def __getattr__(name: str) -> Any:
         from radload.sources import open as doors
 
         return getattr(doors, name)
+    if name == "few_values":
+        from radload.sources.nifti import few_values
+
+        return few_values
     raise AttributeError(f"module 'radload.sources' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,8 @@ from radload.sources.dicom_layout import Layout, layout_of
 from radload.sources.dicom_luts import palette_of
 from radload.sources.dicom_meaning import attributes_of, inverted, modality_of, padding_of, voi_of
 from radload.sources.dicom_pixels import frames_of
+from radload.sources.dicom_segmentation import segmentation_of
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice
-
-_MASKS: Final = frozenset(
-    ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-)  # Segmentation, Label Map Segmentation
 
 
 def scan_dicom(file: BinaryIO, source: str) -> Header:
@@ -61,6 +58,7 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         sop_class=dicom.sop_class,
         image_type=elements.texts(tags.ImageType),
         intent=elements.text(tags.PresentationIntentType),
+        segmentation=segmentation_of(elements, groups, layout.frames, dicom.sop_class),
     )
 
 
@@ -106,8 +104,6 @@ def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
 
 def _image_layout(dicom: DicomFile) -> Layout:
     """The layout of a file that holds an image; refuses what holds none."""
-    if dicom.sop_class in _MASKS:
-        raise Refused("looks-like-mask", "a segmentation object: labels of another image")
     if dicom.pixels is None:
         if dicom.size <= 132:
             raise Refused("truncated", "the file ends before its header starts")

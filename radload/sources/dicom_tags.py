@@ -12,7 +12,15 @@ AccessionNumber: Final = 0x00080050
 Modality: Final = 0x00080060
 PresentationIntentType: Final = 0x00080068
 Manufacturer: Final = 0x00080070
+CodeValue: Final = 0x00080100
+CodingSchemeDesignator: Final = 0x00080102
 ManufacturerModelName: Final = 0x00081090
+ReferencedSeriesSequence: Final = 0x00081115
+ReferencedInstanceSequence: Final = 0x0008114A
+ReferencedSOPInstanceUID: Final = 0x00081155
+ReferencedFrameNumber: Final = 0x00081160
+SourceImageSequence: Final = 0x00082112
+DerivationImageSequence: Final = 0x00089124
 PatientID: Final = 0x00100020
 IssuerOfPatientID: Final = 0x00100021
 BodyPartExamined: Final = 0x00180015
@@ -71,6 +79,13 @@ PixelMeasuresSequence: Final = 0x00289110
 FrameVOILUTSequence: Final = 0x00289132
 PixelValueTransformationSequence: Final = 0x00289145
 Units: Final = 0x00541001
+SegmentationType: Final = 0x00620001
+SegmentSequence: Final = 0x00620002
+SegmentNumber: Final = 0x00620004
+SegmentIdentificationSequence: Final = 0x0062000A
+ReferencedSegmentNumber: Final = 0x0062000B
+MaximumFractionalValue: Final = 0x0062000E
+SegmentedPropertyTypeCodeSequence: Final = 0x0062000F
 PresentationLUTShape: Final = 0x20500020
 SharedFunctionalGroupsSequence: Final = 0x52009229
 PerFrameFunctionalGroupsSequence: Final = 0x52009230
@@ -119,6 +134,10 @@ HEADER: Final = frozenset(
         Units,
         SharedFunctionalGroupsSequence,
         PerFrameFunctionalGroupsSequence,
+        ReferencedSeriesSequence,
+        SegmentationType,
+        SegmentSequence,
+        MaximumFractionalValue,
     )
 )  # what a scan asks for
 
