@@ -160,7 +160,9 @@ def test_members_are_as_the_page_says(shards: Path) -> None:
     assert keys == sorted(keys) == expected
 
 
-@pytest.mark.parametrize(("name", "title"), [("RECORD", "records.bin"), ("SERIES_RECORD", "series.bin")])
+@pytest.mark.parametrize(
+    ("name", "title"), [("RECORD", "records.bin"), ("MASK_RECORD", "masks.bin"), ("SERIES_RECORD", "series.bin")]
+)
 def test_every_record_field_stands_in_the_page(name: str, title: str) -> None:
     dtype: np.dtype[np.void] = getattr(schema, name)
     expected = []

@@ -65,6 +65,9 @@ class MaskPlanes:
         self._layers: dict[int, _Layer] | None = None
         self._failed: set[int] = set()  # rows of masks
         self._open: tuple[int, Iterator[tuple[int, Slice | Refused]]] | None = None
+        self._ahead: tuple[int, Slice | Refused] | None = (
+            None  # a frame of the open mask that came before it was wanted
+        )
 
     def of(self, file: FileJob, image: Slice) -> Mask | None:
         """The mask of a slice, None where it has none or where that cannot be used."""
@@ -86,22 +89,31 @@ class MaskPlanes:
     def _paired(self, file: FileJob, mask: PairedMask, image: Slice) -> tuple[Labels, int] | None:
         if self._open is None or self._open[0] != mask.row:
             self._open = (mask.row, self._frames(mask.row, mask.header))
+            self._ahead = None
         self._reading(mask.row)
         try:
-            for frame, plane in self._open[1]:
-                if frame < image.frame:  # the slice there could not be packed
-                    continue
-                try:
-                    if isinstance(plane, Refused):
-                        raise plane
-                    check_same_plane(image, plane)
-                    return labels_of(plane), mask.row
-                except Refused as refused:
-                    self._reject(mask.row, (frame,), refused)
-                    return None
+            plane = self._plane(self._open[1], image.frame)
+            check_same_plane(image, plane)
+            return labels_of(plane), mask.row
+        except Refused as refused:
+            self._reject(mask.row, (image.frame,), refused)
             return None
         finally:
             self._reading(file.row)
+
+    def _plane(self, frames: Iterator[tuple[int, Slice | Refused]], wanted: int) -> Slice:
+        """Frame `wanted`, which comes after those asked for before. Raises Refused, also where the file leaves it out."""
+        while True:
+            item = self._ahead or next(frames, None)
+            self._ahead = None
+            if item is not None and item[0] < wanted:  # the slice there could not be packed
+                continue
+            if item is None or item[0] > wanted:
+                self._ahead = item
+                raise Refused(MISSING_FRAME, "the header announces more frames than the file yields")
+            if isinstance(item[1], Refused):
+                raise item[1]
+            return item[1]
 
     def _segment(self, file: FileJob, segments: SegmentsJob, image: Slice) -> tuple[Labels, int] | None:
         if self._layers is None:
@@ -153,7 +165,7 @@ class MaskPlanes:
         self.rejects += [RejectedFrame(row, frame, refused.code, refused.reason) for frame in frames]
 
     def _frames(self, row: int, header: Header) -> Iterator[tuple[int, Slice | Refused]]:
-        """Each frame of a mask once, those that can be read first; all others with the reason."""
+        """Each frame of a mask once, in order; where reading ends early, the others with the reason."""
         missing = dict.fromkeys(range(header.frames))
         reason = Refused(MISSING_FRAME, "the header announces more frames than the file yields")
         if row in self._job.skip:
