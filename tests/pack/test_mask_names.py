@@ -1,4 +1,4 @@
-"""What a name says about masks: names of well-known data sets are understood, and names that only sound like masks are not taken for them."""
+"""What a name says about masks: those of well-known data sets are understood, and what only sounds like a mask is an image."""
 
 from __future__ import annotations
 

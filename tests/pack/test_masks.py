@@ -1,4 +1,4 @@
-"""Masks are no images: what looks like one is left out with its reason, what is paired keeps its image, and nothing is lost or counted twice."""
+"""Masks are no images: what looks like one is left out with its reason, what is paired keeps its image, and nothing is lost."""
 
 from __future__ import annotations
 
