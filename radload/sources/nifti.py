@@ -298,7 +298,7 @@ def few_values(path: Path, most: int) -> tuple[int, ...]:
             return ()
         left = math.prod(volume.shape) * volume.dtype.itemsize
         with gzip.open(volume.data) if _is_gzip(volume.data) else volume.data.open("rb") as voxels:
-            voxels.read(volume.offset)
+            voxels.seek(volume.offset)
             while left:
                 block = voxels.read(min(left, 1 << 18))  # a multiple of every item's size
                 values = np.frombuffer(block, volume.dtype) if len(block) % volume.dtype.itemsize == 0 else None
