@@ -91,18 +91,19 @@ class MaskPlanes:
             self._open = (mask.row, self._frames(mask.row, mask.header))
             self._ahead = None
         self._reading(mask.row)
-        try:
-            plane = self._plane(self._open[1], image.frame)
-            check_same_plane(image, plane)
-            return labels_of(plane), mask.row
-        except Refused as refused:
-            self._reject(mask.row, (image.frame,), refused)
-            return None
-        finally:
-            self._reading(file.row)
+        plane = self._plane(self._open[1], image.frame)
+        self._reading(file.row)
+        if isinstance(plane, Slice):
+            try:
+                check_same_plane(image, plane)
+                return labels_of(plane), mask.row
+            except Refused as refused:
+                plane = refused
+        self._reject(mask.row, (image.frame,), plane)
+        return None
 
-    def _plane(self, frames: Iterator[tuple[int, Slice | Refused]], wanted: int) -> Slice:
-        """Frame `wanted`, which comes after those asked for before. Raises Refused, also where the file leaves it out."""
+    def _plane(self, frames: Iterator[tuple[int, Slice | Refused]], wanted: int) -> Slice | Refused:
+        """Frame `wanted`, which comes after those asked for before, or why there is none."""
         while True:
             item = self._ahead or next(frames, None)
             self._ahead = None
@@ -110,9 +111,7 @@ class MaskPlanes:
                 continue
             if item is None or item[0] > wanted:
                 self._ahead = item
-                raise Refused(MISSING_FRAME, "the header announces more frames than the file yields")
-            if isinstance(item[1], Refused):
-                raise item[1]
+                return Refused(MISSING_FRAME, "the header announces more frames than the file yields")
             return item[1]
 
     def _segment(self, file: FileJob, segments: SegmentsJob, image: Slice) -> tuple[Labels, int] | None:

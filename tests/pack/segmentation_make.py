@@ -28,6 +28,7 @@ def write_segmentation(
     maximum: int = 255,
     codes: dict[int, tuple[str, str]] | None = None,
     refer: bool = True,
+    numbers: Sequence[int] | None = None,
     moved: float = 0.0,
     **elements: Any,
 ) -> None:
@@ -36,6 +37,7 @@ def write_segmentation(
     Args:
         kind: BINARY (pixels of one bit), FRACTIONAL or LABELMAP (8 or 16 bits, by the pixels' type).
         refer: whether frames name the images that they lie on; without, only Referenced Series Sequence and positions are left.
+        numbers: frame of its image, from 1, that each frame lies on; None: images have one frame.
         moved: millimetres along x by which the segmentation misses its images.
     """
     images = [dcmread(image, stop_before_pixels=True) for image, _, _ in frames]
@@ -74,6 +76,8 @@ def write_segmentation(
     seg.add_new("PixelData", "OB" if bits <= 8 else "OW", data + b"\0" * (len(data) % 2))
     for name, value in elements.items():
         setattr(seg, name, value)
+    for group, number in zip(seg.PerFrameFunctionalGroupsSequence, numbers or (), strict=numbers is not None):
+        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = number
     path.parent.mkdir(parents=True, exist_ok=True)
     seg.save_as(path, enforce_file_format=True)
 

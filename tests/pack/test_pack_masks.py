@@ -225,6 +225,40 @@ def test_fractional_and_label_map_segmentations(tmp_path: Path, series: list[Pat
     np.testing.assert_array_equal(found["other.dcm", 0].mask, labels)
 
 
+def test_frames_of_a_multi_frame_image_are_found_by_their_numbers(tmp_path: Path, write_dicom: WriteDicom) -> None:
+    image = tmp_path / "src/a.dcm"
+    write_dicom(image, np.arange(4 * 143, dtype=np.int16).reshape(52, 11), NumberOfFrames=4, Rows=13)
+    drawn = bits(0, 1)
+    write_segmentation(tmp_path / "src/s.dcm", [(image, 5, drawn[0]), (image, 5, drawn[1])], numbers=[4, 2])
+    run(tmp_path / "src", tmp_path / "out")
+    found = by_source(tmp_path / "out")
+    for frame, expected in ((3, drawn[0]), (1, drawn[1]), (0, 0 * drawn[0]), (2, 0 * drawn[0])):
+        np.testing.assert_array_equal(found["a.dcm", frame].mask, expected * 5)
+
+
+def test_a_segmentation_of_two_series_is_the_mask_of_both(
+    tmp_path: Path, series: list[Path], write_dicom: WriteDicom
+) -> None:
+    """In two shards. What lies elsewhere in one of them costs that slice its mask, and the file is packed."""
+    other = tmp_path / "src/other.dcm"
+    moved = tmp_path / "src/moved.dcm"
+    write_dicom(moved, np.zeros((13, 11), np.int16), series="other", place=1, ImagePositionPatient=[0, 0.5, 2.5])
+    drawn = bits(0, 1, 2)
+    write_segmentation(tmp_path / "src/s.dcm", [(series[1], 1, drawn[0]), (other, 1, drawn[1]), (moved, 1, drawn[2])])
+    content = (tmp_path / "src/s.dcm").read_bytes()
+    assert content.count(b"0\\0.5\\2.5") == 1  # DS: the position that the frame took over from the image
+    (tmp_path / "src/s.dcm").write_bytes(content.replace(b"0\\0.5\\2.5", b"0\\0.0\\2.5"))
+    summary = run(tmp_path / "src", tmp_path / "out", shard_size=0.0005)
+    assert (summary.masks, summary.rejected, summary.frames_rejected) == (1, {}, 1)
+    found = by_source(tmp_path / "out")
+    assert len({sample.meta["shard"] for sample in found.values()}) > 1
+    np.testing.assert_array_equal(found[f"ct/{series[1].name}", 0].mask, drawn[0])
+    np.testing.assert_array_equal(found["other.dcm", 0].mask, drawn[1])
+    assert found["moved.dcm", 0].mask is None and found[f"ct/{series[0].name}", 0].mask is not None
+    (reject,) = rows(tmp_path / "out", "rejects")
+    assert (reject["source"], reject["frame"], reject["code"]) == ("s.dcm", 2, "mask-grid-differs")
+
+
 def test_segmentations_that_cannot_be_used(tmp_path: Path, series: list[Path], write_dicom: WriteDicom) -> None:
     other = tmp_path / "src/other.dcm"
     write_dicom(tmp_path / "elsewhere.dcm", np.zeros((13, 11), np.int16), series="elsewhere")
