@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +141,12 @@ def test_a_glob_is_a_pattern_or_a_clear_refusal(glob: str) -> None:
 def test_any_name_has_a_place(name: str) -> None:
     assert place_of(name, mask=True) == place_of(name, mask=True)
     named_as_mask(name)
+
+
+def test_of_the_real_files_only_segmentations_and_annotations_are_called_masks(shared_data: Path) -> None:
+    """DICOM files too, although pack does not judge those by their names: it is more names to be wrong about."""
+    with (shared_data / "INDEX.csv").open(newline="") as file:
+        files = [(path, row["modality"]) for row in csv.DictReader(file) for path in (row["file"], row["source_path"])]
+    called = [(path, modality) for path, modality in files if named_as_mask(path)]
+    assert len(files) > 1500 and len(called) >= 10
+    assert all(modality == "SEG" or "annotations" in path for path, modality in called)

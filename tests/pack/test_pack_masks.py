@@ -157,6 +157,17 @@ def test_a_mask_whose_image_cannot_be_packed_is_no_packed_file(tmp_path: Path) -
     assert summary.rejected == {"truncated": 1, "mask-without-image": 1} and (summary.packed, summary.files) == (1, 3)
 
 
+def test_both_files_of_a_paired_mask_are_packed_files(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    mask = RANDOM.integers(0, 3, (9, 8, 3)).astype(np.uint8)
+    write_nifti(source / "a.nii", RANDOM.integers(0, 900, (9, 8, 3)).astype(np.int16))
+    nibabel.save(nibabel.Nifti1Pair(mask, np.diag([1.0, 2, 3, 1])), source / "a_seg.hdr")  # type: ignore[no-untyped-call]
+    summary = run(source, tmp_path / "out", "*_seg.hdr")
+    assert (summary.packed, summary.masks, summary.rejected, summary.ignored, summary.files) == (3, 1, {}, 0, 3)
+    for (_, frame), sample in by_source(tmp_path / "out").items():
+        np.testing.assert_array_equal(sample.mask, mask[:, :, frame].T)
+
+
 @pytest.fixture
 def series(tmp_path: Path, write_dicom: WriteDicom) -> list[Path]:
     """Five slices of 13 x 11 pixels (143 bits: no frame but the first starts at a byte), and another series."""
