@@ -7,7 +7,7 @@ any order, is laid out plane by plane before the first slice of its series.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -44,10 +44,10 @@ class Mask:
 
 @dataclass(slots=True)
 class _Layer:
-    """A plane of a segmentation, and the frame whose geometry it has."""
+    """A plane of a segmentation, and where it lies: a frame without pixels."""
 
     labels: Labels
-    frame: Slice
+    plane: Slice
 
 
 class MaskPlanes:
@@ -126,7 +126,7 @@ class MaskPlanes:
         if layer is None:
             return np.zeros((file.header.rows, file.header.cols), np.uint8), segments.row
         try:
-            check_same_plane(image, layer.frame)
+            check_same_plane(image, layer.plane)
         except Refused as refused:
             frames = (number for number, places in enumerate(segments.places) if place in places)
             self._reject(segments.row, frames, refused)
@@ -144,21 +144,24 @@ class MaskPlanes:
                 if segmentation is None:
                     raise Refused(INTERNAL_ERROR, "the header of the segmentation has been lost")
                 labels = segment_labels(frame, segmentation)
+                plane = replace(frame, stored=np.broadcast_to(np.uint8(0), labels.shape))
+                for place in segments.places[number]:
+                    self._lay_over(layers, place, labels, plane)
             except Refused as refused:
                 self._failed.add(segments.row)
                 self._reject(segments.row, range(segments.header.frames), refused)
                 return {}
-            for place in segments.places[number]:
-                layer = layers.get(place)
-                if layer is None:
-                    layers[place] = _Layer(labels.copy(), frame)
-                    continue
-                claimed = (labels != 0) & (layer.labels != 0) & (labels != layer.labels)
-                self.overlaps += int(np.count_nonzero(claimed))
-                wide: Labels = np.maximum(layer.labels, 0, dtype=np.result_type(layer.labels, labels))
-                np.copyto(wide, labels, where=labels != 0)
-                layers[place] = _Layer(wide, layer.frame)
         return layers
+
+    def _lay_over(self, layers: dict[int, _Layer], place: int, labels: Labels, plane: Slice) -> None:
+        layer = layers.get(place)
+        if layer is None:
+            layers[place] = _Layer(labels, plane)
+            return
+        check_same_plane(layer.plane, plane)
+        claimed = (labels != 0) & (layer.labels != 0) & (labels != layer.labels)
+        self.overlaps += int(np.count_nonzero(claimed))
+        layer.labels = _small(np.where(labels != 0, labels, layer.labels))
 
     def _reject(self, row: int, frames: Iterable[int], refused: Refused) -> None:
         self.rejects += [RejectedFrame(row, frame, refused.code, refused.reason) for frame in frames]

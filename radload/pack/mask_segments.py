@@ -44,25 +44,27 @@ def _targets(
     referenced = referenced or [row for uid in sorted(segmentation.series) for row in by_series.get(uid, ())]
     found: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for frame, sources in enumerate(segmentation.images):
-        hits: set[tuple[int, int]] = set()
-        for uid, number in sources:
-            for row in by_instance.get(uid, ()):
-                hits |= _frames(header, frame, images[row], row, number)
+        here = {source for source in sources if source[0] in by_instance}
+        hits = {hit for uid, number in here for row in by_instance[uid] for hit in _frames(images[row], row, number)}
+        # Writers name the whole of a multi-frame image, or all images of a series: those in the frame's plane are meant.
+        named = len(here) == 1 and all(
+            number is not None or images[row].frames == 1 for _, number in here for row, _ in hits
+        )
+        if not named:
+            near = {row: _same_place(header, frame, images[row]) for row in {row for row, _ in hits}}
+            hits = {(row, number) for row, number in hits if number in near[row]}
         if not sources:
-            for row in referenced:
-                hits |= {(row, number) for number in _same_place(header, frame, images[row])}
+            hits = {(row, number) for row in referenced for number in _same_place(header, frame, images[row])}
         for row, number in hits:
             found[row][number].append(frame)
     return {row: {number: tuple(frames) for number, frames in sorted(found[row].items())} for row in sorted(found)}
 
 
-def _frames(header: Header, frame: int, image: Header, row: int, number: int | None) -> set[tuple[int, int]]:
-    """The frames of an image that is referred to: the one that is named, the only one, or the one at the same place."""
-    if number is not None:
-        return {(row, number)} if 0 <= number < image.frames else set()
-    if image.frames == 1:
-        return {(row, 0)}
-    return {(row, place) for place in _same_place(header, frame, image)}
+def _frames(image: Header, row: int, number: int | None) -> list[tuple[int, int]]:
+    """The frames of an image that is referred to: the one that is named, or all."""
+    if number is None:
+        return [(row, every) for every in range(image.frames)]
+    return [(row, number)] if 0 <= number < image.frames else []
 
 
 def _same_place(header: Header, frame: int, image: Header) -> list[int]:

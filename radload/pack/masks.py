@@ -20,7 +20,7 @@ _LARGEST_LABEL: Final = 255
 
 _Targets: TypeAlias = dict[int, FramesOn]  # by image row
 
-_SEGMENTATION: Final = "a segmentation object whose images are not here: labels, no image"
+_SEGMENTATION: Final = "a segmentation object, and which image its labels are of is not here, or cannot be told"
 _NAMED: Final = "its name says that it is a mask: pair it with its image by --masks"
 _LABELS: Final = "it holds a few small whole numbers, as label maps do: pair it with its image by --masks"
 

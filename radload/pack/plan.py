@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -187,7 +187,15 @@ def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:
         for frame, lying in found[row].frames.items() if row in found else ():
             for number in lying:
                 places[number].add(of_row[frame])
-    return SegmentsJob(first.row, first.header, tuple(tuple(sorted(one)) for one in places))
+    return SegmentsJob(first.row, _without_images(first.header), tuple(tuple(sorted(one)) for one in places))
+
+
+def _without_images(header: Header) -> Header:
+    """What a worker needs of a segmentation's header: `places` stand for the images, of which each frame may name all."""
+    if header.segmentation is None:
+        return header
+    said = replace(header.segmentation, images=(), instances=frozenset(), series=frozenset())
+    return replace(header, segmentation=said)
 
 
 class _Tables:

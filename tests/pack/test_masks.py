@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,21 @@ def test_where_frames_name_no_image_series_and_position_decide() -> None:
         "seg.dcm", ((), (), ()), series_of=frozenset(("s",)), **{**place, "normal": (0.0, 0.1, 0.995)}
     )
     assert take(*slices("s"), tilted)[2] == {"seg.dcm": "looks-like-mask"}
+
+
+def test_a_frame_that_names_all_images_lies_on_the_one_in_its_plane() -> None:
+    """As some writers do: without a position, nothing tells which one is meant."""
+    every = tuple((f"s-{i}", None) for i in range(3))
+    seg = segmentation("seg.dcm", (every, every), positions=(4.0, 0.0), normal=(0.0, 0.0, 1.0))
+    _, masks, _ = take(*slices("s"), seg)
+    assert {row: one.frames for row, one in masks.segments.items()} == {0: {0: (1,)}, 2: {0: (0,)}}
+    assert take(*slices("s"), segmentation("seg.dcm", (every, every)))[2] == {"seg.dcm": "looks-like-mask"}
+
+
+def test_two_files_of_one_instance_have_the_same_mask() -> None:
+    twice = [*slices("s"), *(replace(one, source=f"copy/{one.source}") for one in slices("s"))]
+    _, masks, rejected = take(*twice, segmentation("seg.dcm", ((("s-1", None),),)))
+    assert set(masks.segments) == {1, 4} and not rejected
 
 
 def test_a_segmentation_of_another_size_is_refused() -> None:
