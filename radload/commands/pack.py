@@ -57,6 +57,13 @@ def pack(
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Glob of files below --src that are masks of images, such as '**/*_seg.nii.gz'; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
     from rich.console import Console
@@ -82,6 +89,7 @@ def pack(
         order=order,
         shard_size=shard_size,
         workers=workers,
+        masks=tuple(masks or ()),
     )
     try:
         summary = run(options, None if quiet else Console(stderr=True))

@@ -157,6 +157,8 @@ SERIES = pa.schema(
         ("units", pa.uint8()),
         ("slice_spacing", pa.float64()),  # median distance of neighbouring slices, millimetres
         ("format", pa.string()),  # of the source: dicom, nifti, image
+        # what labels of the series' masks mean: coded Segmented Property Types, null where unknown
+        ("mask_labels", pa.list_(pa.struct([("label", pa.uint16()), ("scheme", pa.string()), ("code", pa.string())]))),
     ]
 )
 

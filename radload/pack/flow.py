@@ -24,6 +24,7 @@ from radload.pack.divide import Division, divide
 from radload.pack.executor import Died, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
 from radload.pack.job import pack_shard, read_progress
+from radload.pack.masks import Masks, mask_patterns, take_masks
 from radload.pack.options import MEBIBYTE, Checked, PackOptions, check
 from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
@@ -63,6 +64,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     files = walk(folders.source)
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
+    masks_given = mask_patterns(options.masks, files)
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
@@ -75,11 +77,12 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance)
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; nothing was changed") from None
+        catalog, masks = take_masks(catalog, masks_given)
         catalog = replace(catalog, headers=tuple(radimagenet.with_modality(header) for header in catalog.headers))
         if not catalog.headers:
             raise UsageError(_no_images(options, catalog))
         division = divide(options, checked, folders, files, catalog)
-        plan = _plan(options, checked, workspace, catalog, division)
+        plan = _plan(options, checked, workspace, catalog, division, masks)
         workspace.keep(description)
         _write_private_splits(workspace, division)
         slices = _write_shards(plan, workspace, workers, display)
@@ -126,13 +129,16 @@ def _no_images(options: PackOptions, catalog: Catalog) -> str:
     )
 
 
-def _plan(options: PackOptions, checked: Checked, workspace: Workspace, catalog: Catalog, division: Division) -> Plan:
+def _plan(
+    options: PackOptions, checked: Checked, workspace: Workspace, catalog: Catalog, division: Division, masks: Masks
+) -> Plan:
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
     shard_options = ShardOptions(
         options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target
     )
     pseudonym = partial(privacy.pseudonym, workspace.key)
-    return make_plan(catalog.headers, division.patients, division.splits, options.split_seed, shard_options, pseudonym)
+    seed = options.split_seed
+    return make_plan(catalog.headers, division.patients, division.splits, seed, shard_options, pseudonym, masks)
 
 
 def _write_private_splits(workspace: Workspace, division: Division) -> None:
@@ -221,7 +227,7 @@ def _finish(
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
         raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
-    notes = list(division.notes)
+    notes = [*division.notes, *_mask_notes(written)]
     empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
     wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
     if set(empty) & set(wanted):
@@ -247,7 +253,17 @@ def _finish(
         time.monotonic() - started,
         slices,
         tuple(notes),
+        written.masks,
     )
+
+
+def _mask_notes(written: Written) -> list[str]:
+    notes = []
+    if written.overlaps:
+        notes.append(f"{written.overlaps:,} mask pixels lie in several segments: the last segment has them")
+    if written.fractional:
+        notes.append(f"{written.fractional:,} fractional segmentations were cut at one half")
+    return notes
 
 
 def _manifest(
@@ -270,6 +286,7 @@ def _manifest(
         tools={name: version(name) for name in ("radload", "imagecodecs", "pydicom", "nibabel", "numpy")},
         source={"packed": written.packed, "rejected": sum(written.rejected.values()), "ignored": written.ignored},
         notes=list(notes),
+        masks=segment.masks,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radload.codecs import EXTENSIONS, encode
+from radload.codecs import EXTENSIONS, crc32c, encode
 from radload.dataset.files import atomic_file
-from radload.dataset.schema import RECORD, SAMPLES, SERIES, SERIES_RECORD, key_text
+from radload.dataset.schema import MASK_RECORD, RECORD, SAMPLES, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
 from radload.pack.codes import INTERNAL_ERROR, MISSING_FRAME, UNREADABLE, WORKER_DIED
 from radload.pack.colour import to_picture
+from radload.pack.mask_planes import MaskPlanes
 from radload.pack.part import Part, RejectedFrame, part_path, progress_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
@@ -41,7 +42,10 @@ class _Shard:
     series: list[dict[str, object]]
     rejects: list[RejectedFrame]
     luts: LutTable
+    masks: list[tuple[int, int, int]]  # MASK_RECORD of each sample
+    mask_rows: list[int]  # catalog row of each sample's mask, -1 without
     pixels: int = 0  # bytes of stored values
+    overlaps: int = 0  # pixels of masks that several segments claim
 
 
 def pack_shard(job: ShardJob) -> None:
@@ -52,7 +56,7 @@ def pack_shard(job: ShardJob) -> None:
     """
     path = job.out / job.name
     with _progress(job) as progress, atomic_file(path) as file:
-        shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable())
+        shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
         for series in job.series:
             _pack_series(job, series, shard, progress)
         digest = shard.tar.finish()
@@ -69,8 +73,10 @@ def pack_shard(job: ShardJob) -> None:
         [str(row["modality"]) for row in shard.series],
         pa.Table.from_pylist(shard.series, schema=SERIES),
         shard.luts.arrow(),
+        np.array(shard.masks, MASK_RECORD),
     )
-    write_part(part_path(job.out, job.stem), Part(part, tuple(shard.rejects), shard.pixels))
+    rows = np.array(shard.mask_rows, np.int64)
+    write_part(part_path(job.out, job.stem), Part(part, tuple(shard.rejects), shard.pixels, rows, shard.overlaps))
 
 
 def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Progress) -> None:
@@ -78,15 +84,14 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Prog
     first_row = len(shard.records)
     attributes = series.files[0].header.attributes
     statistics = SeriesStatistics()
+    masks = MaskPlanes(job, series, progress.reading)
     early: dict[int, Packed | None] = {}
     place = 0
     for file in series.files:
         progress.reading(file.row)
         for frame, outcome in _frames(job, file):
             packed: Packed | Refused | None = (
-                _pack(job, series, file.places[frame], outcome, statistics, shard)
-                if isinstance(outcome, Slice)
-                else outcome
+                _pack(job, series, file, outcome, statistics, shard, masks) if isinstance(outcome, Slice) else outcome
             )
             if isinstance(packed, Refused):
                 shard.rejects.append(RejectedFrame(file.row, frame, packed.code, packed.reason))
@@ -98,20 +103,30 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Prog
                 place += 1
                 if ready is not None:
                     _write(ready, shard)
+    shard.rejects += masks.rejects
+    shard.overlaps += masks.overlaps
     count = len(shard.records) - first_row
     if count:
         shard.series_records.append(series_record(series, first_row, count, attributes.units, statistics.result()))
-        shard.series.append(series_row(series, attributes))
+        shard.series.append(series_row(series, attributes, max(shard.mask_rows[first_row:]) >= 0))
 
 
 def _pack(
-    job: ShardJob, series: SeriesJob, place: int, image: Slice, statistics: SeriesStatistics, shard: _Shard
+    job: ShardJob,
+    series: SeriesJob,
+    file: FileJob,
+    image: Slice,
+    statistics: SeriesStatistics,
+    shard: _Shard,
+    masks: MaskPlanes,
 ) -> Packed | Refused:
     try:
         picture = to_picture(image, job.color)
         encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
-        packed = pack_sample(image, picture, encoded, series, place, series.files[0].header.attributes)
+        place, attributes = file.places[image.frame], series.files[0].header.attributes
+        packed = pack_sample(image, picture, encoded, series, place, attributes)
         statistics.add(image, picture.values, picture.padding)
+        packed = replace(packed, mask=masks.of(file, image))
     except Refused as refused:
         return refused
     except Exception as error:  # noqa: BLE001 - one slice never stops a run; only the type is kept, the text may quote values
@@ -124,6 +139,13 @@ def _write(packed: Packed, shard: _Shard) -> None:
     name = key_text(int(packed.record["key"]))
     packed.record["offset"] = shard.tar.add(f"{name}.{EXTENSIONS[packed.encoded.codec]}", packed.encoded.data)
     shard.tar.add(f"{name}.json", packed.text)
+    if packed.mask is None:
+        shard.masks.append((0, 0, 0))
+        shard.mask_rows.append(-1)
+    else:
+        offset = shard.tar.add(f"{name}.mask.npy", packed.mask.data)
+        shard.masks.append((offset, len(packed.mask.data), crc32c(packed.mask.data)))
+        shard.mask_rows.append(packed.mask.row)
     packed.record["series"] = len(shard.series)
     modality_lut, voi_lut = (shard.luts.row(lut) for lut in packed.luts)
     real_world = [

@@ -33,6 +33,7 @@ class PackOptions:
         order: "series" (slices of a series together); "slices" is refused, see `check`.
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+        masks: globs of paths relative to the source: files that are masks of images, and no images (docs/masks.md).
     """
 
     source: Path
@@ -51,6 +52,7 @@ class PackOptions:
     order: str = "series"
     shard_size: float | None = None
     workers: int | None = None
+    masks: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -67,6 +69,7 @@ class PackOptions:
             "--axis": self.axis,
             "--order": self.order,
             "--shard-size": self.shard_size,
+            "--masks": sorted(self.masks),
         }
 
     def _patients_identity(self) -> str | None:

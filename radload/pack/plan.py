@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from radload.codecs import CodecName
 from radload.dataset.schema import PATIENTS, SPLITS, STUDIES
 from radload.pack.colour import ColourMode
+from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
@@ -32,6 +33,16 @@ class FileJob:
     row: int
     header: Header
     places: tuple[int, ...]
+    mask: PairedMask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsJob:
+    """The segmentation of a series: its catalog row, its header, and per frame of it the places in the series that it lies on."""
+
+    row: int
+    header: Header
+    places: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,7 @@ class SeriesJob:
     study: int
     pseudonym: str
     slice_spacing: float | None
+    segments: SegmentsJob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class Plan:
     jobs: tuple[ShardJob, ...]
     patients: pa.Table
     studies: pa.Table
+    masks: tuple[Header, ...] = ()  # of the catalog rows behind those of the images
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,7 @@ def make_plan(
     seed: int,
     options: ShardOptions,
     pseudonym: Pseudonym,
+    masks: Masks = NO_MASKS,
 ) -> Plan:
     """Plan the shards of a catalog.
 
@@ -120,7 +134,7 @@ def make_plan(
     target is reached, a larger series has a shard of its own.
 
     Args:
-        patients: of each header; splits: patient identity -> split.
+        patients: of each header; splits: patient identity -> split; masks: those of the files.
     """
     series = find_series(headers, [patient.identity for patient in patients])
     split_of = {one.identity: splits[patients[one.rows[0]].identity] for one in series}
@@ -137,11 +151,19 @@ def make_plan(
                 first = headers[one.rows[0]]
                 patient, study = tables.rows(patients[one.rows[0]], split, first)
                 files = tuple(
-                    FileJob(row, headers[row], places) for row, places in zip(one.rows, one.places, strict=True)
+                    FileJob(row, headers[row], places, masks.paired.get(row))
+                    for row, places in zip(one.rows, one.places, strict=True)
                 )
                 parts.append(
                     SeriesJob(
-                        next_key, one.count, files, patient, study, pseudonym("series", one.identity), one.slice_spacing
+                        next_key,
+                        one.count,
+                        files,
+                        patient,
+                        study,
+                        pseudonym("series", one.identity),
+                        one.slice_spacing,
+                        _segments(one, masks),
                     )
                 )
                 next_key += one.count
@@ -151,7 +173,29 @@ def make_plan(
                     name, split, tuple(parts), options.root, options.out, options.codec, options.color, options.axis
                 )
             )
-    return Plan(tuple(jobs), *tables.arrow())
+    return Plan(tuple(jobs), *tables.arrow(), masks.headers)
+
+
+def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:
+    """The segmentation of a series, None where it has none."""
+    found = {row: masks.segments[row] for row in series.rows if row in masks.segments}
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    places: list[set[int]] = [set() for _ in range(first.header.frames)]
+    for row, of_row in zip(series.rows, series.places, strict=True):
+        for frame, lying in found[row].frames.items() if row in found else ():
+            for number in lying:
+                places[number].add(of_row[frame])
+    return SegmentsJob(first.row, _without_images(first.header), tuple(tuple(sorted(one)) for one in places))
+
+
+def _without_images(header: Header) -> Header:
+    """What a worker needs of a segmentation's header: `places` stand for the images, of which each frame may name all."""
+    if header.segmentation is None:
+        return header
+    said = replace(header.segmentation, images=(), instances=frozenset(), series=frozenset())
+    return replace(header, segmentation=said)
 
 
 class _Tables:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from radload.codecs import Encoded
 from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_DTYPES, Codec, Flag, key_text
 from radload.pack.colour import Picture
+from radload.pack.mask_planes import Mask
 from radload.pack.plan import SeriesJob
 from radload.pack.statistics import Statistics
 from radload.sources import Lut, RealWorld, SeriesAttributes, Slice, Units, VoiFunction, WindowExplanation
@@ -37,6 +38,7 @@ class Packed:
     text: bytes
     luts: tuple[Lut | None, Lut | None]  # modality, VOI
     real_world_luts: tuple[Lut | None, ...]  # of row["real_world"], entry by entry
+    mask: Mask | None = None
 
 
 @dataclass(slots=True)
@@ -136,8 +138,10 @@ def series_record(
     return record
 
 
-def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any]:
-    """Row of SERIES."""
+def series_row(series: SeriesJob, attributes: SeriesAttributes, masked: bool = False) -> dict[str, Any]:
+    """Row of SERIES; masked: whether a slice of the series has a mask."""
+    segmentation = series.segments.header.segmentation if series.segments is not None and masked else None
+    codes = segmentation.codes if segmentation is not None else ()
     return {
         "pseudonym": series.pseudonym,
         "modality": attributes.modality,
@@ -152,6 +156,7 @@ def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any
         "units": int(attributes.units),
         "slice_spacing": series.slice_spacing,
         "format": series.files[0].header.format,
+        "mask_labels": [{"label": one.segment, "scheme": one.scheme, "code": one.code} for one in codes] or None,
     }
 
 

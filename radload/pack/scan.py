@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radload.pack.codes import INTERNAL_ERROR, UNREADABLE, WORKER_DIED
 from radload.pack.executor import Died, run_jobs
-from radload.sources import Header, NotAnImage, PartOf, Refused, scan
+from radload.sources import Header, NotAnImage, PartOf, Refused, few_values, scan
 
+FEW_VALUES = 16  # distinct values up to which a NIfTI file looks like a label map: real scans have hundreds
 _CHUNK = 256  # files of one job: enough to pay for its way, few enough for all cores to end together
 
 
@@ -149,7 +150,10 @@ def _scan_files(job: _ScanJob) -> list[Header | Reject | PartOf | None]:
 
 def _scan_file(job: _ScanJob, source: str) -> Header | Reject | PartOf | None:
     try:
-        return scan(job.root / source, source, job.axis)
+        header = scan(job.root / source, source, job.axis)
+        if header.format == "nifti":
+            header = replace(header, few_values=few_values(job.root / source, FEW_VALUES))
+        return header
     except PartOf as part:
         return part
     except NotAnImage:

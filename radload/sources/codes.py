@@ -15,7 +15,6 @@ CODES: Final[dict[str, str]] = {
     "unsupported-colour": "The colour model is neither grey, palette, RGB nor YBR.",
     "decode-failed": "The compressed pixels are damaged, or are not what the header says.",
     "bad-checksum": "A checksum inside the file does not match its data.",
-    "looks-like-mask": "A DICOM segmentation: labels of another image, no image itself.",
     "not-voxels": "A NIfTI file that holds surface or connectivity data (CIFTI), or no two-dimensional grid.",
     "changed-file": "The file is no longer the one that was scanned: its size in pixels or its number of frames differs.",
     "too-large": "More than 65,535 rows or columns, or more pixels than memory should be risked for.",

@@ -21,12 +21,9 @@ from radload.sources.dicom_luts import palette_of
 from radload.sources.dicom_meaning import attributes_of, inverted, modality_of, padding_of, voi_of
 from radload.sources.dicom_pixels import frames_of
 from radload.sources.dicom_real_world import real_world_of
+from radload.sources.dicom_segmentation import segmentation_of
 from radload.sources.dicom_suv import suv_of
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice
-
-_MASKS: Final = frozenset(
-    ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-)  # Segmentation, Label Map Segmentation
 
 _UPSAMPLED: Final = {"YBR_FULL_422": "YBR_FULL", "YBR_PARTIAL_422": "YBR_PARTIAL", "YBR_PARTIAL_420": "YBR_PARTIAL"}
 
@@ -65,6 +62,7 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         sop_class=dicom.sop_class,
         image_type=elements.texts(tags.ImageType),
         intent=elements.text(tags.PresentationIntentType),
+        segmentation=segmentation_of(elements, groups, layout.frames, dicom.sop_class),
     )
 
 
@@ -112,8 +110,6 @@ def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
 
 def _image_layout(dicom: DicomFile) -> Layout:
     """The layout of a file that holds an image; refuses what holds none."""
-    if dicom.sop_class in _MASKS:
-        raise Refused("looks-like-mask", "a segmentation object: labels of another image")
     if dicom.pixels is None:
         if dicom.size <= 132:
             raise Refused("truncated", "the file ends before its header starts")

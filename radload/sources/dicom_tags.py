@@ -20,6 +20,12 @@ CodeValue: Final = 0x00080100
 CodingSchemeDesignator: Final = 0x00080102
 TimezoneOffsetFromUTC: Final = 0x00080201
 ManufacturerModelName: Final = 0x00081090
+ReferencedSeriesSequence: Final = 0x00081115
+ReferencedInstanceSequence: Final = 0x0008114A
+ReferencedSOPInstanceUID: Final = 0x00081155
+ReferencedFrameNumber: Final = 0x00081160
+SourceImageSequence: Final = 0x00082112
+DerivationImageSequence: Final = 0x00089124
 PatientID: Final = 0x00100020
 IssuerOfPatientID: Final = 0x00100021
 PatientWeight: Final = 0x00101030
@@ -105,6 +111,13 @@ Units: Final = 0x00541001
 SUVType: Final = 0x00541006
 DecayCorrection: Final = 0x00541102
 FrameReferenceTime: Final = 0x00541300
+SegmentationType: Final = 0x00620001
+SegmentSequence: Final = 0x00620002
+SegmentNumber: Final = 0x00620004
+SegmentIdentificationSequence: Final = 0x0062000A
+ReferencedSegmentNumber: Final = 0x0062000B
+MaximumFractionalValue: Final = 0x0062000E
+SegmentedPropertyTypeCodeSequence: Final = 0x0062000F
 PresentationLUTShape: Final = 0x20500020
 SharedFunctionalGroupsSequence: Final = 0x52009229
 PerFrameFunctionalGroupsSequence: Final = 0x52009230
@@ -156,6 +169,10 @@ HEADER: Final = frozenset(
         Units,
         SharedFunctionalGroupsSequence,
         PerFrameFunctionalGroupsSequence,
+        ReferencedSeriesSequence,
+        SegmentationType,
+        SegmentSequence,
+        MaximumFractionalValue,
     )
 )  # what a scan asks for
 

@@ -11,6 +11,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.sources.segmentation import Segmentation
+
 
 class Refused(Exception):
     """A file or a frame that cannot become a sample. `code` is stable (kebab-case), `reason` one clause without names or paths."""
@@ -150,6 +152,8 @@ class Header:
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
+        segmentation: of a DICOM segmentation, None for everything else.
+        few_values: all stored values of a NIfTI file where somebody looked and found few (`nifti.few_values`); empty otherwise.
     """
 
     source: str
@@ -173,6 +177,8 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
+    segmentation: Segmentation | None = None
+    few_values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
