@@ -56,6 +56,20 @@ def pack(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pack what is left out by default: localizer, screen-save, dose-report, secondary-capture, rt-object or "
+            "raw-mammogram; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a file that yields nothing more is given up.")
+    ] = 120.0,
+    memory: Annotated[
+        float, typer.Option(help="GiB that a process may take; a file that needs more is rejected.")
+    ] = 2.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
@@ -82,6 +96,9 @@ def pack(
         order=order,
         shard_size=shard_size,
         workers=workers,
+        include=tuple(include or ()),
+        timeout=timeout,
+        memory=memory,
     )
     try:
         summary = run(options, None if quiet else Console(stderr=True))

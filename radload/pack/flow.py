@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -18,12 +18,14 @@ from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
 from radload.pack import privacy, radimagenet
+from radload.pack.codes import DECODER_CRASHED, TIMEOUT
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
 from radload.pack.divide import Division, divide
-from radload.pack.executor import Died, run_jobs
+from radload.pack.eligible import KINDS, without_left_out
+from radload.pack.executor import Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
-from radload.pack.job import pack_shard, read_progress
+from radload.pack.job import pack_shard
 from radload.pack.options import MEBIBYTE, Checked, PackOptions, check
 from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
@@ -72,17 +74,18 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             _check_same(folders, description)
         try:
             display.start("scanning", len(files), "files")
-            catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance)
+            catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance, checked.limits)
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; nothing was changed") from None
         catalog = replace(catalog, headers=tuple(radimagenet.with_modality(header) for header in catalog.headers))
+        catalog = without_left_out(catalog, checked.include)
         if not catalog.headers:
             raise UsageError(_no_images(options, catalog))
         division = divide(options, checked, folders, files, catalog)
         plan = _plan(options, checked, workspace, catalog, division)
         workspace.keep(description)
         _write_private_splits(workspace, division)
-        slices = _write_shards(plan, workspace, workers, display)
+        slices = _write_shards(plan, workspace, workers, checked.limits, display)
         return _finish(options, workspace, plan, catalog, files, division, slices, started)
 
 
@@ -120,9 +123,11 @@ def _no_images(options: PackOptions, catalog: Catalog) -> str:
     if not catalog.rejects:
         return f"--src {options.source} holds no image ({catalog.ignored:,} other files): give a folder with DICOM, NIfTI or PNG files"
     codes = ", ".join(sorted({reject.code for reject in catalog.rejects}))
+    kinds = sorted({reject.code for reject in catalog.rejects} & set(KINDS))
+    back = f", or bring files back by --include {' --include '.join(kinds)}" if kinds else ""
     return (
         f"--src {options.source} holds no image that can be packed ({len(catalog.rejects):,} files rejected: {codes}; "
-        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files"
+        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files{back}"
     )
 
 
@@ -149,7 +154,7 @@ def _write_private_splits(workspace: Workspace, division: Division) -> None:
     write_splits(workspace.private / SPLITS_FILE, rows)
 
 
-def _write_shards(plan: Plan, workspace: Workspace, workers: int, display: Display) -> int:
+def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
     """Run the jobs that are not finished yet; returns the number of frames worked on."""
     workspace.clean()
     for split in {job.split for job in plan.jobs}:
@@ -163,15 +168,15 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, display: Displ
             open_jobs = {job.stem: job for job in waiting}
             again: list[ShardJob] = []
 
-            def tick(stems: dict[str, ShardJob] = open_jobs) -> None:
+            def tick(running: Mapping[int, int], stems: dict[str, ShardJob] = open_jobs) -> None:
                 ended = total - sum(job.count for job in stems.values())
-                display.reach(ended + sum(read_progress(workspace.out, stem)[1] for stem in stems))
+                display.reach(ended + sum(running.values()))
 
-            with closing(run_jobs(pack_shard, waiting, workers, tick)) as results:
+            with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
                 for position, result in results:
                     job = waiting[position]
                     if isinstance(result, Died):
-                        again.append(_without_culprit(job, workspace))
+                        again.append(_after_death(job, result))
                     else:
                         del open_jobs[job.stem]
             waiting = again
@@ -186,15 +191,19 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, display: Displ
     return total - before
 
 
-def _without_culprit(job: ShardJob, workspace: Workspace) -> ShardJob:
-    """The job without the file during which its worker ended twice."""
-    row, _ = read_progress(workspace.out, job.stem)
-    if row < 0 or row in job.skip:
+def _after_death(job: ShardJob, died: Died) -> ShardJob:
+    """The job as it is to be run again: without the file that hung its worker, or that ended it for the second time.
+
+    A crash has a second try, because an innocent file may have been read when the machine ran out of memory.
+    """
+    if died.item in job.skip or (died.item < 0 and died.item in job.tried):
         raise RadloadError(
             f"the worker that writes {job.name} ended twice, and no single file explains it (too little memory?): {_stopped_hint()} "
             "with fewer --workers"
         )
-    return replace(job, skip=job.skip | {row})
+    if died.hung or died.item in job.tried:
+        return replace(job, skip={**job.skip, died.item: TIMEOUT if died.hung else DECODER_CRASHED})
+    return replace(job, tried=job.tried | {died.item})
 
 
 def _stopped(plan: Plan, workspace: Workspace) -> str:

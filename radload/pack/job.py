@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +14,20 @@ from radload.codecs import EXTENSIONS, encode
 from radload.dataset.files import atomic_file
 from radload.dataset.schema import RECORD, SAMPLES, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
-from radload.pack.codes import INTERNAL_ERROR, MISSING_FRAME, UNREADABLE, WORKER_DIED
+from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, MISSING_FRAME, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
 from radload.pack.colour import to_picture
-from radload.pack.part import Part, RejectedFrame, part_path, progress_path, write_part
+from radload.pack.part import Part, RejectedFrame, part_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
+from radload.pack.worker import Beat
 from radload.sources import NotAnImage, Refused, Slice, read
 
-_PROGRESS: Final = struct.Struct("<qq")  # catalog row being read, frames done
+_COST_A_WORKER = {
+    DECODER_CRASHED: "a worker process ended while it read this file, twice",
+    TIMEOUT: "no frame of this file came out within the time allowed",
+}
 
 
 @dataclass(slots=True)
@@ -42,19 +42,23 @@ class _Shard:
     rejects: list[RejectedFrame]
     luts: LutTable
     pixels: int = 0  # bytes of stored values
+    frames: int = 0  # worked on
 
 
-def pack_shard(job: ShardJob) -> None:
+def pack_shard(job: ShardJob, beat: Beat) -> None:
     """Write `job.out`/`job.name` and its part; a shard that ends up empty is not kept, its part is.
+
+    Args:
+        beat: told the catalog row of each file before it is read, -1 when files are done, and the frames done so far.
 
     Raises:
         OSError: the output cannot be written. What a source file does ends as a reject.
     """
     path = job.out / job.name
-    with _progress(job) as progress, atomic_file(path) as file:
+    with atomic_file(path) as file:
         shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable())
         for series in job.series:
-            _pack_series(job, series, shard, progress)
+            _pack_series(job, series, shard, beat)
         digest = shard.tar.finish()
     if not shard.records:
         path.unlink()
@@ -73,7 +77,7 @@ def pack_shard(job: ShardJob) -> None:
     write_part(part_path(job.out, job.stem), Part(part, tuple(shard.rejects), shard.pixels))
 
 
-def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Progress) -> None:
+def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) -> None:
     """Slices are written in order of place; one that comes early waits, encoded."""
     first_row = len(shard.records)
     attributes = series.files[0].header.attributes
@@ -81,7 +85,7 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Prog
     early: dict[int, Packed | None] = {}
     place = 0
     for file in series.files:
-        progress.reading(file.row)
+        beat(file.row, shard.frames)
         for frame, outcome in _frames(job, file):
             packed: Packed | Refused | None = (
                 _pack(job, series, file.places[frame], outcome, statistics, shard)
@@ -92,12 +96,14 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Prog
                 shard.rejects.append(RejectedFrame(file.row, frame, packed.code, packed.reason))
                 packed = None
             early[file.places[frame]] = packed
-            progress.done()
+            shard.frames += 1
+            beat(file.row, shard.frames)
             while place in early:
                 ready = early.pop(place)
                 place += 1
                 if ready is not None:
                     _write(ready, shard)
+    beat(-1, shard.frames)
     count = len(shard.records) - first_row
     if count:
         shard.series_records.append(series_record(series, first_row, count, attributes.units, statistics.result()))
@@ -114,6 +120,8 @@ def _pack(
         statistics.add(image, picture.values, picture.padding)
     except Refused as refused:
         return refused
+    except MemoryError:
+        return Refused(OUT_OF_MEMORY, "packing the slice takes more memory than a worker may have")
     except Exception as error:  # noqa: BLE001 - one slice never stops a run; only the type is kept, the text may quote values
         return Refused(INTERNAL_ERROR, type(error).__name__)
     shard.pixels += picture.values.nbytes
@@ -135,7 +143,7 @@ def _frames(job: ShardJob, file: FileJob) -> Iterator[tuple[int, Slice | Refused
     missing = dict.fromkeys(range(file.header.frames))
     reason = Refused(MISSING_FRAME, "the header announces more frames than the file yields")
     if file.row in job.skip:
-        reason = Refused(WORKER_DIED, "a worker process ended while it read this file, twice")
+        reason = Refused(job.skip[file.row], _COST_A_WORKER[job.skip[file.row]])
     else:
         try:
             for item in read(Path(file.header.source), file.header, job.root, job.axis):
@@ -147,49 +155,11 @@ def _frames(job: ShardJob, file: FileJob) -> Iterator[tuple[int, Slice | Refused
             reason = refused
         except NotAnImage:
             reason = Refused("bad-header", "the file is no longer the image that it was when it was scanned")
+        except MemoryError:
+            reason = Refused(OUT_OF_MEMORY, "reading the file takes more memory than a worker may have")
         except OSError as error:
             reason = Refused(UNREADABLE, error.strerror or type(error).__name__)
         except Exception as error:  # noqa: BLE001 - one file never stops a run; only the type is kept, the text may hold a path
             reason = Refused(INTERNAL_ERROR, type(error).__name__)
     for frame in missing:
         yield frame, reason
-
-
-class Progress:
-    """Tells the main process, through a small file, which catalog row is being read and how many frames are done."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._row, self._frames = descriptor, -1, 0
-
-    def reading(self, row: int) -> None:
-        """A file is about to be read: if the process ends now, this row did it."""
-        self._row = row
-        self._tell()
-
-    def done(self) -> None:
-        """One more frame is done."""
-        self._frames += 1
-        self._tell()
-
-    def _tell(self) -> None:
-        os.pwrite(self._descriptor, _PROGRESS.pack(self._row, self._frames), 0)
-
-
-def read_progress(out: Path, stem: str) -> tuple[int, int]:
-    """(catalog row being read or -1, frames done) of the job `stem`; (-1, 0) where it is not under way."""
-    try:
-        data = progress_path(out, stem).read_bytes()
-    except FileNotFoundError:
-        return -1, 0
-    return _PROGRESS.unpack(data) if len(data) == _PROGRESS.size else (-1, 0)
-
-
-@contextmanager
-def _progress(job: ShardJob) -> Iterator[Progress]:
-    path = progress_path(job.out, job.stem)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        yield Progress(descriptor)
-        path.unlink()
-    finally:
-        os.close(descriptor)

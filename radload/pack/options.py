@@ -12,12 +12,16 @@ from typing import Any, TypeVar, get_args
 from radload.codecs import CodecName
 from radload.errors import UsageError
 from radload.pack.colour import ColourMode
+from radload.pack.eligible import KINDS
 from radload.pack.splits import Ratio, parse_ratio
+from radload.pack.worker import Limits
 
 T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
+GIBIBYTE = 1 << 30
 UNCERTAIN = ("ignore", "zero", "one")
+_LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class PackOptions:
         order: "series" (slices of a series together); "slices" is refused, see `check`.
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+        include: kinds of objects to pack that are left out by default (`eligible.KINDS`).
+        timeout: seconds that a worker may spend on one frame; memory: GiB that it may take. Neither is part of the plan.
     """
 
     source: Path
@@ -51,6 +57,9 @@ class PackOptions:
     order: str = "series"
     shard_size: float | None = None
     workers: int | None = None
+    include: tuple[str, ...] = ()
+    timeout: float = 120.0
+    memory: float = 2.0
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -67,6 +76,7 @@ class PackOptions:
             "--axis": self.axis,
             "--order": self.order,
             "--shard-size": self.shard_size,
+            "--include": sorted(set(self.include)),
         }
 
     def _patients_identity(self) -> str | None:
@@ -83,6 +93,8 @@ class Checked:
     codec: CodecName
     color: ColourMode
     axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
+    limits: Limits
+    include: frozenset[str]
 
 
 def check(options: PackOptions) -> Checked:
@@ -112,7 +124,21 @@ def check(options: PackOptions) -> Checked:
         raise UsageError(
             f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
         )
-    return Checked(parse_ratio(options.split), codec, color, axis)
+    if not 0 < options.timeout < float("inf"):
+        raise UsageError(f"--timeout {options.timeout:g} is no time in seconds: give a number above 0, such as 120")
+    if not _LEAST_MEMORY <= options.memory <= 1 << 20:
+        raise UsageError(
+            f"--memory {options.memory:g} is no size in GiB for a worker: give {_LEAST_MEMORY:g} or more, such as 2"
+        )
+    limits = Limits(options.timeout, int(options.memory * GIBIBYTE))
+    return Checked(parse_ratio(options.split), codec, color, axis, limits, check_include(options.include))
+
+
+def check_include(kinds: Sequence[str]) -> frozenset[str]:
+    """Raises UsageError for a kind that --include does not know."""
+    for kind in kinds:
+        _one_of(kind, tuple(KINDS), "--include")
+    return frozenset(kinds)
 
 
 def check_labels_from(text: str) -> None:

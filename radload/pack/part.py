@@ -50,11 +50,6 @@ def part_path(out: Path, stem: str) -> Path:
     return out / PACKING / "parts" / f"{stem}.arrow"
 
 
-def progress_path(out: Path, stem: str) -> Path:
-    """File that job `stem` writes its progress into."""
-    return out / PACKING / "now" / stem
-
-
 def write_part(path: Path, part: Part) -> None:
     """Write `part` atomically: where it exists, the shard is finished."""
     shard = part.shard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +53,8 @@ class ShardJob:
 
     Attributes:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
-        axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+        axis: along which NIfTI volumes are cut.
+        skip: catalog row -> reject code of files that cost a worker; tried: rows that ended a worker once.
     """
 
     name: str
@@ -64,7 +65,8 @@ class ShardJob:
     codec: CodecName
     color: ColourMode
     axis: int
-    skip: frozenset[int] = frozenset()
+    skip: Mapping[int, str] = field(default_factory=dict)
+    tried: frozenset[int] = frozenset()
 
     @property
     def count(self) -> int:

@@ -11,6 +11,7 @@ SOPInstanceUID: Final = 0x00080018
 AccessionNumber: Final = 0x00080050
 Modality: Final = 0x00080060
 PresentationIntentType: Final = 0x00080068
+CodeValue: Final = 0x00080100
 Manufacturer: Final = 0x00080070
 ManufacturerModelName: Final = 0x00081090
 PatientID: Final = 0x00100020
@@ -18,6 +19,7 @@ IssuerOfPatientID: Final = 0x00100021
 BodyPartExamined: Final = 0x00180015
 RepetitionTime: Final = 0x00180080
 EchoTime: Final = 0x00180081
+EchoNumbers: Final = 0x00180086
 MagneticFieldStrength: Final = 0x00180087
 ImagerPixelSpacing: Final = 0x00181164
 ConvolutionKernel: Final = 0x00181210
@@ -31,15 +33,20 @@ MRDiffusionSequence: Final = 0x00189117
 CTReconstructionSequence: Final = 0x00189314
 StudyInstanceUID: Final = 0x0020000D
 SeriesInstanceUID: Final = 0x0020000E
+AcquisitionNumber: Final = 0x00200012
 InstanceNumber: Final = 0x00200013
 ImagePositionPatient: Final = 0x00200032
 ImageOrientationPatient: Final = 0x00200037
 Laterality: Final = 0x00200060
 ImageLaterality: Final = 0x00200062
+TemporalPositionIdentifier: Final = 0x00200100
 FrameAnatomySequence: Final = 0x00209071
 FrameLaterality: Final = 0x00209072
+FrameContentSequence: Final = 0x00209111
 PlanePositionSequence: Final = 0x00209113
 PlaneOrientationSequence: Final = 0x00209116
+TemporalPositionIndex: Final = 0x00209128
+FrameAcquisitionNumber: Final = 0x00209156
 SamplesPerPixel: Final = 0x00280002
 PhotometricInterpretation: Final = 0x00280004
 PlanarConfiguration: Final = 0x00280006
@@ -70,6 +77,7 @@ VOILUTSequence: Final = 0x00283010
 PixelMeasuresSequence: Final = 0x00289110
 FrameVOILUTSequence: Final = 0x00289132
 PixelValueTransformationSequence: Final = 0x00289145
+ViewCodeSequence: Final = 0x00540220
 Units: Final = 0x00541001
 PresentationLUTShape: Final = 0x20500020
 SharedFunctionalGroupsSequence: Final = 0x52009229
@@ -119,6 +127,13 @@ HEADER: Final = frozenset(
         Units,
         SharedFunctionalGroupsSequence,
         PerFrameFunctionalGroupsSequence,
+        EchoNumbers,
+        TemporalPositionIdentifier,
+        AcquisitionNumber,
+        Laterality,
+        ImageLaterality,
+        ViewPosition,
+        ViewCodeSequence,
     )
 )  # what a scan asks for
 
@@ -126,9 +141,6 @@ FRAME: Final = HEADER | frozenset(
     (
         ImagerPixelSpacing,
         NominalScannedPixelSpacing,
-        ViewPosition,
-        Laterality,
-        ImageLaterality,
         PixelSpacing,
         PixelPaddingValue,
         PixelPaddingRangeLimit,

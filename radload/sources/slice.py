@@ -98,6 +98,8 @@ class Header:
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
+        phases: per frame (echo, temporal position, acquisition), 0 where the file does not say; None for other formats.
+        origins: per frame Image Position (Patient), where `positions` are known; laterality, view: of the first frame. DICOM only.
     """
 
     source: str
@@ -121,6 +123,10 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
+    phases: tuple[tuple[int, int, int], ...] | None = None
+    origins: tuple[tuple[float, float, float], ...] | None = None
+    laterality: str | None = None
+    view: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

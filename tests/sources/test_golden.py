@@ -98,9 +98,10 @@ def test_what_cannot_be_decoded_is_refused_or_ignored(shared_data: Path) -> None
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("rtplan.dcm", "not-an-image-object"),
-        ("dicomdirtests/DICOMDIR", "not-an-image-object"),
-        ("test-SR.dcm", "not-an-image-object"),
+        ("rtplan.dcm", "rt-object"),
+        ("dicomdirtests/DICOMDIR", "dicomdir"),
+        ("test-SR.dcm", "structured-report"),
+        ("waveform_ecg.dcm", "waveform"),
         ("liver_1frame.dcm", "looks-like-mask"),
         ("MR_truncated.dcm", "truncated"),
         ("badVR.dcm", "bad-header"),
