@@ -142,6 +142,12 @@ SERIES = pa.schema(
         ("units", pa.uint8()),
         ("slice_spacing", pa.float64()),  # median distance of neighbouring slices, millimetres
         ("format", pa.string()),  # of the source: dicom, nifti, image
+        ("gaps", pa.uint32()),  # slices that seem to be missing between others
+        ("duplicates", pa.uint32()),  # slices at the place of another
+        ("tilt", pa.float64()),  # degrees between the normal and the direction in which the stack grows
+        ("stacks", pa.uint16()),  # orientations
+        ("phases", pa.uint16()),  # most passes over one orientation: echoes, time points, acquisitions
+        ("irregular", pa.float64()),  # largest distance of a step from a whole number of spacings, millimetres
     ]
 )
 

@@ -16,6 +16,7 @@ from radload.pack.colour import ColourMode
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
+from radload.pack.stacks import Geometry
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -44,7 +45,7 @@ class SeriesJob:
     patient: int
     study: int
     pseudonym: str
-    slice_spacing: float | None
+    geometry: Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def make_plan(
                 )
                 parts.append(
                     SeriesJob(
-                        next_key, one.count, files, patient, study, pseudonym("series", one.identity), one.slice_spacing
+                        next_key, one.count, files, patient, study, pseudonym("series", one.identity), one.geometry
                     )
                 )
                 next_key += one.count

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -144,8 +144,8 @@ def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any
         "repetition_time": attributes.repetition_time,
         "b_value": attributes.b_value,
         "units": int(attributes.units),
-        "slice_spacing": series.slice_spacing,
         "format": series.files[0].header.format,
+        **asdict(series.geometry),
     }
 
 
