@@ -64,6 +64,12 @@ def pack(
             show_default=False,
         ),
     ] = None,
+    wide: Annotated[
+        str,
+        typer.Option(
+            help="What does not fit 16 bits exactly (32-bit integers, floats): raw, or scale to 16 bits with the error recorded."
+        ),
+    ] = "raw",
     timeout: Annotated[
         float, typer.Option(help="Seconds after which a file that yields nothing more is given up.")
     ] = 120.0,
@@ -97,6 +103,7 @@ def pack(
         shard_size=shard_size,
         workers=workers,
         include=tuple(include or ()),
+        wide=wide,
         timeout=timeout,
         memory=memory,
     )

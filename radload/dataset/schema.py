@@ -124,6 +124,7 @@ SAMPLES = pa.schema(
         ("minimum", pa.float64()),  # of the stored values
         ("maximum", pa.float64()),
         ("pixel_hash", pa.binary(16)),  # BLAKE2b-128 over dtype, shape and stored values
+        ("max_error", pa.float64()),  # of modality values against the source's; 0 where exact, null where not known
     ]
 )
 

@@ -134,7 +134,7 @@ def _no_images(options: PackOptions, catalog: Catalog) -> str:
 def _plan(options: PackOptions, checked: Checked, workspace: Workspace, catalog: Catalog, division: Division) -> Plan:
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
     shard_options = ShardOptions(
-        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target
+        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target, checked.wide
     )
     pseudonym = partial(privacy.pseudonym, workspace.key)
     return make_plan(catalog.headers, division.patients, division.splits, options.split_seed, shard_options, pseudonym)

@@ -21,6 +21,7 @@ from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
+from radload.pack.wide import to_sixteen_bits
 from radload.pack.worker import Beat
 from radload.sources import NotAnImage, Refused, Slice, read
 
@@ -114,9 +115,12 @@ def _pack(
     job: ShardJob, series: SeriesJob, place: int, image: Slice, statistics: SeriesStatistics, shard: _Shard
 ) -> Packed | Refused:
     try:
-        picture = to_picture(image, job.color)
+        scaled = to_sixteen_bits(image, to_picture(image, job.color), job.wide)
+        image, picture = scaled.image, scaled.picture
         encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
-        packed = pack_sample(image, picture, encoded, series, place, series.files[0].header.attributes)
+        packed = pack_sample(
+            image, picture, encoded, series, place, series.files[0].header.attributes, scaled.max_error
+        )
         statistics.add(image, picture.values, picture.padding)
     except Refused as refused:
         return refused

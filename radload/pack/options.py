@@ -14,6 +14,7 @@ from radload.errors import UsageError
 from radload.pack.colour import ColourMode
 from radload.pack.eligible import KINDS
 from radload.pack.splits import Ratio, parse_ratio
+from radload.pack.wide import WideMode
 from radload.pack.worker import Limits
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class PackOptions:
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
         include: kinds of objects to pack that are left out by default (`eligible.KINDS`).
+        wide: "raw" or "scale", for values that do not fit 16 bits exactly (`wide`).
         timeout: seconds that a worker may spend on one frame; memory: GiB that it may take. Neither is part of the plan.
     """
 
@@ -60,6 +62,7 @@ class PackOptions:
     include: tuple[str, ...] = ()
     timeout: float = 120.0
     memory: float = 2.0
+    wide: str = "raw"
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -77,6 +80,7 @@ class PackOptions:
             "--order": self.order,
             "--shard-size": self.shard_size,
             "--include": sorted(set(self.include)),
+            "--wide": self.wide,
         }
 
     def _patients_identity(self) -> str | None:
@@ -95,6 +99,7 @@ class Checked:
     axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
     limits: Limits
     include: frozenset[str]
+    wide: WideMode
 
 
 def check(options: PackOptions) -> Checked:
@@ -104,6 +109,7 @@ def check(options: PackOptions) -> Checked:
         UsageError: one sentence about the first that cannot be used.
     """
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
+    wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
     check_uncertain(options.uncertain)
     axis = int(_one_of(options.axis, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
@@ -131,7 +137,7 @@ def check(options: PackOptions) -> Checked:
             f"--memory {options.memory:g} is no size in GiB for a worker: give {_LEAST_MEMORY:g} or more, such as 2"
         )
     limits = Limits(options.timeout, int(options.memory * GIBIBYTE))
-    return Checked(parse_ratio(options.split), codec, color, axis, limits, check_include(options.include))
+    return Checked(parse_ratio(options.split), codec, color, axis, limits, check_include(options.include), wide)
 
 
 def check_include(kinds: Sequence[str]) -> frozenset[str]:

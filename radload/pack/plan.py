@@ -17,6 +17,7 @@ from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
 from radload.pack.stacks import Geometry
+from radload.pack.wide import WideMode
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -68,6 +69,7 @@ class ShardJob:
     axis: int
     skip: Mapping[int, str] = field(default_factory=dict)
     tried: frozenset[int] = frozenset()
+    wide: WideMode = "raw"
 
     @property
     def count(self) -> int:
@@ -99,6 +101,7 @@ class ShardOptions:
     color: ColourMode
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
+    wide: WideMode = "raw"
 
 
 def shard_target(total: int) -> int:
@@ -151,7 +154,15 @@ def make_plan(
             name = f"{split_name}/{number:06d}.tar"
             jobs.append(
                 ShardJob(
-                    name, split, tuple(parts), options.root, options.out, options.codec, options.color, options.axis
+                    name,
+                    split,
+                    tuple(parts),
+                    options.root,
+                    options.out,
+                    options.codec,
+                    options.color,
+                    options.axis,
+                    wide=options.wide,
                 )
             )
     return Plan(tuple(jobs), *tables.arrow())

@@ -61,9 +61,15 @@ class LutTable:
 
 
 def pack_sample(
-    image: Slice, picture: Picture, encoded: Encoded, series: SeriesJob, place: int, attributes: SeriesAttributes
+    image: Slice,
+    picture: Picture,
+    encoded: Encoded,
+    series: SeriesJob,
+    place: int,
+    attributes: SeriesAttributes,
+    max_error: float | None,
 ) -> Packed:
-    """Rows and JSON of the slice that stands at `place` of `series`."""
+    """Rows and JSON of the slice that stands at `place` of `series`; `max_error` as in `to_sixteen_bits`."""
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
     record = np.zeros((), RECORD)
@@ -100,6 +106,7 @@ def pack_sample(
         "minimum": low,
         "maximum": high,
         "pixel_hash": pixel_hash(values),
+        "max_error": max_error,
     }
     text = _text(image, picture, encoded, series, row, flags, attributes)
     return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut))
@@ -198,6 +205,7 @@ def _text(
         "voi_lut": _lut(image.voi_lut),
         "bits_stored": row["bits_stored"],
         "exact": picture.exact,
+        "max_error": row["max_error"],
         "lossy": image.lossy,
         "levels": encoded.levels,
         "safe_levels": encoded.safe_levels,
