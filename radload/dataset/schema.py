@@ -37,6 +37,14 @@ class Flag(IntFlag):
     RATIO = 64  # spacing_row and spacing_col are only a ratio (Pixel Aspect Ratio), no millimetres
 
 
+class Suspect(IntFlag):
+    """Bits of the column "suspect" of samples.arrow."""
+
+    CONSTANT = 1  # all one value, where its neighbours in the series are not
+    BITS = 2  # values that the source's Bits Stored cannot hold
+    CLAIM = 4  # values outside Smallest and Largest Image Pixel Value of the source
+
+
 # One record per sample, 128 bytes: all that the loader reads for a sample besides its series record.
 RECORD = np.dtype(
     [
@@ -125,6 +133,7 @@ SAMPLES = pa.schema(
         ("maximum", pa.float64()),
         ("pixel_hash", pa.binary(16)),  # BLAKE2b-128 over dtype, shape and stored values
         ("max_error", pa.float64()),  # of modality values against the source's; 0 where exact, null where not known
+        ("suspect", pa.uint8()),  # Suspect
     ]
 )
 

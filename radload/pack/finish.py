@@ -22,6 +22,7 @@ from radload.pack.part import PACKING, RejectedFrame, part_path, read_part
 from radload.pack.patients import Patient
 from radload.pack.plan import Plan
 from radload.pack.scan import Catalog, InputFile, Reject
+from radload.pack.suspect import count_flags
 from radload.pack.workspace import CROSSWALK, REJECTS, Workspace
 
 GENERATION = 0
@@ -37,6 +38,7 @@ class _Gathered:
     patients: set[int] = field(default_factory=set)
     bytes_out: int = 0
     pixels: int = 0
+    suspect: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Written:
         unknown: patients without an identity; packed, ignored: files; rejected: files by code; frames_rejected: of packed files.
         bytes_in: of packed files; bytes_out: of shards; pixels: bytes of stored values.
         labels: the label set written, or None.
+        suspect: samples by their `suspect` flags, 0 left out.
     """
 
     segment: SegmentSummary
@@ -59,6 +62,7 @@ class Written:
     bytes_out: int
     pixels: int
     labels: LabelSet | None
+    suspect: Counter[int]
 
 
 def write_dataset(
@@ -102,6 +106,7 @@ def write_dataset(
         gathered.bytes_out,
         gathered.pixels,
         written,
+        gathered.suspect,
     )
 
 
@@ -117,6 +122,7 @@ def _parts(out: Path, plan: Plan, crosswalk: CrosswalkWriter, gathered: _Gathere
         gathered.catalog_rows.append(crosswalk.add(job, keys))
         gathered.patients.update(part.shard.series_records["patient"].tolist())
         gathered.bytes_out += part.shard.size
+        gathered.suspect += count_flags(part.shard.samples.column("suspect").to_numpy())
         yield part.shard
 
 

@@ -31,6 +31,7 @@ from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
 from radload.pack.scan import Catalog, InputFile, make_catalog, walk
 from radload.pack.summary import PackSummary, count_classes
+from radload.pack.suspect import describe
 from radload.pack.workspace import (
     SPLITS_FILE,
     Folders,
@@ -236,6 +237,8 @@ def _finish(
     if set(empty) & set(wanted):
         names = " and the ".join(name for name in empty if name in wanted)
         notes.append(f"the {names} split is empty: there are too few patients for --split {options.split}")
+    if (suspects := describe(written.suspect)) is not None:
+        notes.append(suspects)
     for folder in (workspace.out / name for name in empty):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

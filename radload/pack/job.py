@@ -21,6 +21,7 @@ from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
+from radload.pack.suspect import disagreement, mark_constant
 from radload.pack.wide import to_sixteen_bits
 from radload.pack.worker import Beat
 from radload.sources import NotAnImage, Refused, Slice, read
@@ -105,6 +106,7 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) ->
                 if ready is not None:
                     _write(ready, shard)
     beat(-1, shard.frames)
+    mark_constant(shard.samples[first_row:])
     count = len(shard.records) - first_row
     if count:
         shard.series_records.append(series_record(series, first_row, count, attributes.units, statistics.result()))
@@ -115,11 +117,12 @@ def _pack(
     job: ShardJob, series: SeriesJob, place: int, image: Slice, statistics: SeriesStatistics, shard: _Shard
 ) -> Packed | Refused:
     try:
+        suspect = disagreement(image)
         scaled = to_sixteen_bits(image, to_picture(image, job.color), job.wide)
         image, picture = scaled.image, scaled.picture
         encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
         packed = pack_sample(
-            image, picture, encoded, series, place, series.files[0].header.attributes, scaled.max_error
+            image, picture, encoded, series, place, series.files[0].header.attributes, scaled.max_error, suspect
         )
         statistics.add(image, picture.values, picture.padding)
     except Refused as refused:

@@ -68,8 +68,9 @@ def pack_sample(
     place: int,
     attributes: SeriesAttributes,
     max_error: float | None,
+    suspect: int,
 ) -> Packed:
-    """Rows and JSON of the slice that stands at `place` of `series`; `max_error` as in `to_sixteen_bits`."""
+    """Rows and JSON of the slice that stands at `place` of `series`; `max_error` as in `to_sixteen_bits`, `suspect` bits of Suspect."""
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
     record = np.zeros((), RECORD)
@@ -107,6 +108,7 @@ def pack_sample(
         "maximum": high,
         "pixel_hash": pixel_hash(values),
         "max_error": max_error,
+        "suspect": int(suspect),
     }
     text = _text(image, picture, encoded, series, row, flags, attributes)
     return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut))

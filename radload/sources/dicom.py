@@ -150,7 +150,19 @@ def _meaning(dicom: DicomFile, groups: Groups, frame: int, layout: Layout, store
         laterality=_laterality(elements, groups, frame),
         view=elements.text(tags.ViewPosition),
         attributes=attributes_of(elements, groups, frame, layout, dicom.sop_class),
+        claimed=_claimed(elements, layout),
     )
+
+
+def _claimed(elements: Elements, layout: Layout) -> tuple[int, int] | None:
+    """Smallest and Largest Image Pixel Value, read with the sign of the pixels whatever VR the file gives; 0 and 0 are no claim."""
+    found = [elements.hint(tag, "US") for tag in (tags.SmallestImagePixelValue, tags.LargestImagePixelValue)]
+    if not all(found):
+        return None
+    low, high = (int(values[0]) & 0xFFFF for values in found)
+    if layout.signed:
+        low, high = (value - 0x10000 if value >= 0x8000 else value for value in (low, high))
+    return (low, high) if low < high else None
 
 
 def _laterality(elements: Elements, groups: Groups, frame: int) -> str | None:

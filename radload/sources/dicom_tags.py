@@ -58,6 +58,8 @@ BitsAllocated: Final = 0x00280100
 BitsStored: Final = 0x00280101
 HighBit: Final = 0x00280102
 PixelRepresentation: Final = 0x00280103
+SmallestImagePixelValue: Final = 0x00280106
+LargestImagePixelValue: Final = 0x00280107
 PixelPaddingValue: Final = 0x00280120
 PixelPaddingRangeLimit: Final = 0x00280121
 WindowCenter: Final = 0x00281050
@@ -142,6 +144,8 @@ FRAME: Final = HEADER | frozenset(
         ImagerPixelSpacing,
         NominalScannedPixelSpacing,
         PixelSpacing,
+        SmallestImagePixelValue,
+        LargestImagePixelValue,
         PixelPaddingValue,
         PixelPaddingRangeLimit,
         WindowCenter,

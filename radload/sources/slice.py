@@ -148,6 +148,7 @@ class Slice:
         position, orientation: PS3.3 C.7.6.2.1.1, patient coordinates (LPS) in millimetres.
         lossy: the source's pixels went through a lossy compression.
         exact: False where the source itself had to change values to give `stored`.
+        claimed: Smallest and Largest Image Pixel Value (0028,0106) and (0028,0107), None where the file does not say.
     """
 
     frame: int
@@ -175,6 +176,7 @@ class Slice:
     lossy: bool = False
     exact: bool = True
     attributes: SeriesAttributes = field(default_factory=SeriesAttributes)
+    claimed: tuple[int, int] | None = None
 
     def modality(self) -> NDArray[np.float64]:
         """Values after the modality step, float64, same shape as `stored` (PS3.3 C.11.1)."""
