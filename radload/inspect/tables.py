@@ -95,7 +95,7 @@ def _modalities(summary: Summary) -> Table:
 
 def _traits(summary: Summary) -> Table:
     table = _table(
-        "Samples with", "modality", "MONOCHROME1", "padding", "safe levels", "exact", "lossy source", "suspect"
+        "Samples with", "modality", "MONOCHROME1", "padding", "levels", "exact", "lossy", "suspect"
     )  # fmt: skip
     for row in summary.modalities:
         exact = row.samples - row.inexact
