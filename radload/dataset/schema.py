@@ -158,6 +158,12 @@ SERIES = pa.schema(
         ("stacks", pa.uint16()),  # orientations
         ("phases", pa.uint16()),  # most passes over one orientation: echoes, time points, acquisitions
         ("irregular", pa.float64()),  # largest distance of a step from a whole number of spacings, millimetres
+        (
+            "foreground_mean",
+            pa.float64(),
+        ),  # over foreground, modality units; the records' mean and std are over all pixels
+        ("foreground_std", pa.float64()),
+        ("foreground_share", pa.float64()),  # of the pixels that are no padding
     ]
 )
 

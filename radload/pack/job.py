@@ -83,7 +83,7 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) ->
     """Slices are written in order of place; one that comes early waits, encoded."""
     first_row = len(shard.records)
     attributes = series.files[0].header.attributes
-    statistics = SeriesStatistics()
+    statistics = SeriesStatistics(attributes)
     early: dict[int, Packed | None] = {}
     place = 0
     for file in series.files:
@@ -109,8 +109,9 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) ->
     mark_constant(shard.samples[first_row:])
     count = len(shard.records) - first_row
     if count:
-        shard.series_records.append(series_record(series, first_row, count, attributes.units, statistics.result()))
-        shard.series.append(series_row(series, attributes))
+        found = statistics.result()
+        shard.series_records.append(series_record(series, first_row, count, attributes.units, found))
+        shard.series.append(series_row(series, attributes, found))
 
 
 def _pack(

@@ -139,7 +139,7 @@ def series_record(
     return record
 
 
-def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any]:
+def series_row(series: SeriesJob, attributes: SeriesAttributes, statistics: Statistics) -> dict[str, Any]:
     """Row of SERIES."""
     return {
         "pseudonym": series.pseudonym,
@@ -155,6 +155,9 @@ def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any
         "units": int(attributes.units),
         "format": series.files[0].header.format,
         **asdict(series.geometry),
+        "foreground_mean": statistics.foreground_mean,
+        "foreground_std": statistics.foreground_std,
+        "foreground_share": statistics.foreground_share,
     }
 
 
