@@ -160,7 +160,7 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits
     workspace.clean()
     for split in {job.split for job in plan.jobs}:
         (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
-    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name)}
+    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
     waiting = [job for job in plan.jobs if job.stem not in finished]
     total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
     display.start("packing", total, "slices", before)
@@ -208,7 +208,7 @@ def _after_death(job: ShardJob, died: Died) -> ShardJob:
 
 
 def _stopped(plan: Plan, workspace: Workspace) -> str:
-    finished = sum(is_finished(workspace.out, job.stem, job.name) for job in plan.jobs)
+    finished = sum(is_finished(workspace.out, job.stem, job.name, job.digest) for job in plan.jobs)
     return f"{finished} of {len(plan.jobs)} shards are finished; {_stopped_hint()} to go on"
 
 

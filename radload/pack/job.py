@@ -76,7 +76,7 @@ def pack_shard(job: ShardJob, beat: Beat) -> None:
         pa.Table.from_pylist(shard.series, schema=SERIES),
         shard.luts.arrow(),
     )
-    write_part(part_path(job.out, job.stem), Part(part, tuple(shard.rejects), shard.pixels))
+    write_part(part_path(job.out, job.stem), Part(part, tuple(shard.rejects), shard.pixels, job.digest))
 
 
 def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) -> None:

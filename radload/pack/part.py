@@ -38,11 +38,12 @@ class RejectedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A shard job's result; pixels: bytes of the stored values packed."""
+    """A shard job's result; pixels: bytes of the stored values packed; job: digest of the job."""
 
     shard: ShardPart
     rejects: tuple[RejectedFrame, ...]
     pixels: int
+    job: str
 
 
 def part_path(out: Path, stem: str) -> Path:
@@ -60,6 +61,7 @@ def write_part(path: Path, part: Part) -> None:
         "sha256": shard.sha256.hex(),
         "modalities": shard.modalities,
         "pixels": part.pixels,
+        "job": part.job,
     }
     rejects = [{"row": r.row, "frame": r.frame, "code": r.code, "reason": r.reason} for r in part.rejects]
     content = {
@@ -95,15 +97,18 @@ def read_part(path: Path) -> Part:
         _unpack(content["luts"]),
     )
     rejects = tuple(RejectedFrame(**row) for row in _unpack(content["rejects"]).to_pylist())
-    return Part(shard, rejects, info["pixels"])
+    return Part(shard, rejects, info["pixels"], info["job"])
 
 
-def is_finished(out: Path, stem: str, name: str) -> bool:
-    """Whether the job `stem` has left its part, and the shard that belongs to it is whole (size and SHA-256)."""
+def is_finished(out: Path, stem: str, name: str, job: str) -> bool:
+    """Whether the job `stem` of digest `job` has left its part, and the shard that belongs to it is whole (size and SHA-256)."""
     path = part_path(out, stem)
     if not path.is_file():
         return False
-    part = read_part(path).shard
+    whole = read_part(path)
+    part = whole.shard
+    if whole.job != job:
+        return False
     if not len(part.records):
         return True
     shard = out / name

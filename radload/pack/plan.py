@@ -77,6 +77,18 @@ class ShardJob:
         return sum(series.count for series in self.series)
 
     @property
+    def digest(self) -> str:
+        """Of what the job writes: keys, files and places. A file whose header could be read only in the second of two runs changes it."""
+        digest = hashlib.sha256(self.name.encode())
+        for series in self.series:
+            digest.update(
+                repr((series.first_key, series.count, series.patient, series.study, series.pseudonym)).encode()
+            )
+            for file in series.files:
+                digest.update(repr((file.row, file.header.source, file.places)).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    @property
     def stem(self) -> str:
         """The name as one file name without suffix: "train-000000"."""
         return self.name.removesuffix(".tar").replace("/", "-")

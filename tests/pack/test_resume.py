@@ -29,7 +29,7 @@ from radload.pack.job import pack_shard
 from radload.pack.part import PACKING
 from radload.pack.plan import ShardJob
 from radload.pack.worker import Beat
-from radload.sources import read, scan
+from radload.sources import Refused, read, scan
 
 scan_files = scanning._scan_files
 
@@ -158,6 +158,36 @@ def test_an_unfinished_pack_wants_its_own_options_and_private_folder(
     with pytest.raises(radload.UsageError, match="--private"):
         pack(PackOptions(source, out, shard_size=SIZE, workers=0))
     assert pack(PackOptions(source, out, tmp_path / "elsewhere", shard_size=SIZE, workers=0)).samples == 160
+
+
+def test_a_file_that_could_not_be_scanned_the_first_time_moves_its_neighbours(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time-out while scanning is no property of the file: the shards that it shifts are packed again, the same as by one run."""
+    out = tmp_path / "out"
+
+    def slow_scan(path: Path, name: str, axis: int) -> Any:
+        if name == "7/2.dcm":
+            raise Refused("timeout", "the disk slept")
+        return scan(path, name, axis)
+
+    shards = []
+
+    def filling_disk(job: ShardJob, beat: Beat) -> None:
+        shards.append(job.name)
+        if len(shards) > 15:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        pack_shard(job, beat)
+
+    with monkeypatch.context() as patch, pytest.raises(RadloadError, match="15 of 20 shards are finished"):
+        patch.setattr("radload.pack.scan.scan", slow_scan)
+        patch.setattr("radload.pack.flow.pack_shard", filling_disk)
+        pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    resumed = pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    whole = pack(PackOptions(source, tmp_path / "whole", shard_size=SIZE, workers=0))
+    assert resumed.samples == whole.samples == 160
+    assert shards_of(out) == shards_of(tmp_path / "whole")
+    assert (out / "index/000000/records.bin").read_bytes() == (tmp_path / "whole/index/000000/records.bin").read_bytes()
 
 
 def deadly(path: Path, *others: Any) -> None:
