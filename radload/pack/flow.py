@@ -164,22 +164,21 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits
     waiting = [job for job in plan.jobs if job.stem not in finished]
     total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
     display.start("packing", total, "slices", before)
+    ended = before
+
+    def tick(running: Mapping[int, int]) -> None:
+        display.reach(ended + sum(running.values()))
+
     try:
         while waiting:
-            open_jobs = {job.stem: job for job in waiting}
             again: list[ShardJob] = []
-
-            def tick(running: Mapping[int, int], stems: dict[str, ShardJob] = open_jobs) -> None:
-                ended = total - sum(job.count for job in stems.values())
-                display.reach(ended + sum(running.values()))
-
             with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
                 for position, result in results:
                     job = waiting[position]
                     if isinstance(result, Died):
                         again.append(_after_death(job, result))
                     else:
-                        del open_jobs[job.stem]
+                        ended += job.count
             waiting = again
     except KeyboardInterrupt:
         raise Stopped(f"stopped: {_stopped(plan, workspace)}") from None

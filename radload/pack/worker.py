@@ -163,6 +163,7 @@ def _settle(memory: int | None) -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold pixels and names
     if memory is not None:
         _limit_memory(memory)
 
@@ -172,7 +173,6 @@ def _limit_memory(memory: int) -> None:
     import pyarrow
 
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the default one reserves 1 GiB, used or not, which counts
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
     allowed = memory if highest == resource.RLIM_INFINITY else min(memory, highest)
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))

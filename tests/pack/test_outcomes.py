@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from outcomes import LEFT_ALONE, PYDICOM, folders, outcomes_of, read_table
 
+from radload.errors import UsageError
 from radload.pack import PackOptions, pack
 from radload.pack.codes import PACK_CODES
 from radload.pack.eligible import KINDS
@@ -122,5 +123,5 @@ def test_flags_bring_their_files_in(kind: str, shared_data: Path, tmp_path: Path
         (tmp_path / "src" / f"{number}").symlink_to(path)
     found = outcomes_of(tmp_path / "src", tmp_path / "out", include=(kind,), workers=0)
     assert set(found.values()) == {"packed"} and len(found) == len(files)
-    with pytest.raises(Exception, match=f"--include {kind}"):
+    with pytest.raises(UsageError, match=f"--include {kind}"):
         pack(PackOptions(tmp_path / "src", tmp_path / "other", workers=0))
