@@ -56,6 +56,26 @@ def pack(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pack what is left out by default: localizer, screen-save, dose-report, secondary-capture, rt-object, "
+            "raw-mammogram or looks-like-mask; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    wide: Annotated[
+        str,
+        typer.Option(
+            help="What does not fit 16 bits exactly (32-bit integers, floats): raw, or scale to 16 bits with the error recorded."
+        ),
+    ] = "raw",
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a file that yields nothing more is given up.")
+    ] = 120.0,
+    memory: Annotated[
+        float, typer.Option(help="GiB that a process may take; a file that needs more is rejected.")
+    ] = 2.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
     masks: Annotated[
         list[str] | None,
@@ -90,6 +110,10 @@ def pack(
         shard_size=shard_size,
         workers=workers,
         masks=tuple(masks or ()),
+        include=tuple(include or ()),
+        wide=wide,
+        timeout=timeout,
+        memory=memory,
     )
     try:
         summary = run(options, None if quiet else Console(stderr=True))

@@ -95,15 +95,16 @@ def _modalities(summary: Summary) -> Table:
 
 def _traits(summary: Summary) -> Table:
     table = _table(
-        "Samples with", "modality", "MONOCHROME1", "padding", "safe levels", "exact values", "lossy source"
+        "Samples with", "modality", "MONOCHROME1", "padding", "levels", "exact", "lossy", "suspect"
     )  # fmt: skip
     for row in summary.modalities:
         exact = row.samples - row.inexact
-        table.add_row(Text(row.name), *_numbers(row.inverted, row.padded, row.reducible, exact, row.lossy))
+        table.add_row(Text(row.name), *_numbers(row.inverted, row.padded, row.reducible, exact, row.lossy, row.suspect))
     table.add_section()
     names = ("inverted", "padded", "reducible")
+    suspect = sum(row.suspect for row in summary.modalities)
     totals = [sum(getattr(row, name) for row in summary.modalities) for name in names]
-    table.add_row("all", *_numbers(*totals, summary.exact, summary.lossy))
+    table.add_row("all", *_numbers(*totals, summary.exact, summary.lossy, suspect))
     return table
 
 

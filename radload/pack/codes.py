@@ -6,7 +6,9 @@ from typing import Final
 
 UNREADABLE: Final = "unreadable"
 INTERNAL_ERROR: Final = "internal-error"
-WORKER_DIED: Final = "worker-died"
+DECODER_CRASHED: Final = "decoder-crashed"
+TIMEOUT: Final = "timeout"
+OUT_OF_MEMORY: Final = "out-of-memory"  # also a code of the sources
 MISSING_FRAME: Final = "missing-frame"
 LOOKS_LIKE_MASK: Final = "looks-like-mask"
 MASK_WITHOUT_IMAGE: Final = "mask-without-image"
@@ -14,10 +16,13 @@ MASK_GRID_DIFFERS: Final = "mask-grid-differs"
 MASK_AMBIGUOUS: Final = "mask-ambiguous"
 MASK_VALUES: Final = "mask-values"
 
+# A file that a reader refuses has a code of `sources.CODES`, one that can be read and is no training image one of `eligible.KINDS`.
 PACK_CODES: Final[dict[str, str]] = {
     UNREADABLE: "The operating system refused to read the file: no permission, a broken link, a failing disk.",
     INTERNAL_ERROR: "A reader met something that radload does not know; the reason names the exception's type. Please report it.",
-    WORKER_DIED: "The worker process ended while it read this file, twice: a crash in a decoder, or too little memory.",
+    DECODER_CRASHED: "The worker process ended while it read this file, twice: a crash in a decoder, or a machine out of memory.",
+    TIMEOUT: "Not one more frame of this file came out within `--timeout` seconds: a decoder that hangs, or a disk that does.",
+    OUT_OF_MEMORY: "The file takes more memory than a worker may have (`--memory`).",
     MISSING_FRAME: "The header announces more frames than the file yields.",
     LOOKS_LIKE_MASK: "Labels of another image, no image itself, and not paired with one: by its name, by its few values, or a DICOM "
     "segmentation whose images are not there.",

@@ -23,6 +23,7 @@ from radload.pack.part import PACKING, RejectedFrame, part_path, read_part
 from radload.pack.patients import Patient
 from radload.pack.plan import Plan
 from radload.pack.scan import Catalog, InputFile, Reject
+from radload.pack.suspect import count_flags
 from radload.pack.workspace import CROSSWALK, REJECTS, Workspace
 from radload.sources import Header, SegmentationType
 
@@ -41,6 +42,7 @@ class _Gathered:
     bytes_out: int = 0
     pixels: int = 0
     overlaps: int = 0
+    suspect: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Written:
         unknown: patients without an identity; packed, ignored: files; rejected: files by code; frames_rejected: of packed files.
         bytes_in: of packed files; bytes_out: of shards; pixels: bytes of stored values.
         labels: the label set written, or None.
+        suspect: samples by their `suspect` flags, 0 left out.
         masks: mask files packed; overlaps: pixels of them that several segments claim; fractional: those that held fractions.
     """
 
@@ -64,6 +67,7 @@ class Written:
     bytes_out: int
     pixels: int
     labels: LabelSet | None
+    suspect: Counter[int]
     masks: int = 0
     overlaps: int = 0
     fractional: int = 0
@@ -111,6 +115,7 @@ def write_dataset(
         gathered.bytes_out,
         gathered.pixels,
         written,
+        gathered.suspect,
         len(gathered.mask_rows),
         gathered.overlaps,
         sum(_fractional(headers[row]) for row in gathered.mask_rows),
@@ -131,6 +136,7 @@ def _parts(out: Path, plan: Plan, crosswalk: CrosswalkWriter, gathered: _Gathere
         gathered.mask_rows.update(row for row in np.unique(part.mask_rows).tolist() if row >= 0)
         gathered.patients.update(part.shard.series_records["patient"].tolist())
         gathered.bytes_out += part.shard.size
+        gathered.suspect += count_flags(part.shard.samples.column("suspect").to_numpy())
         yield part.shard
 
 

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radload.codecs import encode
-from radload.pack.codes import (
-    INTERNAL_ERROR,
-    MASK_GRID_DIFFERS,
-    MASK_VALUES,
-    MISSING_FRAME,
-    UNREADABLE,
-    WORKER_DIED,
-)
+from radload.pack.codes import INTERNAL_ERROR, MASK_GRID_DIFFERS, MASK_VALUES, MISSING_FRAME
+from radload.pack.frames import planned_frames
 from radload.pack.masks import PairedMask
 from radload.pack.part import RejectedFrame
 from radload.pack.plan import FileJob, SegmentsJob, SeriesJob, ShardJob
-from radload.sources import Header, NotAnImage, Refused, Segmentation, SegmentationType, Slice, read
+from radload.sources import Refused, Segmentation, SegmentationType, Slice
 
 _NEAR: Final = 0.1  # of a pixel: how far the corners of mask and image may be apart
 _LARGEST: Final = 65535
@@ -88,7 +81,7 @@ class MaskPlanes:
 
     def _paired(self, file: FileJob, mask: PairedMask, image: Slice) -> tuple[Labels, int] | None:
         if self._open is None or self._open[0] != mask.row:
-            self._open = (mask.row, self._frames(mask.row, mask.header))
+            self._open = (mask.row, planned_frames(self._job, mask.row, mask.header))
             self._ahead = None
         self._reading(mask.row)
         plane = self._plane(self._open[1], image.frame)
@@ -137,7 +130,7 @@ class MaskPlanes:
         """Planes by place. A segmentation one of whose frames cannot be read is no mask: what it lacks would look like background."""
         layers: dict[int, _Layer] = {}
         segmentation = segments.header.segmentation
-        for number, frame in self._frames(segments.row, segments.header):
+        for number, frame in planned_frames(self._job, segments.row, segments.header):
             try:
                 if isinstance(frame, Refused):
                     raise frame
@@ -165,30 +158,6 @@ class MaskPlanes:
 
     def _reject(self, row: int, frames: Iterable[int], refused: Refused) -> None:
         self.rejects += [RejectedFrame(row, frame, refused.code, refused.reason) for frame in frames]
-
-    def _frames(self, row: int, header: Header) -> Iterator[tuple[int, Slice | Refused]]:
-        """Each frame of a mask once, in order; where reading ends early, the others with the reason."""
-        missing = dict.fromkeys(range(header.frames))
-        reason = Refused(MISSING_FRAME, "the header announces more frames than the file yields")
-        if row in self._job.skip:
-            reason = Refused(WORKER_DIED, "a worker process ended while it read this file, twice")
-        else:
-            try:
-                for item in read(Path(header.source), header, self._job.root, self._job.axis):
-                    frame, outcome = (item.frame, item) if isinstance(item, Slice) else item
-                    if frame in missing:
-                        del missing[frame]
-                        yield frame, outcome
-            except Refused as refused:
-                reason = refused
-            except NotAnImage:
-                reason = Refused("bad-header", "the file is no longer the image that it was when it was scanned")
-            except OSError as error:
-                reason = Refused(UNREADABLE, error.strerror or type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - a mask never stops a run; only the type is kept, the text may hold a path
-                reason = Refused(INTERNAL_ERROR, type(error).__name__)
-        for frame in missing:
-            yield frame, reason
 
 
 def labels_of(plane: Slice) -> Labels:

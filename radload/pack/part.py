@@ -42,7 +42,7 @@ class Part:
     """A shard job's result.
 
     Attributes:
-        rejects: frames of images and of masks; pixels: bytes of the stored values packed.
+        rejects: frames of images and of masks; pixels: bytes of the stored values packed; job: digest of the job.
         mask_rows: (n,) int64, catalog row of each sample's mask, -1 where it has none.
         overlaps: pixels of masks that several segments claim.
     """
@@ -50,6 +50,7 @@ class Part:
     shard: ShardPart
     rejects: tuple[RejectedFrame, ...]
     pixels: int
+    job: str
     mask_rows: NDArray[np.int64]
     overlaps: int = 0
 
@@ -57,11 +58,6 @@ class Part:
 def part_path(out: Path, stem: str) -> Path:
     """File of the part of job `stem`."""
     return out / PACKING / "parts" / f"{stem}.arrow"
-
-
-def progress_path(out: Path, stem: str) -> Path:
-    """File that job `stem` writes its progress into."""
-    return out / PACKING / "now" / stem
 
 
 def write_part(path: Path, part: Part) -> None:
@@ -75,6 +71,7 @@ def write_part(path: Path, part: Part) -> None:
         "modalities": shard.modalities,
         "pixels": part.pixels,
         "overlaps": part.overlaps,
+        "job": part.job,
     }
     rejects = [{"row": r.row, "frame": r.frame, "code": r.code, "reason": r.reason} for r in part.rejects]
     content = {
@@ -114,15 +111,18 @@ def read_part(path: Path) -> Part:
     )
     rejects = tuple(RejectedFrame(**row) for row in _unpack(content["rejects"]).to_pylist())
     mask_rows = np.frombuffer(content["mask_rows"], np.int64)
-    return Part(shard, rejects, info["pixels"], mask_rows, info["overlaps"])
+    return Part(shard, rejects, info["pixels"], info["job"], mask_rows, info["overlaps"])
 
 
-def is_finished(out: Path, stem: str, name: str) -> bool:
-    """Whether the job `stem` has left its part, and the shard that belongs to it is whole (size and SHA-256)."""
+def is_finished(out: Path, stem: str, name: str, job: str) -> bool:
+    """Whether the job `stem` of digest `job` has left its part, and the shard that belongs to it is whole (size and SHA-256)."""
     path = part_path(out, stem)
     if not path.is_file():
         return False
-    part = read_part(path).shard
+    whole = read_part(path)
+    part = whole.shard
+    if whole.job != job:
+        return False
     if not len(part.records):
         return True
     shard = out / name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,8 @@ from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
+from radload.pack.stacks import Geometry
+from radload.pack.wide import WideMode
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -55,7 +57,7 @@ class SeriesJob:
     patient: int
     study: int
     pseudonym: str
-    slice_spacing: float | None
+    geometry: Geometry
     segments: SegmentsJob | None = None
 
 
@@ -65,7 +67,8 @@ class ShardJob:
 
     Attributes:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
-        axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+        axis: along which NIfTI volumes are cut.
+        skip: catalog row -> reject code of files that cost a worker; tried: rows that ended a worker once.
     """
 
     name: str
@@ -76,12 +79,26 @@ class ShardJob:
     codec: CodecName
     color: ColourMode
     axis: int
-    skip: frozenset[int] = frozenset()
+    skip: Mapping[int, str] = field(default_factory=dict)
+    tried: frozenset[int] = frozenset()
+    wide: WideMode = "raw"
 
     @property
     def count(self) -> int:
         """Frames."""
         return sum(series.count for series in self.series)
+
+    @property
+    def digest(self) -> str:
+        """Of what the job writes: keys, files and places. A file whose header could be read only in the second of two runs changes it."""
+        digest = hashlib.sha256(self.name.encode())
+        for series in self.series:
+            digest.update(
+                repr((series.first_key, series.count, series.patient, series.study, series.pseudonym)).encode()
+            )
+            for file in series.files:
+                digest.update(repr((file.row, file.header.source, file.places)).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     @property
     def stem(self) -> str:
@@ -109,6 +126,7 @@ class ShardOptions:
     color: ColourMode
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
+    wide: WideMode = "raw"
 
 
 def shard_target(total: int) -> int:
@@ -162,7 +180,7 @@ def make_plan(
                         patient,
                         study,
                         pseudonym("series", one.identity),
-                        one.slice_spacing,
+                        one.geometry,
                         _segments(one, masks),
                     )
                 )
@@ -170,7 +188,15 @@ def make_plan(
             name = f"{split_name}/{number:06d}.tar"
             jobs.append(
                 ShardJob(
-                    name, split, tuple(parts), options.root, options.out, options.codec, options.color, options.axis
+                    name,
+                    split,
+                    tuple(parts),
+                    options.root,
+                    options.out,
+                    options.codec,
+                    options.color,
+                    options.axis,
+                    wide=options.wide,
                 )
             )
     return Plan(tuple(jobs), *tables.arrow(), masks.headers)

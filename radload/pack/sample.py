@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -64,9 +64,16 @@ class LutTable:
 
 
 def pack_sample(
-    image: Slice, picture: Picture, encoded: Encoded, series: SeriesJob, place: int, attributes: SeriesAttributes
+    image: Slice,
+    picture: Picture,
+    encoded: Encoded,
+    series: SeriesJob,
+    place: int,
+    attributes: SeriesAttributes,
+    max_error: float | None,
+    suspect: int,
 ) -> Packed:
-    """Rows and JSON of the slice that stands at `place` of `series`."""
+    """Rows and JSON of the slice that stands at `place` of `series`; `max_error` as in `to_sixteen_bits`, `suspect` bits of Suspect."""
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
     record = np.zeros((), RECORD)
@@ -107,6 +114,8 @@ def pack_sample(
         "window_explanations": [int(explanation) for explanation in image.explanations],
         "real_world": [_real_world(mapping) for mapping in image.real_world],
         "lossy_ratios": list(image.lossy_ratios),
+        "max_error": max_error,
+        "suspect": int(suspect),
     }
     text = _text(image, picture, encoded, series, row, flags, attributes)
     real_world_luts = tuple(mapping.lut for mapping in image.real_world)
@@ -138,7 +147,9 @@ def series_record(
     return record
 
 
-def series_row(series: SeriesJob, attributes: SeriesAttributes, masked: bool = False) -> dict[str, Any]:
+def series_row(
+    series: SeriesJob, attributes: SeriesAttributes, statistics: Statistics, masked: bool = False
+) -> dict[str, Any]:
     """Row of SERIES; masked: whether a slice of the series has a mask."""
     segmentation = series.segments.header.segmentation if series.segments is not None and masked else None
     codes = segmentation.codes if segmentation is not None else ()
@@ -154,9 +165,12 @@ def series_row(series: SeriesJob, attributes: SeriesAttributes, masked: bool = F
         "repetition_time": attributes.repetition_time,
         "b_value": attributes.b_value,
         "units": int(attributes.units),
-        "slice_spacing": series.slice_spacing,
         "format": series.files[0].header.format,
         "mask_labels": [{"label": one.segment, "scheme": one.scheme, "code": one.code} for one in codes] or None,
+        **asdict(series.geometry),
+        "foreground_mean": statistics.foreground_mean,
+        "foreground_std": statistics.foreground_std,
+        "foreground_share": statistics.foreground_share,
     }
 
 
@@ -224,6 +238,7 @@ def _text(
         "real_world": [{**_real_world(mapping), "lut": _lut(mapping.lut)} for mapping in image.real_world],
         "bits_stored": row["bits_stored"],
         "exact": picture.exact,
+        "max_error": row["max_error"],
         "lossy": image.lossy,
         "lossy_ratios": row["lossy_ratios"],
         "levels": encoded.levels,

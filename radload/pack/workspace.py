@@ -145,8 +145,7 @@ class Workspace:
             with atomic_file(self.private / KEY, 0o600) as file:
                 file.write(self.key.hex().encode() + b"\n")
         write_json(self.private / PLAN, plan, 0o600)
-        for name in ("parts", "now"):
-            (self.out / PACKING / name).mkdir(parents=True, exist_ok=True)
+        (self.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         with atomic_file(self.out / PACKING / "plan") as file:
             file.write(plan["plan"].encode())
         self._kept = True

@@ -154,6 +154,8 @@ class Header:
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
         segmentation: of a DICOM segmentation, None for everything else.
         few_values: all stored values of a NIfTI file where somebody looked and found few (`nifti.few_values`); empty otherwise.
+        phases: per frame (echo, temporal position, acquisition), 0 where the file does not say; None for other formats.
+        origins: per frame Image Position (Patient), where `positions` are known; laterality, view: of the first frame. DICOM only.
     """
 
     source: str
@@ -179,6 +181,10 @@ class Header:
     intent: str | None = None
     segmentation: Segmentation | None = None
     few_values: tuple[int, ...] = ()
+    phases: tuple[tuple[int, int, int], ...] | None = None
+    origins: tuple[tuple[float, float, float], ...] | None = None
+    laterality: str | None = None
+    view: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +212,7 @@ class Slice:
         suv_factor: SUV (body weight, g/ml) = modality value * factor, for PET; None where it cannot be had, and `suv_missing` says why
             (a key of `codes.SUV_MISSING`). Both None for what is no PET.
         lossy_ratios: Lossy Image Compression Ratio (0028,2112), one per compression step that the file tells of.
+        claimed: Smallest and Largest Image Pixel Value (0028,0106) and (0028,0107), None where the file does not say.
     """
 
     frame: int
@@ -238,6 +245,7 @@ class Slice:
     suv_factor: float | None = None
     suv_missing: str | None = None
     lossy_ratios: tuple[float, ...] = ()
+    claimed: tuple[int, int] | None = None
 
     def modality(self) -> NDArray[np.float64]:
         """Values after the modality step, float64, same shape as `stored` (PS3.3 C.11.1)."""

@@ -22,6 +22,7 @@ from segmentation_make import write_segmentation
 import radload
 from radload.errors import CorruptSample, UsageError
 from radload.pack import PackOptions, PackSummary, pack
+from radload.pack.executor import Beat
 from radload.pack.job import pack_shard
 from radload.pack.plan import ShardJob
 from radload.sources import read
@@ -299,12 +300,12 @@ def test_workers_change_nothing_and_a_stopped_pack_goes_on(
 
     calls = 0
 
-    def stopping(job: ShardJob) -> None:
+    def stopping(job: ShardJob, beat: Beat) -> None:
         nonlocal calls
         calls += 1
         if calls == 4:
             raise OSError(28, "No space left on device")
-        pack_shard(job)
+        pack_shard(job, beat)
 
     with (
         mock.patch("radload.pack.flow.pack_shard", stopping),
@@ -322,7 +323,7 @@ def test_workers_change_nothing_and_a_stopped_pack_goes_on(
         run(source, tmp_path / "one", "*_seg.nii.gz", **size)
 
 
-def deadly_pack_shard(job: ShardJob) -> None:
+def deadly_pack_shard(job: ShardJob, beat: Beat) -> None:
     """In a worker: reading a mask called "b" or a segmentation ends the process, as a crash in a decoder would."""
 
     def deadly_read(path: Path, *others: Any) -> Iterator[Any]:
@@ -330,8 +331,8 @@ def deadly_pack_shard(job: ShardJob) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         yield from read(path, *others)
 
-    with mock.patch("radload.pack.mask_planes.read", deadly_read):
-        pack_shard(job)
+    with mock.patch("radload.pack.frames.read", deadly_read):
+        pack_shard(job, beat)
 
 
 def test_a_mask_that_kills_its_worker_costs_itself(
@@ -340,10 +341,10 @@ def test_a_mask_that_kills_its_worker_costs_itself(
     monkeypatch.setattr("radload.pack.flow.pack_shard", deadly_pack_shard)
     write_segmentation(volumes[0] / "s.dcm", [(series[0], 1, bits(0)[0])])
     summary = run(volumes[0], tmp_path / "out", "*_seg.nii.gz", "masks/1.png", workers=2)
-    assert summary.rejected == {"worker-died": 2} and (summary.masks, summary.samples) == (3, 21)
+    assert summary.rejected == {"decoder-crashed": 2} and (summary.masks, summary.samples) == (3, 21)
     assert {row["source"]: row["code"] for row in rows(tmp_path / "out", "rejects")} == {
-        "b_seg.nii.gz": "worker-died",
-        "s.dcm": "worker-died",
+        "b_seg.nii.gz": "decoder-crashed",
+        "s.dcm": "decoder-crashed",
     }
 
 
