@@ -145,6 +145,11 @@ def _by_pydicom(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.ge
         except _DECODER_ERRORS:
             if plugin == plugins[-1]:
                 raise
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # a panic in Rust (pylibjpeg-rle) is no Exception, nor importable
+                raise
+            if plugin == plugins[-1]:
+                raise ValueError("the decoder gave up") from None
     raise ValueError("pydicom has no decoder for this syntax")
 
 
