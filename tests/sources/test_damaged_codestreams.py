@@ -30,8 +30,8 @@ def file_with(path: Path, codestream: bytes, syntax: str, side: int, bits: int) 
 
 
 def test_a_panic_in_rust_is_a_refusal(tmp_path: Path) -> None:
-    """One RLE segment runs beyond the frame, the other is short: pylibjpeg-rle panics, and its exception is no Exception."""
-    first, second = bytes.fromhex("a102fd00"), bytes.fromhex("0001")
+    """One RLE segment is short, the other runs beyond the frame: pylibjpeg-rle panics, and its exception is no Exception."""
+    first, second = bytes.fromhex("0001"), bytes.fromhex("a102fd00")
     frame = struct.pack("<16I", 2, 64, 64 + len(first), *[0] * 13) + first + second
     assert refusal(file_with(tmp_path / "a.dcm", frame, RLE, 2, 16)).code == "decode-failed"
 
