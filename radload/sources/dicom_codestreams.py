@@ -146,7 +146,9 @@ def _by_pydicom(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.ge
             if plugin == plugins[-1]:
                 raise
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # a panic in Rust (pylibjpeg-rle) is no Exception, nor importable
+            if (
+                type(error).__name__ != "PanicException"
+            ):  # a panic in Rust (pylibjpeg-rle) is no Exception, nor importable
                 raise
             if plugin == plugins[-1]:
                 raise ValueError("the decoder gave up") from None

@@ -15,7 +15,10 @@ from radload.sources.limits import MAX_FRAMES, check_frame
 from radload.sources.slice import Refused
 
 _SMALLEST_FRAGMENT: Final = 10  # bytes: an item's header and a value of even length (PS3.5 A.4)
-_FEW_FRAMES, _SHORTAGE = 1024, 100  # up to so many frames may be missing; above, at most so many times those that are there
+_FEW_FRAMES, _SHORTAGE = (
+    1024,
+    100,
+)  # up to so many frames may be missing; above, at most so many times those that are there
 _COLOURS: Final = {
     "MONOCHROME1": 1,
     "MONOCHROME2": 1,
@@ -120,7 +123,11 @@ def layout_of(dicom: DicomFile) -> Layout:
 
 def _public_name(syntax: str) -> str:
     """A transfer syntax as a message may name it: damaged headers have anything there, a patient's name for one."""
-    return f"transfer syntax {syntax}" if re.fullmatch(r"1\.2\.840\.10008\.[0-9.]{1,40}", syntax) else "this transfer syntax"
+    return (
+        f"transfer syntax {syntax}"
+        if re.fullmatch(r"1\.2\.840\.10008\.[0-9.]{1,40}", syntax)
+        else "this transfer syntax"
+    )
 
 
 def _check_frames(frames: int, here: int) -> None:

@@ -207,7 +207,7 @@ def _head(file: BinaryIO) -> bytes:
     if not head.startswith(GZIP):
         return head
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, 1024)
+        return zlib.decompressobj(wbits=31).decompress(head, Nifti2Header.template_dtype.itemsize)
     except zlib.error as error:
         raise Refused("decode-failed", "the gzip stream is damaged") from error
 

@@ -15,7 +15,9 @@ from radload.sources.slice import Refused
 from radload.sources.sniff import GZIP
 
 _STEP: Final = 1 << 22  # bytes
-_AT_ONCE: Final = 1 << 28  # bytes; what inflates to no more is inflated once and kept, the rest twice: checked, then read
+_AT_ONCE: Final = (
+    1 << 28
+)  # bytes; what inflates to no more is inflated once and kept, the rest twice: checked, then read
 
 
 def is_gzip(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Damages image files on purpose: `damaged(seeds, number)` is a pure function of the seed files and a number, so every finding can be repeated.
+"""Damages image files on purpose: `damaged(seeds, number)` is a pure function of seed files and number, so a finding can be repeated.
 
 Half of the damage is blind (bytes flipped, cut, inserted, repeated), half knows the format and breaks what a parser trusts: lengths, tags,
 VRs, sizes, offset tables, chunk checksums that are then set right again. Some text values become MARKER: no message may quote it.
@@ -17,7 +17,9 @@ from pathlib import Path
 MARKER = "XSECRETX"
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _LONG_VRS = frozenset(b"OB OW OF OD OL OV UN UT UC UR SQ SV UV".split())
-_VRS = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OW OF OD PN SH SL SQ SS ST TM UI UL UN US UT OL OV UC UR SV UV ZZ".split()
+_VRS = (
+    b"AE AS AT CS DA DS DT FL FD IS LO LT OB OW OF OD PN SH SL SQ SS ST TM UI UL UN US UT OL OV UC UR SV UV ZZ".split()
+)
 _TEXT_VRS = frozenset(b"AE CS DS IS LO LT PN SH ST UI UT TM DA".split())
 _SYNTAXES = [
     "1.2.840.10008.1.2" + tail
@@ -62,7 +64,11 @@ def load_seeds(folders: Sequence[Path], limit: int) -> list[Seed]:
             if not 0 < path.stat().st_size <= limit or suffix in (".img", ".img.gz", ".csv", ".md", ".py", ".json"):
                 continue
             partner = path.with_name(path.name.removesuffix(suffix) + suffix.replace(".hdr", ".img"))
-            pair = (suffix.replace(".hdr", ".img"), partner.read_bytes()) if partner != path and partner.is_file() else None
+            pair = (
+                (suffix.replace(".hdr", ".img"), partner.read_bytes())
+                if partner != path and partner.is_file()
+                else None
+            )
             found.append(Seed(suffix, path.read_bytes(), pair))
     return found
 
@@ -114,7 +120,11 @@ def _informed(content: bytearray) -> Damage | None:
         return _png
     if content.startswith(b"\xff\xd8"):
         return _jpeg
-    return _nifti if len(content) >= 348 and content[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c", b"\x1c\2\0\0", b"\0\0\2\x1c") else None
+    return (
+        _nifti
+        if len(content) >= 348 and content[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c", b"\x1c\2\0\0", b"\0\0\2\x1c")
+        else None
+    )
 
 
 def _span(content: bytearray, chance: random.Random) -> tuple[int, int]:
@@ -193,7 +203,8 @@ def _elements(content: bytearray) -> list[_Element]:
 def _dicom(content: bytearray, chance: random.Random) -> None:
     elements = _elements(content)
     if not elements:
-        return _flip(content, chance)
+        _flip(content, chance)
+        return
     one = chance.choice(elements)
     sized = [element for element in elements if element.tag in _SIZES and element.length == 2]
     fragments = [element for element in elements if element.tag == 0xFFFEE000]
@@ -205,7 +216,9 @@ def _dicom(content: bytearray, chance: random.Random) -> None:
         for _ in range(chance.choice((1, 1, 2, 8))):
             place = one.value + chance.randrange(max(reach, 1))
             if place < len(content):
-                content[place] = chance.choice((0, 0xFF, content[place] ^ 1 << chance.randrange(8), chance.randrange(256)))
+                content[place] = chance.choice(
+                    (0, 0xFF, content[place] ^ 1 << chance.randrange(8), chance.randrange(256))
+                )
     elif kind == 0:
         lengths = (0, 1, one.length + 1, one.length + 2, one.length * 2, 0x7FFFFFFE, 0xFFFFFFFF, 0xFFFE, len(content))
         _put(content, one.field, chance.choice(lengths) % (1 << 8 * one.width), one.width)
@@ -223,7 +236,16 @@ def _dicom(content: bytearray, chance: random.Random) -> None:
     elif kind == 6:
         _set_text(content, elements, 0x00020010, chance.choice((*_SYNTAXES, MARKER)).encode())
     elif kind == 7:
-        names = (b"MONOCHROME1", b"RGB", b"YBR_FULL", b"YBR_FULL_422", b"PALETTE COLOR", b"YBR_RCT", b"YBR_PARTIAL_420", b"CMYK")
+        names = (
+            b"MONOCHROME1",
+            b"RGB",
+            b"YBR_FULL",
+            b"YBR_FULL_422",
+            b"PALETTE COLOR",
+            b"YBR_RCT",
+            b"YBR_PARTIAL_420",
+            b"CMYK",
+        )
         _set_text(content, elements, 0x00280004, chance.choice(names))
     elif kind == 8 and fragments:
         one = chance.choice(fragments)
@@ -231,7 +253,9 @@ def _dicom(content: bytearray, chance: random.Random) -> None:
             _put(content, one.field, chance.choice((0, 1, one.length // 2, one.length + 8, 0xFFFFFFFF, 1 << 31)), 4)
         else:  # offsets that point anywhere
             first = fragments[0]
-            table = b"".join(struct.pack("<I", chance.randrange(1 << chance.choice((4, 16, 32)))) for _ in range(chance.randrange(9)))
+            table = b"".join(
+                struct.pack("<I", chance.randrange(1 << chance.choice((4, 16, 32)))) for _ in range(chance.randrange(9))
+            )
             content[first.field : first.value + first.length] = struct.pack("<I", len(table)) + table
     elif kind == 9:
         end = min(len(content), one.value + (one.length if one.length < len(content) else 0))
@@ -266,10 +290,13 @@ def _png(content: bytearray, chance: random.Random) -> None:
         length = struct.unpack_from(">I", content, position)[0]
         if position + 12 + length > len(content):
             break
-        chunks.append((bytes(content[position + 4 : position + 8]), bytearray(content[position + 8 : position + 8 + length])))
+        chunks.append(
+            (bytes(content[position + 4 : position + 8]), bytearray(content[position + 8 : position + 8 + length]))
+        )
         position += 12 + length
     if not chunks:
-        return _flip(content, chance)
+        _flip(content, chance)
+        return
     at = chance.randrange(len(chunks))
     name, body = chunks[at]
     kind = chance.randrange(5)
@@ -281,11 +308,14 @@ def _png(content: bytearray, chance: random.Random) -> None:
     elif kind == 2:
         chance.choice(_BLIND)(body, chance)
     elif kind == 3:
-        chunks[at : at + 1] = chance.choice(([], [(name, body)] * 2, [(b"tRNS", body), (name, body)], [(b"PLTE", body)]))
+        chunks[at : at + 1] = chance.choice(
+            ([], [(name, body)] * 2, [(b"tRNS", body), (name, body)], [(b"PLTE", body)])
+        )
     else:
         chunks.insert(chance.randrange(len(chunks) + 1), chunks.pop(at))
     content[8:] = b"".join(
-        struct.pack(">I4s", len(body), name) + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+        struct.pack(">I4s", len(body), name) + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
     )
 
 
@@ -309,7 +339,8 @@ def _jpeg(content: bytearray, chance: random.Random) -> None:
 
 def _nifti(content: bytearray, chance: random.Random) -> None:
     if len(content) < 348:  # what was cut before has no header any more
-        return _flip(content, chance)
+        _flip(content, chance)
+        return
     order = "<" if content[0] else ">"
     first = content[0] == 0x5C or content[3] == 0x5C
     dims, kinds, offset, scale = (40, 70, 108, 112) if first else (16, 12, 168, 176)
@@ -323,11 +354,20 @@ def _nifti(content: bytearray, chance: random.Random) -> None:
             elif len(content) >= dims + 64:
                 struct.pack_into(f"{order}q", content, dims + 8 * place, chance.choice((value, 1 << 33, (1 << 62) + 1)))
     elif kind == 2:
-        struct.pack_into(f"{order}h", content, kinds, chance.choice((0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304)))
+        struct.pack_into(
+            f"{order}h",
+            content,
+            kinds,
+            chance.choice((0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304)),
+        )
     elif kind == 3:
         if first:
-            struct.pack_into(f"{order}f", content, offset, chance.choice((0.0, -1.0, 352.5, 1e30, float("nan"), float("inf"))))
+            struct.pack_into(
+                f"{order}f", content, offset, chance.choice((0.0, -1.0, 352.5, 1e30, float("nan"), float("inf")))
+            )
         else:
             struct.pack_into(f"{order}q", content, offset, chance.choice((0, -1, 1 << 62)))
     else:
-        struct.pack_into(f"{order}f", content, scale + chance.choice((0, 4)), chance.choice((0.0, float("nan"), float("inf"), 1e38)))
+        struct.pack_into(
+            f"{order}f", content, scale + chance.choice((0, 4)), chance.choice((0.0, float("nan"), float("inf"), 1e38))
+        )

@@ -189,7 +189,9 @@ def test_twenty_thousand_damaged_files(tmp_path: Path, shared_data: Path, capsys
         run_batch(folder, seeds, range(batch * 500, batch * 500 + 500), found)
         shutil.rmtree(folder)
     with capsys.disabled():
-        print(f"\n{len(seeds)} seed files, {found.files:,} damaged files in {found.seconds:.0f} s: packed {found.packed:,},")
+        print(
+            f"\n{len(seeds)} seed files, {found.files:,} damaged files in {found.seconds:.0f} s: packed {found.packed:,},"
+        )
         print(f"ignored {found.ignored:,}, rejected {found.codes.total():,} ({dict(found.codes.most_common())}),")
         print(f"largest worker {found.peak >> 20} MiB, slowest file {found.slowest[0]:.2f} s")
     assert found.files >= 20_000

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID
 from slow_reference import Table
@@ -28,7 +28,16 @@ ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 
 SLOPES = ("1", "2", "2.5", "-1", "-0.37", "0.000244140625", "104.4", "0.478", "1E-3", "0.33333333", "3.0517578125e-05")
 INTERCEPTS = ("0", "-1024", "-1000.5", "17", "32768", "0.25", "-3.7e2")
-INTEGRAL = (("1", "0"), ("1", "-1024"), ("2", "-7"), ("-1", "100"), ("1", "17"), (None, None), ("3", None), (None, "-5"))
+INTEGRAL = (
+    ("1", "0"),
+    ("1", "-1024"),
+    ("2", "-7"),
+    ("-1", "100"),
+    ("1", "17"),
+    (None, None),
+    ("3", None),
+    (None, "-5"),
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,9 @@ def tables(draw: st.DrawFn, lowest: int, highest: int, bits: int) -> Table:
 
 
 @st.composite
-def windows(draw: st.DrawFn, values: NDArray[np.int64], rescale: tuple[str | None, str | None]) -> tuple[tuple[str, str], ...]:
+def windows(
+    draw: st.DrawFn, values: NDArray[np.int64], rescale: tuple[str | None, str | None]
+) -> tuple[tuple[str, str], ...]:
     """One to three windows among the modality values, with numbers that float32 holds; widths of 0 and 1 among them."""
     slope, intercept = float(rescale[0] or 1), float(rescale[1] or 0)
     ends = sorted(slope * float(end) + intercept for end in (values.min(), values.max()))
@@ -93,7 +104,9 @@ def windows(draw: st.DrawFn, values: NDArray[np.int64], rescale: tuple[str | Non
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.sampled_from((0.0, 0.1, 0.37, 0.5, 0.8)))
         centre = float(np.float32(round((ends[0] + place * (ends[1] - ends[0])) * 4) / 4))
-        share = float(np.float32(max(round((ends[1] - ends[0]) * draw(st.sampled_from((0.05, 0.3, 0.9))) * 4) / 4, 0.5)))
+        share = float(
+            np.float32(max(round((ends[1] - ends[0]) * draw(st.sampled_from((0.05, 0.3, 0.9))) * 4) / 4, 0.5))
+        )
         width = draw(st.sampled_from((0.0, 1.0, 1.0, 2.0, 0.5, share, share, share)))
         found.append((f"{centre:.10g}"[:16], f"{width:.10g}"[:16]))
     return tuple(found)
@@ -106,7 +119,9 @@ def specs(draw: st.DrawFn, size: tuple[int, int] | None = None, fewest_bits: int
     syntax = draw(st.sampled_from((*NATIVE, *NATIVE, RLE, JPEG_LS, J2K, HTJ2K, HTJ2K_RPCL)))
     native = syntax in NATIVE
     wide = (8, 16, 16, 32) if native or syntax == RLE else (8, 16)
-    allocated = draw(st.sampled_from({"grey": wide, "colour": (8, 8, 16) if native else (8,), "palette": (8, 16)}[kind]))
+    allocated = draw(
+        st.sampled_from({"grey": wide, "colour": (8, 8, 16) if native else (8,), "palette": (8, 16)}[kind])
+    )
     if kind == "grey" and native and fewest_bits == 1 and draw(st.integers(0, 7)) == 0:
         allocated = 1
     stored = allocated
@@ -185,8 +200,12 @@ def _meaning(
     if table in ("modality", "both") and not found["enhanced"]:
         found["modality_lut"] = draw(tables(low, top, draw(st.integers(8, 16))))
     else:
-        texts = st.sampled_from(INTEGRAL) if table == "voi" else st.tuples(
-            st.one_of(st.none(), st.sampled_from(SLOPES)), st.one_of(st.none(), st.sampled_from(INTERCEPTS))
+        texts = (
+            st.sampled_from(INTEGRAL)
+            if table == "voi"
+            else st.tuples(
+                st.one_of(st.none(), st.sampled_from(SLOPES)), st.one_of(st.none(), st.sampled_from(INTERCEPTS))
+            )
         )
         if found["enhanced"] == "frames":
             found["rescales"] = tuple(draw(texts) for _ in range(frames))
@@ -213,7 +232,8 @@ def build(path: Path, spec: Spec, series: str = "1.2.5", number: int = 1) -> byt
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(spec.sop_class), UID(f"1.2.3.{number}")
     meta.TransferSyntaxUID = UID(spec.syntax)
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data = Dataset()
+    data.file_meta, data.preamble = meta, b"\0" * 128
     data.SOPClassUID, data.SOPInstanceUID = UID(spec.sop_class), UID(f"1.2.3.{number}")
     data.StudyInstanceUID, data.SeriesInstanceUID, data.InstanceNumber = UID("1.2.3"), UID(series), number
     data.Modality = {CT: "CT", PET: "PT", ENHANCED_MR: "MR"}.get(spec.sop_class, "XC")
@@ -237,7 +257,7 @@ def build(path: Path, spec: Spec, series: str = "1.2.5", number: int = 1) -> byt
             pixels, data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths = encapsulate_extended(frames_out)
         data.add_new(0x7FE00010, "OB", pixels)
         data["PixelData"].is_undefined_length = True
-    data.save_as(path, implicit_vr=spec.syntax == IMPLICIT, little_endian=spec.syntax != BIG, enforce_file_format=True)
+    data.save_as(path, enforce_file_format=True)
     return bytes(pixels)
 
 
@@ -358,7 +378,9 @@ def _rle(cells: NDArray[Any]) -> bytes:
     segments = []
     for sample in range(samples.shape[2]):
         planes = np.ascontiguousarray(samples[..., sample]).view(np.uint8).reshape(*cells.shape[:2], -1)
-        segments += [b"".join(_pack_bits(row.tobytes()) for row in planes[..., byte]) for byte in range(planes.shape[2])]
+        segments += [
+            b"".join(_pack_bits(row.tobytes()) for row in planes[..., byte]) for byte in range(planes.shape[2])
+        ]
     segments = [segment + b"\0" * (len(segment) % 2) for segment in segments]
     offsets = np.cumsum([64, *map(len, segments)])[:-1]
     header = np.zeros(16, "<u4")

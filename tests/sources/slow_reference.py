@@ -116,7 +116,9 @@ def rgb_of_ybr(pixel: Pixel, bits: int) -> tuple[float, float, float]:
         )
 
     def replaced(column: int) -> list[list[float]]:
-        return [[new if i == column else old for i, old in enumerate(row)] for row, new in zip(m, (y, b, r), strict=True)]
+        return [
+            [new if i == column else old for i, old in enumerate(row)] for row, new in zip(m, (y, b, r), strict=True)
+        ]
 
     red, green, blue = (min(max(determinant(replaced(i)) / determinant(m), 0.0), float(top)) for i in range(3))
     return red, green, blue

@@ -37,9 +37,13 @@ def test_a_panic_in_rust_is_a_refusal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEG, JPEG_LS, J2K])
-def test_a_codestream_of_another_size_is_not_decoded(tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_codestream_of_another_size_is_not_decoded(
+    tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    encode = {JPEG: imagecodecs.jpeg8_encode, JPEG_LS: imagecodecs.jpegls_encode, J2K: imagecodecs.jpeg2k_encode}[syntax]
+    encode = {JPEG: imagecodecs.jpeg8_encode, JPEG_LS: imagecodecs.jpegls_encode, J2K: imagecodecs.jpeg2k_encode}[
+        syntax
+    ]
     good = bytes(encode(image))
     good += b"\0" * (len(good) % 2)
     assert list(read(file_with(tmp_path / "good.dcm", good, syntax, 8, 8)))
