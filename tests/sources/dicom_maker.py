@@ -220,9 +220,10 @@ def _meaning(
         known = values if lut is None else np.array(lut[2])
         own = [draw(windows(known, found["rescales"][frame])) for frame in range(frames)]
         found["windows"] = tuple(own) if found["enhanced"] == "frames" else (own[0],) * frames
-    if allocated in (8, 16) and draw(st.integers(0, 2)) == 0:
-        ends = [draw(st.sampled_from((int(values.min()), int(np.median(values)), top, low))) for _ in range(2)]
-        found["padding"] = (ends[0], ends[1] if draw(st.booleans()) else None)
+    padded = draw(st.sampled_from(("no", "value", "range"))) if allocated in (8, 16) else "no"
+    if padded != "no":
+        ends = draw(st.permutations((low, int(np.median(values)), top)))
+        found["padding"] = (ends[0], ends[1] if padded == "range" else None)
     found["presentation"] = draw(st.sampled_from((None, None, "IDENTITY", "INVERSE")))
     return found
 

@@ -217,7 +217,7 @@ def check_loader(out: Path, expected: dict[int, tuple[Spec, int, NDArray[np.int6
     assert seen == len(expected)
 
 
-@settings(max_examples=250, **COMMON)
+@settings(max_examples=500, **COMMON)
 @given(spec=specs())
 def test_what_is_read_is_what_the_standard_says(spec: Spec) -> None:
     event(f"syntax {spec.syntax}")
@@ -225,7 +225,7 @@ def test_what_is_read_is_what_the_standard_says(spec: Spec) -> None:
     read_back(spec)
 
 
-@settings(max_examples=12, **COMMON)
+@settings(max_examples=6, **COMMON)
 @given(files=st.lists(specs(SIZE, fewest_bits=8), min_size=10, max_size=14))
 def test_what_is_packed_and_shown_is_what_the_standard_says(files: list[Spec]) -> None:
     pack_and_look(files)
