@@ -15,10 +15,8 @@ from radload.sources.limits import MAX_FRAMES, check_frame
 from radload.sources.slice import Refused
 
 _SMALLEST_FRAGMENT: Final = 10  # bytes: an item's header and a value of even length (PS3.5 A.4)
-_FEW_FRAMES, _SHORTAGE = (
-    1024,
-    100,
-)  # up to so many frames may be missing; above, at most so many times those that are there
+_FEW_FRAMES: Final = 1024  # so many may be missing, whatever is there
+_SHORTAGE: Final = 100  # above, native pixel data may lack at most so many times the frames that it has
 _COLOURS: Final = {
     "MONOCHROME1": 1,
     "MONOCHROME2": 1,
@@ -130,9 +128,9 @@ def _public_name(syntax: str) -> str:
     )
 
 
-def _check_frames(frames: int, here: int) -> None:
+def _check_frames(frames: int, most: int) -> None:
     """Refuse a Number of Frames that the pixel data cannot come near: each frame that is missing is a reject of its own."""
-    if frames > _FEW_FRAMES and frames > _SHORTAGE * here:
+    if frames > _FEW_FRAMES and frames > most:
         raise Refused("bad-header", "Number of Frames is far more than the pixel data can hold")
 
 
@@ -149,5 +147,5 @@ def _native_layout(dicom: DicomFile, pixels: PixelElement, layout: Layout) -> La
             raise Refused("bad-header", "YBR_FULL_422 with an odd number of columns")
     if here * 8 < layout.frame_bits():
         raise Refused("truncated", "the pixel data is shorter than one frame")
-    _check_frames(layout.frames, here * 8 // layout.frame_bits())
+    _check_frames(layout.frames, _SHORTAGE * (here * 8 // layout.frame_bits()))
     return layout

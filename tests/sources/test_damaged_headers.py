@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.encaps import encapsulate
 from source_make import make_dicom
 
 from radload.sources import Header, Refused, read, scan
@@ -47,3 +48,12 @@ def test_frames_that_are_missing_are_named_one_by_one_up_to_a_limit(tmp_path: Pa
     assert len(outcomes) == 1000 and [frame for frame, _ in outcomes[1:]] == list(range(1, 1000))  # type: ignore[misc]
     with pytest.raises(Refused, match="bad-header: Number of Frames"):
         scan(make_dicom(tmp_path / "b.dcm", RAMP, NumberOfFrames=1025), "b")
+    sizes = {"Rows": 3, "Columns": 4, "BitsAllocated": 8}
+    fragments = encapsulate([b"\0" * 20] * 10, has_bot=False)
+    for frames in (1024, 1025):  # fragments of at least ten bytes: 1,025 do not fit
+        make_dicom(tmp_path / "c.dcm", fragments, "1.2.840.10008.1.2.5", NumberOfFrames=frames, **sizes)
+        if frames == 1024:
+            assert scan(tmp_path / "c.dcm", "c").frames == 1024
+        else:
+            with pytest.raises(Refused, match="bad-header: Number of Frames"):
+                scan(tmp_path / "c.dcm", "c")
