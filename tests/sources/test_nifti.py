@@ -239,7 +239,7 @@ def test_a_gzipped_volume_is_inflated_once(tmp_path: Path, monkeypatch: pytest.M
     path = save(tmp_path / "a.nii.gz", np.arange(4 * 5 * 30, dtype=np.int16).reshape(4, 5, 30))
     opened = []
     original = gzip.open
-    monkeypatch.setattr("radload.sources.nifti.gzip.open", lambda *args: opened.append(1) or original(*args))
+    monkeypatch.setattr("radload.sources.nifti_voxels.gzip.open", lambda *args: opened.append(1) or original(*args))
     assert len(slices(path)) == 30
     assert len(opened) == 1
 
