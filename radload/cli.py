@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
+from radload.commands.audit import audit
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(pack)
 app.command()(label)
 app.command()(inspect)
+app.command()(audit)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
