@@ -11,6 +11,7 @@ from radload.commands.audit import audit
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
+from radload.commands.trace import trace
 from radload.errors import RadloadError
 
 FAILED = 2
@@ -27,6 +28,7 @@ app.command()(pack)
 app.command()(label)
 app.command()(inspect)
 app.command()(audit)
+app.command()(trace)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,9 +19,11 @@ from radload.audit.report import Audit, Balance, Check, Faces, Status, write_rep
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.inspect.tables import make_table
+from radload.pack.privacy import PSEUDONYM_HEX
 
 SHOWN = 10  # findings of a check, and series with faces, on the console; the JSON file has all
-KEYS_SHOWN = 6
+LOOKED_AT = 10_000  # findings that are put together by what they have in common
+KEYS_SHOWN = 4
 MAX_CLASSES = 60
 _STYLES = {Status.HOLDS: "green", Status.FAILS: "bold red", Status.OPEN: "yellow"}
 
@@ -70,15 +72,28 @@ def print_audit(console: Console, result: Audit) -> None:
 
 
 def _print_findings(console: Console, check: Check) -> None:
+    """Findings that differ in keys only, such as the slices that two patients share, are one line."""
     console.print(Text(check.found, "bold"))
-    for finding in islice(check.findings, SHOWN):
-        console.print(Text("  " + describe(finding)), soft_wrap=True)
-    if len(check.findings) > SHOWN:
-        console.print(Text(f"  and {len(check.findings) - SHOWN:,} more: --json FILE lists all"))
+    alike: dict[str, tuple[int, dict[str, Any]]] = {}
+    for finding in islice(check.findings, LOOKED_AT):
+        rest = str({name: _without_keys(value) for name, value in finding.items() if name != "keys"})
+        count, first = alike.get(rest, (0, finding))
+        alike[rest] = (count + 1, first)
+    lines = sorted(alike.values(), key=lambda line: -line[0])
+    for count, finding in lines[:SHOWN]:
+        many = f"{count:,} alike, the first: " if count > 1 else ""
+        console.print(Text(f"  {many}{describe(finding)}"), soft_wrap=True)
+    left = len(check.findings) - sum(count for count, _ in lines[:SHOWN])
+    if left:
+        console.print(Text(f"  and {left:,} more: --json FILE lists all"))
+
+
+def _without_keys(value: Any) -> Any:
+    return {name: one for name, one in value.items() if name != "keys"} if isinstance(value, dict) else value
 
 
 def describe(finding: dict[str, Any]) -> str:
-    """A finding on one line; long lists are cut."""
+    """A finding on one line; long lists and pseudonyms are cut."""
     parts = []
     for name, value in finding.items():
         if name == "unknown_patients" and not value:
@@ -94,9 +109,11 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_short(one)}" for name, one in value.items())
     if isinstance(value, list):
-        more = f" and {len(value) - KEYS_SHOWN} more" if len(value) > KEYS_SHOWN else ""
-        return " ".join(str(one) for one in value[:KEYS_SHOWN]) + more
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        more = f" and {len(value) - KEYS_SHOWN:,} more" if len(value) > KEYS_SHOWN else ""
+        return " ".join(_short(one) for one in value[:KEYS_SHOWN]) + more
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value[:12]}…" if len(value) == PSEUDONYM_HEX else str(value)
 
 
 def _print_balance(console: Console, balance: Sequence[Balance]) -> None:

@@ -78,16 +78,16 @@ def pixel_checks(rows: Rows) -> PixelChecks:
 
 def _check(rows: Rows, name: str, groups: Groups) -> Check:
     kind, _, labels = name.partition(":")
-    where = {
-        "pixels-splits": "in two splits",
-        "pixels-patients": "under two patients",
-        "pixels-labels": f"with two labels ({labels})",
+    claim, where = {
+        "pixels-splits": ("image is in two splits", "in two splits"),
+        "pixels-patients": ("image is under two patients", "under two patients"),
+        "pixels-labels": (f"image has two labels in set {labels}", f"with two labels in set {labels}"),
     }[kind]
     count, samples = len(groups), len(groups.members)
     status, found = Status.HOLDS, ""
     if count:
         status, found = Status.FAILS, f"{count:,} image{'s' * (count != 1)} ({samples:,} samples) {where}"
-    return Check(name, status, f"image is {where}", found, _Same(rows, groups))
+    return Check(name, status, claim, found, _Same(rows, groups))
 
 
 def _labels(labels: LabelSet, members: NDArray[np.int64]) -> list[str]:
