@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from radload.commands.audit import audit
+from radload.commands.cohort import cohort
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
@@ -29,6 +30,7 @@ app.command()(label)
 app.command()(inspect)
 app.command()(audit)
 app.command()(trace)
+app.command()(cohort)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

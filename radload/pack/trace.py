@@ -64,7 +64,7 @@ def trace(root: Path, targets: Sequence[str], private: Path | None = None, sourc
         UsageError: no private folder, one of other shards, or a target that is not there.
     """
     folder = private or root.resolve().with_name(f"{root.resolve().name}.private")
-    _check(root, folder)
+    check_private(root, folder)
     keys = {target: _key_of(root, target) for target in targets if not _REJECT.fullmatch(target)}
     samples = _samples(folder, sorted(set(keys.values())))
     wanted = any(_REJECT.fullmatch(target) for target in targets) or sources is not None
@@ -128,8 +128,8 @@ def write_csv(path: Path, traces: Iterable[Trace], root: Path) -> None:
         raise UsageError(f"--csv {path} cannot be written ({error.strerror}): give another place") from None
 
 
-def _check(root: Path, folder: Path) -> None:
-    """The private folder can be read, and is that of the shards in `root`, where those are there."""
+def check_private(root: Path, folder: Path) -> None:
+    """Raise UsageError unless the private folder can be read, and is that of the shards in `root` (where those are there)."""
     try:
         there = (folder / CROSSWALK).is_file()
     except PermissionError:
