@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from radload.audit.empty import nearly_empty
 from radload.audit.groups import Groups, equal_rows
-from radload.audit.private import patient_names, private_folder
+from radload.audit.private import patient_names
 from radload.audit.proof import identities
-from radload.audit.report import MAX_KEYS, Audit, Check, Status
+from radload.audit.report import MAX_KEYS, Audit, Check, Status, many
 from radload.audit.rows import Rows, open_rows
 from radload.dataset.schema import SPLITS
+from radload.pack.private import find_private
 
 _SIDES = ("a", "b")
 
@@ -56,7 +57,7 @@ def compare(roots: tuple[Path, Path], privates: Sequence[Path] = ()) -> Audit:
         FormatError: another format version, or a damaged index.
     """
     given = [*privates, None, None][:2]
-    folders = [private_folder(root, private) for root, private in zip(roots, given, strict=True)]
+    folders = [find_private(root, private) for root, private in zip(roots, given, strict=True)]
     sides = open_rows(roots[0]), open_rows(roots[1])
     with sides[0].dataset, sides[1].dataset:
         pixels, notes = _pixels(sides)
@@ -79,14 +80,14 @@ def _pixels(sides: tuple[Rows, Rows]) -> tuple[Check, list[str]]:
     found = shared.take(~empty)
     notes = []
     if empty.any():
-        notes.append(f"{int(empty.sum()):,} shared images were set aside: constant or nearly empty")
+        notes.append(f"set aside: {many(int(empty.sum()), 'shared image')}, constant or nearly empty")
     if unreadable:
-        notes.append(f"{unreadable:,} shared images could not be read in the first data set: they count as not empty")
+        notes.append(f"not readable in the first data set: {many(unreadable, 'shared image')}, taken as not empty")
     if unhashed := int((~hashed).sum()):
-        notes.append(f"{unhashed:,} samples have no pixel hash: nothing is proven about their images")
+        notes.append(f"without a pixel hash: {many(unhashed, 'sample')}; nothing is proven about their images")
     status, words = Status.HOLDS, ""
     if len(found):
-        status, words = Status.FAILS, f"{len(found):,} images ({len(found.members):,} samples) in both data sets"
+        status, words = Status.FAILS, f"{many(len(found), 'image')} ({len(found.members):,} samples) in both data sets"
     return Check("shared-pixels", status, "image is in both data sets", words, _Shared(sides, found)), notes
 
 
@@ -107,7 +108,7 @@ def _patients(sides: tuple[Rows, Rows], folders: Sequence[Path | None]) -> Check
     findings = [dict(zip(_SIDES, pair, strict=True)) for pair in pairs]
     if not findings:
         return Check("shared-patients", Status.HOLDS, f"{claim} ({how})", "")
-    found = f"{len(findings):,} patient{'s' * (len(findings) != 1)} in both data sets ({how})"
+    found = f"{many(len(findings), 'patient')} in both data sets ({how})"
     return Check("shared-patients", Status.FAILS, claim, found, findings)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.audit.private import uid_codes
-from radload.audit.report import Check, Status
+from radload.audit.report import Check, Status, many
 from radload.audit.rows import Rows
 from radload.dataset.schema import SPLITS
 
@@ -96,7 +96,7 @@ def _by_pseudonym(rows: Rows, level: str, codes: NDArray[np.int64]) -> Check:
 
 def _by_uid(rows: Rows, level: str, codes: NDArray[np.int64]) -> Check:
     torn = _torn(rows, level, codes, None)
-    found = f"{len(torn):,} {level} UID{'s' * (len(torn) != 1)} in two splits" if len(torn) else ""
+    found = f"{many(len(torn), f'{level} UID')} in two splits" if len(torn) else ""
     return Check(f"{level}-uid-splits", _status(torn), f"{level} UID is in two splits", found, torn)
 
 

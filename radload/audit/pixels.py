@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from radload.audit.empty import nearly_empty
 from radload.audit.groups import Groups, equal_rows
-from radload.audit.report import MAX_KEYS, Check, Status
+from radload.audit.report import MAX_KEYS, Check, Status, many
 from radload.audit.rows import Rows
 from radload.dataset.labels import LabelSet
 from radload.dataset.schema import SPLITS
@@ -86,7 +86,7 @@ def _check(rows: Rows, name: str, groups: Groups) -> Check:
     count, samples = len(groups), len(groups.members)
     status, found = Status.HOLDS, ""
     if count:
-        status, found = Status.FAILS, f"{count:,} image{'s' * (count != 1)} ({samples:,} samples) {where}"
+        status, found = Status.FAILS, f"{many(count, 'image')} ({samples:,} samples) {where}"
     return Check(name, status, claim, found, _Same(rows, groups))
 
 

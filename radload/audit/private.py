@@ -14,24 +14,6 @@ from radload.errors import UsageError
 from radload.pack.workspace import CROSSWALK, SPLITS_FILE
 
 
-def private_folder(root: Path, given: Path | None) -> Path | None:
-    """The private folder of the data set in `root`: the one given, else `<root>.private` where it is there and can be read.
-
-    Raises:
-        UsageError: the one given is no private folder.
-    """
-    if given is not None:
-        if not (given / CROSSWALK).is_file():
-            raise UsageError(f"--private {given} holds no {CROSSWALK}: give the private folder of these shards")
-        return given
-    root = root.resolve()
-    folder = root.with_name(f"{root.name}.private")
-    try:
-        return folder if (folder / CROSSWALK).is_file() else None
-    except PermissionError:
-        return None
-
-
 def uid_codes(private: Path, rows: Rows, level: str) -> NDArray[np.int64]:
     """(rows,) a number per different UID of `level` ("study", "series"); -1 where the source has none.
 

@@ -9,11 +9,11 @@ import numpy as np
 from radload.audit.faces import find_faces
 from radload.audit.identity import identity_checks, index_check
 from radload.audit.pixels import PixelChecks, pixel_checks
-from radload.audit.private import private_folder
-from radload.audit.report import Audit, Balance
+from radload.audit.report import Audit, Balance, many
 from radload.audit.rows import Rows, open_rows
 from radload.dataset.labels import LabelSet
 from radload.dataset.schema import SPLITS
+from radload.pack.private import find_private
 
 
 def audit(root: Path, private: Path | None = None) -> Audit:
@@ -28,7 +28,7 @@ def audit(root: Path, private: Path | None = None) -> Audit:
         UsageError: no data set, or a private folder that is not its own.
         FormatError: another format version, or a damaged index or label set.
     """
-    private = private_folder(root, private)
+    private = find_private(root, private)
     rows = open_rows(root)
     with rows.dataset:
         pixels = pixel_checks(rows)
@@ -76,13 +76,13 @@ def _balance(rows: Rows, labels: LabelSet) -> list[Balance]:
 def _notes(rows: Rows, pixels: PixelChecks) -> list[str]:
     notes = []
     if pixels.set_aside:
-        notes.append(f"{pixels.set_aside:,} groups of identical images were set aside: constant or nearly empty")
+        notes.append(f"set aside: {many(pixels.set_aside, 'group')} of identical images, constant or nearly empty")
     if pixels.unreadable:
         notes.append(
-            f"{pixels.unreadable:,} images could not be read (shards missing or damaged): they count as not empty"
+            f"not readable (shards missing or damaged): {many(pixels.unreadable, 'image')}, taken as not empty"
         )
     if pixels.unhashed:
-        notes.append(f"{pixels.unhashed:,} samples have no pixel hash: nothing is proven about their images")
+        notes.append(f"without a pixel hash: {many(pixels.unhashed, 'sample')}; nothing is proven about their images")
     for labels in rows.labels:
         used = [name for name in SPLITS if len(rows.index.ranges[name])]
         counts = np.stack([labels.counts(rows.index.ranges[name]) for name in used]) if used else np.zeros((0, 0))

@@ -102,6 +102,11 @@ class Audit:
         return "; ".join([text, *left, self.identities])
 
 
+def many(count: int, word: str) -> str:
+    """ "1 image", "2,000 images"."""
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
 def write_report(path: Path, audit: Audit) -> None:
     """Write everything as JSON, atomically; findings go through one by one."""
     head: dict[str, Any] = {

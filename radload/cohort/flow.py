@@ -14,7 +14,7 @@ from radload.cohort.counts import Counts, patients_text
 from radload.dataset import Dataset
 from radload.errors import UsageError
 from radload.pack.codes import PACK_CODES
-from radload.pack.trace import check_private
+from radload.pack.private import find_private
 from radload.pack.workspace import CROSSWALK, REJECTS
 from radload.sources.codes import CODES
 
@@ -59,7 +59,7 @@ def make_flow(dataset: Dataset, private: Path | None, counts: Counts, exact: boo
     source = dict(dataset.manifest.source)
     files, packed, ignored = sum(source.values()), source.pop("packed", 0), source.pop("ignored", 0)
     rejected = sum(source.values())
-    folder, notes = _folder(dataset.root, private), []
+    folder, notes = find_private(dataset.root, private), []
     reasons: dict[str, int] = {}
     frames = None
     if folder is not None:
@@ -78,17 +78,6 @@ def make_flow(dataset: Dataset, private: Path | None, counts: Counts, exact: boo
     excluded = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
     without = patients_text(seen - known, exact)
     return Flow(files, ignored, excluded, packed, frames, without, counts), notes
-
-
-def _folder(root: Path, private: Path | None) -> Path | None:
-    folder = private or root.resolve().with_name(f"{root.resolve().name}.private")
-    try:
-        check_private(root, folder)
-    except UsageError:
-        if private is not None:
-            raise
-        return None
-    return folder
 
 
 def _reasons(folder: Path) -> tuple[dict[str, int], dict[str, int]]:

@@ -55,7 +55,7 @@ def write_flow(cohort: Cohort, path: Path) -> None:
         if not last:
             _arrow(axes, (middle, top + kept.height), (middle, top + room + GAP))
         if out is not None:
-            centre = top + kept.height / 2
+            centre = top + min(kept.height, out.height) / 2
             _draw(axes, out, RIGHT[0], top, RIGHT[1], LEFT_OUT)
             _arrow(axes, (LEFT[0] + LEFT[1], centre), (RIGHT[0], centre))
         top += room + GAP

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from radload.dataset.files import atomic_file
 from radload.dataset.index import open_index
-from radload.dataset.manifest import MANIFEST, read_manifest
+from radload.dataset.manifest import read_manifest
 from radload.dataset.schema import KEY_DIGITS, key_text
 from radload.errors import UsageError
-from radload.pack.privacy import key_id
-from radload.pack.workspace import CROSSWALK, KEY, REJECTS, read_key
+from radload.pack.private import check_private, default_private
+from radload.pack.workspace import CROSSWALK, REJECTS
 
 _KEY: Final = re.compile(rf"\d{{{KEY_DIGITS}}}")
 _REJECT: Final = re.compile(r"reject:(\d+)")
@@ -63,7 +63,7 @@ def trace(root: Path, targets: Sequence[str], private: Path | None = None, sourc
     Raises:
         UsageError: no private folder, one of other shards, or a target that is not there.
     """
-    folder = private or root.resolve().with_name(f"{root.resolve().name}.private")
+    folder = private or default_private(root)
     check_private(root, folder)
     keys = {target: _key_of(root, target) for target in targets if not _REJECT.fullmatch(target)}
     samples = _samples(folder, sorted(set(keys.values())))
@@ -126,24 +126,6 @@ def write_csv(path: Path, traces: Iterable[Trace], root: Path) -> None:
             file.write(text.getvalue().encode())
     except OSError as error:
         raise UsageError(f"--csv {path} cannot be written ({error.strerror}): give another place") from None
-
-
-def check_private(root: Path, folder: Path) -> None:
-    """Raise UsageError unless the private folder can be read, and is that of the shards in `root` (where those are there)."""
-    try:
-        there = (folder / CROSSWALK).is_file()
-    except PermissionError:
-        there = False
-    if not there:
-        raise UsageError(
-            f"the private folder {folder} is not there or may not be read: only whoever has it can trace a sample; give it by --private"
-        )
-    if (root / MANIFEST).is_file() and (folder / KEY).is_file():
-        mine = key_id(read_key(folder))
-        if read_manifest(root).key_id != mine:
-            raise UsageError(
-                f"{folder} is not the private folder of {root} (another pseudonym key): give it by --private"
-            )
 
 
 def _key_of(root: Path, target: str) -> str:
