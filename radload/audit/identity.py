@@ -57,10 +57,13 @@ def identity_checks(rows: Rows, private: Path | None) -> list[Check]:
     """The checks; those of UIDs are OPEN without a private folder."""
     by_pseudonym = [("patient", rows.patient), ("study", rows.study), ("series", rows.series)]
     checks = [_by_pseudonym(rows, level, codes) for level, codes in by_pseudonym]
-    if private is None:
-        note = "study and series UIDs were not compared (no private folder)"
-        return [*checks, Check("uid-splits", Status.OPEN, "study or series UID is in two splits", "", note=note)]
-    return [*checks, *(_by_uid(rows, level, uid_codes(private, rows, level)) for level in ("study", "series"))]
+    for level in ("study", "series"):
+        if private is None:
+            note = "study and series UIDs were not compared (no private folder)"
+            checks.append(Check(f"{level}-uid-splits", Status.OPEN, f"{level} UID is in two splits", "", note=note))
+        else:
+            checks.append(_by_uid(rows, level, uid_codes(private, rows, level)))
+    return checks
 
 
 def index_check(rows: Rows) -> Check:

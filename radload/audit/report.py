@@ -94,7 +94,7 @@ class Audit:
     def verdict(self) -> str:
         """One sentence."""
         failed = [check.found for check in self.checks if check.status is Status.FAILS]
-        left = [check.note for check in self.checks if check.status is Status.OPEN]
+        left = dict.fromkeys(check.note for check in self.checks if check.status is Status.OPEN)
         text = "not proven: " + "; ".join(failed)
         if not failed:
             claims = [check.claim for check in self.checks if check.status is Status.HOLDS]
