@@ -84,9 +84,11 @@ def _reasons(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
     """(files by code, frames of packed files by code). A file is packed where a frame of it is; else its first code counts."""
     try:
         rejects = pq.read_table(folder / REJECTS, columns=["source", "code"]).to_pydict()
-        packed = set(pq.read_table(folder / CROSSWALK, columns=["source"]).column("source").unique().to_pylist())
+        names = [name for name in pq.read_schema(folder / CROSSWALK).names if name.endswith("source")]  # images, masks
+        used = pq.read_table(folder / CROSSWALK, columns=names)
     except (pa.ArrowInvalid, OSError) as error:
         raise UsageError(f"{folder} cannot be read ({type(error).__name__}): restore it from a copy") from None
+    packed = {source for column in used.columns for source in column.unique().to_pylist()}
     files: dict[str, str] = {}
     frames: Counter[str] = Counter()
     for source, code in zip(rejects["source"], rejects["code"], strict=True):

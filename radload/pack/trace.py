@@ -145,8 +145,10 @@ def _key_of(root: Path, target: str) -> str:
 
 
 def _read(path: Path, **options: Any) -> pa.Table:
+    """The columns that a `Trace` has of a table of the private folder."""
     try:
-        return pq.read_table(path, **options)
+        known = {field.name for field in fields(Trace)}
+        return pq.read_table(path, columns=[name for name in pq.read_schema(path).names if name in known], **options)
     except (pa.ArrowInvalid, OSError) as error:
         raise UsageError(
             f"{path} cannot be read ({type(error).__name__}): restore the private folder from a copy"

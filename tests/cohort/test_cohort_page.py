@@ -7,6 +7,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pydicom
 import pytest
 from conftest_pack import WriteDicom, WriteSeries, uid
@@ -19,6 +21,7 @@ from radload.cli import main
 from radload.cohort import describe, write_page
 from radload.errors import UsageError
 from radload.pack import PackOptions, pack
+from radload.pack.trace import trace
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 FILES = ["class_by_scanner.csv", "cohort.md", "flow.csv", "flow.png", "table1.csv"]
@@ -106,6 +109,17 @@ def test_flow_adds_up_and_gives_the_reasons(hospital: Path, tmp_path: Path) -> N
         assert any("the private folder was not there" in note for note in blind.notes)
         with pytest.raises(UsageError, match="--private"):
             describe(dataset, private=tmp_path / "shards.private")
+
+
+def test_a_file_that_is_packed_as_a_mask_is_no_excluded_file(hospital: Path, tmp_path: Path) -> None:
+    path = tmp_path / "shards.private" / "crosswalk.parquet"
+    table = pq.read_table(path)
+    masks = pa.array(["garbage.dcm", *[None] * (table.num_rows - 1)], pa.string())
+    pq.write_table(table.append_column("mask_source", masks), path)
+    with radload.open(hospital) as dataset:
+        flow = describe(dataset).flow
+    assert (flow.excluded["truncated"], flow.frames) == (1, {"decode-failed": 1})
+    assert trace(hospital, ["0"])[0].source == table.column("source")[0].as_py()
 
 
 def test_a_class_from_one_scanner_is_warned_of(
