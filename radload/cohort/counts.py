@@ -86,12 +86,15 @@ def members(dataset: Dataset) -> Members:
 
 
 def hide(counts: Counts) -> Counts:
-    """Mark counts of fewer than SMALLEST patients, and the total where one split alone is hidden: the difference would give it away."""
+    """Mark counts of fewer than SMALLEST patients, and a total over hidden splits: the difference would give them away.
+
+    Two hidden splits are no safer than one: totals of 2 and of 8 have one solution.
+    """
     marked = [Count(c.patients, c.studies, c.series, c.samples, 0 < c.patients < SMALLEST) for c in counts]
     *splits, total = marked
-    if sum(count.hidden for count in splits) == 1 and not total.hidden:
-        least = sum(count.patients for count in splits if not count.hidden) + 1
-        marked[-1] = Count(least, total.studies, total.series, total.samples, partly=True)
+    if any(count.hidden for count in splits) and not total.hidden:
+        least = sum(1 if count.hidden else count.patients for count in splits)
+        marked[-1] = Count(max(least, SMALLEST), total.studies, total.series, total.samples, partly=True)
     return tuple(marked)
 
 
