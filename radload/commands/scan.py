@@ -19,6 +19,12 @@ def scan(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a header that is still being read is given up.")
+    ] = 120.0,
+    memory: Annotated[
+        float, typer.Option(help="GiB that a process may take; a file that needs more is rejected.")
+    ] = 2.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
 ) -> None:
     """Write the catalog of a folder, one row per file, for queries and for pack. Run again to go on after a stop, or to update it."""
@@ -27,7 +33,8 @@ def scan(
     from radload.pack.scan_command import ScanOptions, print_scan, scan_folder
 
     try:
-        summary = scan_folder(ScanOptions(src, private, axis, workers), None if quiet else Console(stderr=True))
+        options = ScanOptions(src, private, axis, workers, timeout, memory)
+        summary = scan_folder(options, None if quiet else Console(stderr=True))
     except KeyboardInterrupt:
         typer.echo("radload: stopped; run the same command again to go on", err=True)
         raise typer.Exit(130) from None

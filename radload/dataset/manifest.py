@@ -28,6 +28,7 @@ class Manifest:
         codec: "htj2k" or "raw"; key_id: which pseudonym key (first 16 hex digits of its SHA-256).
         tools: versions of radload and of what encoded the pixels.
         source: counts of input files {"packed", "rejected", "ignored"}.
+        masks: samples that have a mask.
     """
 
     generation: int
@@ -47,6 +48,7 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     format: str = "radload"
     version: int = FORMAT_VERSION
+    masks: int = 0
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -29,6 +29,7 @@ from radload.dataset.files import atomic_file
 from radload.errors import UsageError
 from radload.pack.catalog_rows import KnownRows, find_rows
 from radload.pack.catalog_schema import PART, REJECTED, SCHEMA, decode
+from radload.pack.executor import Limits
 from radload.pack.scan import Catalog, InputFile
 
 CATALOG: Final = "catalog.parquet"
@@ -62,8 +63,12 @@ def scan_catalog(
     workers: int,
     private: Path,
     on_files: Callable[[int], None] = lambda count: None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Scan:
     """Bring `private`/catalog.parquet up to date with `files`, the walk of `root`; files of unchanged size and time are not read again.
+
+    Args:
+        on_files: called with the number of files just done; limits: of a worker.
 
     Raises:
         UsageError: another scan is at work in the folder.
@@ -84,7 +89,7 @@ def scan_catalog(
         known += [KnownRows(_parquet_rows(path))] if before is not None else []
         _make(journal)
         _make(folder)
-        for number, batch in find_rows(root, files, axis, workers, known, count):
+        for number, batch in find_rows(root, files, axis, workers, known, count, limits):
             with atomic_file(folder / f"{number:08d}.parquet", 0o600) as file:
                 pq.write_table(pa.Table.from_batches([_with_meta(batch, meta)]), file, compression="zstd")
         if before is None or old or counts != [before, before]:
@@ -100,6 +105,7 @@ def scan_without_writing(
     workers: int,
     private: Path,
     on_files: Callable[[int], None] = lambda count: None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Scan:
     """`scan_catalog` in memory: uses a catalog that is in `private`, and leaves everything as it is."""
     meta, path = _meta(root, axis), private / CATALOG
@@ -111,7 +117,7 @@ def scan_without_writing(
         counts[1] += reused
         on_files(done)
 
-    blocks = dict(find_rows(root, files, axis, workers, known, count))
+    blocks = dict(find_rows(root, files, axis, workers, known, count, limits))
     ordered = [blocks[number] for number in sorted(blocks)]
     table = pa.Table.from_batches(list(_resolved(lambda: iter(ordered))), SCHEMA)
     return Scan(ds.dataset(table), *counts)

@@ -14,7 +14,8 @@ from typing import Final
 import pyarrow as pa
 
 from radload.pack.catalog_schema import SCHEMA, Outcome, encode
-from radload.pack.codes import INTERNAL_ERROR, UNREADABLE, WORKER_DIED
+from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
+from radload.pack.executor import Beat, Limits
 from radload.pack.privacy import printable
 from radload.pack.radimagenet import with_modality
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_chunks, scan_file
@@ -24,7 +25,9 @@ from radload.sources.sniff import pair_stem
 BLOCK: Final = 4096  # files of one journal file: what a killed scan reads again at most, per worker's neighbourhood
 _SEGMENT: Final = 16 * BLOCK  # files between two pools of workers
 _CHUNK: Final = 256  # files of one job: enough to pay for its way, few enough for all cores to end together
-_NOT_FOR_EVER: Final = frozenset((UNREADABLE, INTERNAL_ERROR, WORKER_DIED))  # may be different next time
+_NOT_FOR_EVER: Final = frozenset(
+    (UNREADABLE, INTERNAL_ERROR, TIMEOUT, DECODER_CRASHED, OUT_OF_MEMORY)
+)  # may be different next time
 
 
 class KnownRows:
@@ -102,6 +105,7 @@ def find_rows(
     workers: int,
     known: Sequence[KnownRows],
     on_files: Callable[[int, int], None] = lambda count, reused: None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """(number, rows) of each block of `BLOCK` files as it is whole; the numbers count blocks in order of name.
 
@@ -109,6 +113,7 @@ def find_rows(
         files: below `root`, in order of name; axis: along which NIfTI volumes are cut.
         known: earlier scans, the newest first.
         on_files: called with the numbers of files just done, and of those among them that were not read again.
+        limits: of a worker.
     """
     stream, number = iter(files), 0
     while segment := list(islice(stream, _SEGMENT)):
@@ -123,7 +128,7 @@ def find_rows(
             yield i, blocks.pop(i).batch()
         size = max(1, min(_CHUNK, -(-len(waiting) // (4 * max(workers, 1)))))
         jobs = [ScanJob(root, tuple(waiting[i : i + size]), axis) for i in range(0, len(waiting), size)]
-        for scanned, result in scan_chunks(scan_rows, jobs, workers):
+        for scanned, result in scan_chunks(scan_rows, jobs, workers, limits):
             batch = encode(scanned, [result]) if isinstance(result, Reject) else result
             for i in {home[file.source] for file in scanned}:
                 block = blocks[i]
@@ -150,10 +155,12 @@ def _block(files: list[InputFile], known: Sequence[KnownRows]) -> _Block:
     return block
 
 
-def scan_rows(job: ScanJob) -> pa.RecordBatch:
+def scan_rows(job: ScanJob, beat: Beat) -> pa.RecordBatch:
     """Rows of the files of `job`; runs in a worker process."""
     outcomes: list[Outcome] = []
-    for file in job.files:
+    for place, file in enumerate(job.files):
+        beat(place, place)
         outcome = scan_file(job, file.source)
         outcomes.append(with_modality(outcome) if isinstance(outcome, Header) else outcome)
+    beat(-1, len(job.files))
     return encode(job.files, outcomes)

@@ -7,19 +7,26 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from radload.codecs import CodecName
 from radload.errors import UsageError
+from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.colour import ColourMode
+from radload.pack.eligible import KINDS
 from radload.pack.select import check_expression
 from radload.pack.splits import Ratio, parse_ratio
 from radload.pack.thin import Thinnings, parse_thinning
+from radload.pack.wide import WideMode
+from radload.pack.worker import Limits
 
 T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
+GIBIBYTE = 1 << 30
+INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes that these files are rejected with else
 UNCERTAIN = ("ignore", "zero", "one")
+_LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,10 @@ class PackOptions:
         where, holdout: conditions on the catalog's columns (docs/catalog.md): what is packed; whose patients are the test split.
         slices: "all", "every:N", "central:K" or "max:K", of each series; frames: also "first", of each clip (`thin.is_clip`).
         drop_empty: leave out slices without content (`empty.is_empty`).
+        masks: globs of paths relative to the source: files that are masks of images, and no images (docs/masks.md).
+        include: kinds of files to pack that are left out by default (`INCLUDABLE`).
+        wide: "raw" or "scale", for values that do not fit 16 bits exactly (`wide`).
+        timeout: seconds that a worker may spend on one frame; memory: GiB that it may take. Neither is part of the plan.
     """
 
     source: Path
@@ -61,6 +72,11 @@ class PackOptions:
     slices: str = "all"
     frames: str = "all"
     drop_empty: bool = False
+    masks: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    timeout: float = 120.0
+    memory: float = 2.0
+    wide: str = "raw"
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -82,6 +98,9 @@ class PackOptions:
             "--slices": self.slices,
             "--frames": self.frames,
             "--drop-empty": self.drop_empty,
+            "--masks": sorted(self.masks),
+            "--include": sorted(set(self.include)),
+            "--wide": self.wide,
         }
 
     def _patients_identity(self) -> str | None:
@@ -98,6 +117,9 @@ class Checked:
     codec: CodecName
     color: ColourMode
     axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
+    limits: Limits
+    include: frozenset[str]
+    wide: WideMode
     thinnings: Thinnings
 
 
@@ -108,6 +130,7 @@ def check(options: PackOptions) -> Checked:
         UsageError: one sentence about the first that cannot be used.
     """
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
+    wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
     check_uncertain(options.uncertain)
     axis = check_axis(options.axis)
@@ -131,16 +154,35 @@ def check(options: PackOptions) -> Checked:
     thinnings = Thinnings(
         parse_thinning(options.slices, "--slices", False), parse_thinning(options.frames, "--frames", True)
     )
-    ratio = parse_ratio(options.split)
+    limits = check_limits(options.timeout, options.memory)
+    ratio, include = parse_ratio(options.split), check_include(options.include)
     for option, expression in (("--where", options.where), ("--holdout", options.holdout)):
         if expression is not None:
             check_expression(expression, option)
-    return Checked(ratio, codec, color, axis, thinnings)
+    return Checked(ratio, codec, color, axis, limits, include, wide, thinnings)
 
 
 def check_axis(text: str) -> int:
     """The axis along which NIfTI volumes are cut. Raises UsageError."""
     return int(_one_of(text, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
+
+
+def check_limits(timeout: float, memory: float) -> Limits:
+    """Limits of a worker from --timeout (seconds) and --memory (GiB). Raises UsageError."""
+    if not 0 < timeout < float("inf"):
+        raise UsageError(f"--timeout {timeout:g} is no time in seconds: give a number above 0, such as 120")
+    if not _LEAST_MEMORY <= memory <= 1 << 20:
+        raise UsageError(
+            f"--memory {memory:g} is no size in GiB for a worker: give {_LEAST_MEMORY:g} or more, such as 2"
+        )
+    return Limits(timeout, int(memory * GIBIBYTE))
+
+
+def check_include(kinds: Sequence[str]) -> frozenset[str]:
+    """Raises UsageError for a kind that --include does not know."""
+    for kind in kinds:
+        _one_of(kind, INCLUDABLE, "--include")
+    return frozenset(kinds)
 
 
 def check_labels_from(text: str) -> None:

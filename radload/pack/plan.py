@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +13,13 @@ import pyarrow as pa
 from radload.codecs import CodecName
 from radload.dataset.schema import PATIENTS, SPLITS, STUDIES
 from radload.pack.colour import ColourMode
+from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
-from radload.pack.thin import EVERYTHING, Thinnings, thin
+from radload.pack.stacks import Geometry
+from radload.pack.thin import EVERYTHING, LEFT_OUT, Thinnings, thin
+from radload.pack.wide import WideMode
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -33,6 +36,21 @@ class FileJob:
     row: int
     header: Header
     places: tuple[int, ...]  # thin.LEFT_OUT for a frame that is not packed
+    mask: PairedMask | None = None
+
+    @property
+    def chosen(self) -> list[int]:
+        """The frames that are packed."""
+        return [frame for frame, place in enumerate(self.places) if place != LEFT_OUT]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsJob:
+    """The segmentation of a series: its catalog row, its header, and per frame of it the places in the series that it lies on."""
+
+    row: int
+    header: Header
+    places: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,8 @@ class SeriesJob:
     patient: int
     study: int
     pseudonym: str
-    slice_spacing: float | None
+    geometry: Geometry
+    segments: SegmentsJob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +73,8 @@ class ShardJob:
 
     Attributes:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
-        axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+        axis: along which NIfTI volumes are cut.
+        skip: catalog row -> reject code of files that cost a worker; tried: rows that ended a worker once.
         drop_empty: whether slices without content are rejected (`empty.is_empty`).
     """
 
@@ -66,13 +86,34 @@ class ShardJob:
     codec: CodecName
     color: ColourMode
     axis: int
-    skip: frozenset[int] = frozenset()
+    skip: Mapping[int, str] = field(default_factory=dict)
+    tried: frozenset[int] = frozenset()
+    wide: WideMode = "raw"
     drop_empty: bool = False
 
     @property
     def count(self) -> int:
         """Frames."""
         return sum(series.count for series in self.series)
+
+    @property
+    def digest(self) -> str:
+        """Of what the job writes: keys, files, masks and places. A file whose header could be read only in the second of two runs
+        changes it."""
+        digest = hashlib.sha256(f"{self.name}\0{self.drop_empty}".encode())
+        for series in self.series:
+            digest.update(
+                repr((series.first_key, series.count, series.patient, series.study, series.pseudonym)).encode()
+            )
+            for file in series.files:
+                mask = None if file.mask is None else (file.mask.row, file.mask.header.source)
+                digest.update(
+                    repr((file.row, file.header.source, file.places, mask)).encode("utf-8", "surrogateescape")
+                )
+            if series.segments is not None:
+                drawn = (series.segments.row, series.segments.header.source, series.segments.places)
+                digest.update(repr(drawn).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     @property
     def stem(self) -> str:
@@ -82,11 +123,16 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in order of (split, shard), and the tables that their rows refer to; left_out: headers of which no frame is packed."""
+    """Jobs in order of (split, shard), and the tables that their rows refer to.
+
+    Attributes:
+        masks: headers of the catalog rows behind those of the images; left_out: rows of images of which no frame is packed.
+    """
 
     jobs: tuple[ShardJob, ...]
     patients: pa.Table
     studies: pa.Table
+    masks: tuple[Header, ...] = ()
     left_out: tuple[int, ...] = ()
 
 
@@ -100,6 +146,7 @@ class ShardOptions:
     color: ColourMode
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
+    wide: WideMode = "raw"
     thinnings: Thinnings = EVERYTHING
     drop_empty: bool = False
 
@@ -119,6 +166,7 @@ def make_plan(
     seed: int,
     options: ShardOptions,
     pseudonym: Pseudonym,
+    masks: Masks = NO_MASKS,
 ) -> Plan:
     """Plan the shards of a catalog.
 
@@ -126,7 +174,7 @@ def make_plan(
     target is reached, a larger series has a shard of its own.
 
     Args:
-        patients: of each header; splits: patient identity -> split.
+        patients: of each header; splits: patient identity -> split; masks: those of the files.
     """
     found = find_series(headers, [patient.identity for patient in patients])
     series, left_out = thin(found, headers, options.thinnings)
@@ -144,11 +192,19 @@ def make_plan(
                 first = headers[one.rows[0]]
                 patient, study = tables.rows(patients[one.rows[0]], split, first)
                 files = tuple(
-                    FileJob(row, headers[row], places) for row, places in zip(one.rows, one.places, strict=True)
+                    FileJob(row, headers[row], places, masks.paired.get(row))
+                    for row, places in zip(one.rows, one.places, strict=True)
                 )
                 parts.append(
                     SeriesJob(
-                        next_key, one.count, files, patient, study, pseudonym("series", one.identity), one.slice_spacing
+                        next_key,
+                        one.count,
+                        files,
+                        patient,
+                        study,
+                        pseudonym("series", one.identity),
+                        one.geometry,
+                        _segments(one, masks),
                     )
                 )
                 next_key += one.count
@@ -163,10 +219,33 @@ def make_plan(
                     options.codec,
                     options.color,
                     options.axis,
+                    wide=options.wide,
                     drop_empty=options.drop_empty,
                 )
             )
-    return Plan(tuple(jobs), *tables.arrow(), tuple(left_out))
+    return Plan(tuple(jobs), *tables.arrow(), masks.headers, tuple(left_out))
+
+
+def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:
+    """The segmentation of a series, None where it has none."""
+    found = {row: masks.segments[row] for row in series.rows if row in masks.segments}
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    places: list[set[int]] = [set() for _ in range(first.header.frames)]
+    for row, of_row in zip(series.rows, series.places, strict=True):
+        for frame, lying in found[row].frames.items() if row in found else ():
+            for number in lying if of_row[frame] != LEFT_OUT else ():
+                places[number].add(of_row[frame])
+    return SegmentsJob(first.row, _without_images(first.header), tuple(tuple(sorted(one)) for one in places))
+
+
+def _without_images(header: Header) -> Header:
+    """What a worker needs of a segmentation's header: `places` stand for the images, of which each frame may name all."""
+    if header.segmentation is None:
+        return header
+    said = replace(header.segmentation, images=(), instances=frozenset(), series=frozenset())
+    return replace(header, segmentation=said)
 
 
 class _Tables:

@@ -1,49 +1,74 @@
-"""From a catalog to a plan, before anything is written: select, divide, thin. What pack and its dry run have in common."""
+"""From a catalog to a plan, before anything is written: what pack and its dry run have in common."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.catalog import Scan
+from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.divide import Division, divide
-from radload.pack.options import MEBIBYTE, Checked, PackOptions
+from radload.pack.eligible import without_left_out
+from radload.pack.masks import Masks, take_masks
+from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions
 from radload.pack.plan import Plan, Pseudonym, ShardOptions, make_plan
 from radload.pack.scan import Catalog, InputFile
 from radload.pack.select import keep_selected, matching_rows, not_selected
 from radload.pack.workspace import Folders
+from radload.sources import Header
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is packed: the catalog with the images of it, their masks, and how the patients are divided."""
+
+    catalog: Catalog
+    masks: Masks
+    division: Division
 
 
 def prepare(
-    options: PackOptions, checked: Checked, folders: Folders, files: Sequence[InputFile], scan: Scan
-) -> tuple[Catalog, Division]:
-    """The catalog with the images that --where selects, and how they are divided.
+    options: PackOptions,
+    checked: Checked,
+    folders: Folders,
+    files: Sequence[InputFile],
+    scan: Scan,
+    masks_given: Sequence[re.Pattern[str]],
+) -> Prepared:
+    """Leave out what is no training image, take the masks out, select by --where, and divide the patients.
+
+    Masks are paired before --where looks at the images: a mask that fits two images fits two, whichever of them is selected.
+
+    Args:
+        masks_given: patterns of --masks.
 
     Raises:
         UsageError: nothing to pack, or a rule or table that cannot be used.
     """
-    catalog = scan.read(files)
+    catalog = without_left_out(scan.read(files), checked.include)
+    catalog, masks = take_masks(catalog, masks_given, allow=LOOKS_LIKE_MASK in checked.include)
     if not catalog.headers:
         raise UsageError(_no_images(options, catalog))
     if options.where is not None:
         images = len(catalog.headers)
-        catalog = keep_selected(catalog, matching_rows(scan.data, options.where, "--where"))
+        catalog, masks = keep_selected(catalog, masks, matching_rows(scan.data, options.where, "--where"))
         if not catalog.headers:
             raise UsageError(
                 f"--where is true for none of the {images:,} images: correct the expression, or leave it out"
             )
     held = None if options.holdout is None else matching_rows(scan.data, options.holdout, "--holdout")
-    return catalog, divide(options, checked, folders, files, catalog, held)
+    return Prepared(catalog, masks, divide(options, checked, folders, files, catalog, held))
 
 
 def plan_shards(
-    options: PackOptions, checked: Checked, out: Path, catalog: Catalog, division: Division, pseudonym: Pseudonym
-) -> Plan:
-    """The plan of the shards below `out`."""
+    options: PackOptions, checked: Checked, out: Path, prepared: Prepared, pseudonym: Pseudonym
+) -> tuple[Plan, Catalog]:
+    """The plan of the shards below `out`, and the catalog with a reject for each file of which it leaves nothing."""
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
     shard_options = ShardOptions(
         options.source.resolve(),
@@ -52,16 +77,28 @@ def plan_shards(
         checked.color,
         checked.axis,
         target,
+        checked.wide,
         checked.thinnings,
         options.drop_empty,
     )
-    return make_plan(catalog.headers, division.patients, division.splits, options.split_seed, shard_options, pseudonym)
+    catalog, division = prepared.catalog, prepared.division
+    seed = options.split_seed
+    plan = make_plan(
+        catalog.headers, division.patients, division.splits, seed, shard_options, pseudonym, prepared.masks
+    )
+    rejects = not_selected(_left_out(catalog, plan), "--slices or --frames leaves out all of its frames")
+    return plan, replace(catalog, rejects=(*catalog.rejects, *rejects))
 
 
-def with_left_out(catalog: Catalog, plan: Plan) -> Catalog:
-    """The catalog with a reject for each file of which --slices and --frames leave nothing."""
-    rejects = not_selected(catalog, plan.left_out, "--slices or --frames leaves out all of its frames")
-    return replace(catalog, rejects=(*catalog.rejects, *rejects))
+def _left_out(catalog: Catalog, plan: Plan) -> list[Header]:
+    """Images of which no frame is planned, and masks none of whose images is."""
+    used: set[int] = set()
+    for series in (series for job in plan.jobs for series in job.series):
+        used.update(file.mask.row for file in series.files if file.mask is not None)
+        if series.segments is not None:
+            used.add(series.segments.row)
+    masks = [header for row, header in enumerate(plan.masks, len(catalog.headers)) if row not in used]
+    return [*(catalog.headers[row] for row in plan.left_out), *masks]
 
 
 def reuse_notes(scan: Scan) -> list[str]:
@@ -92,7 +129,9 @@ def _no_images(options: PackOptions, catalog: Catalog) -> str:
     if not catalog.rejects:
         return f"--src {options.source} holds no image ({catalog.ignored:,} other files): give a folder with DICOM, NIfTI or PNG files"
     codes = ", ".join(sorted({reject.code for reject in catalog.rejects}))
+    kinds = sorted({reject.code for reject in catalog.rejects} & set(INCLUDABLE))
+    back = f", or bring files back by --include {' --include '.join(kinds)}" if kinds else ""
     return (
         f"--src {options.source} holds no image that can be packed ({len(catalog.rejects):,} files rejected: {codes}; "
-        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files"
+        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files{back}"
     )

@@ -17,11 +17,11 @@ from radload.errors import UsageError
 from radload.pack.catalog import scan_without_writing
 from radload.pack.display import Display
 from radload.pack.label_sets import Labels
+from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.plan import Plan, SeriesJob, ShardJob
-from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes, with_left_out
+from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Catalog, walk
-from radload.pack.thin import LEFT_OUT
 from radload.pack.workspace import check_folders
 
 _NONE = "(none)"
@@ -54,7 +54,7 @@ class DryRun:
     """What a pack with these options would do, as far as headers tell: pixels that cannot be decoded, or are empty, are not known yet.
 
     Attributes:
-        files: input files; chosen: of them, those with a slice to pack; rejected: by code; ignored: no images.
+        files: input files; chosen: of them, those with a slice to pack, and their masks; rejected: by code; ignored: no images.
         splits, modalities, classes: name -> (patients, studies, series, slices); a slice with several positive classes counts in each;
             classes None without labels.
         notes: sentences about what the user should know.
@@ -81,13 +81,17 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
     files = list(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
+    masks_given = mask_patterns(options.masks, files)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     with Display(console) as display:
         display.start("scanning", len(files), "files")
-        scan = scan_without_writing(folders.source, files, checked.axis, workers, folders.private, display.advance)
-    catalog, division = prepare(options, checked, folders, files, scan)
-    plan = plan_shards(options, checked, folders.out, catalog, division, lambda domain, identity: "")
-    rejects = {reject.source: reject.code for reject in with_left_out(catalog, plan).rejects}
+        scan = scan_without_writing(
+            folders.source, files, checked.axis, workers, folders.private, display.advance, checked.limits
+        )
+    prepared = prepare(options, checked, folders, files, scan, masks_given)
+    plan, catalog = plan_shards(options, checked, folders.out, prepared, lambda domain, identity: "")
+    division = prepared.division
+    rejects = {reject.source: reject.code for reject in catalog.rejects}
     jobs = [(job, series) for job in plan.jobs for series in job.series]
     return DryRun(
         len(files),
@@ -134,7 +138,7 @@ def _file_slices(plan: Plan) -> Iterable[tuple[SeriesJob, int, int]]:
     for job in plan.jobs:
         for series in job.series:
             for file in series.files:
-                yield series, file.row, sum(place != LEFT_OUT for place in file.places)
+                yield series, file.row, len(file.chosen)
 
 
 def _largest_first(counts: dict[str, Counts]) -> dict[str, tuple[int, int, int, int]]:

@@ -13,11 +13,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.pack.codes import INTERNAL_ERROR, UNREADABLE, WORKER_DIED
-from radload.pack.executor import Died, run_jobs
-from radload.sources import Header, NotAnImage, PartOf, Refused, scan
+from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
+from radload.pack.executor import Beat, Died, Limits, run_jobs
+from radload.sources import Header, NotAnImage, PartOf, Refused, few_values, scan
 
 T = TypeVar("T")
+
+FEW_VALUES = 16  # distinct values up to which a NIfTI file looks like a label map: real scans have hundreds
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,35 +109,58 @@ def _sort_key(entry: os.DirEntry[str]) -> tuple[bytes, str]:
 
 
 def scan_chunks(
-    function: Callable[[ScanJob], T], jobs: Sequence[ScanJob], workers: int
+    function: Callable[[ScanJob, Beat], T],
+    jobs: Sequence[ScanJob],
+    workers: int,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Iterator[tuple[tuple[InputFile, ...], T | Reject]]:
-    """(files, result) of each job as it ends; a chunk that ends its worker is scanned again file by file.
+    """(files, result) of each job as it ends; the files of one that cost its worker come in pieces.
+
+    A file that hung its worker has a `Reject` in place of a result, one that ended it is tried once more, alone; the others go on.
 
     Args:
-        function: runs in a worker process; importable by name. A file that ends its worker alone has a `Reject` in place of a result.
+        function: runs in a worker process; importable by name. It beats with a file's place in the job before it reads the file.
+        limits: of a worker.
     """
-    with closing(run_jobs(function, jobs, workers)) as results:
-        for position, result in results:
-            job = jobs[position]
-            if not isinstance(result, Died):
-                yield job.files, result
-            elif len(job.files) == 1:
-                reason = "a worker process ended while it read the header"
-                yield job.files, Reject(job.files[0].source, None, WORKER_DIED, reason)
-            else:
-                yield from scan_chunks(function, [replace(job, files=(file,)) for file in job.files], workers)
+    tried: set[str] = set()
+    while jobs:
+        again: list[ScanJob] = []
+        with closing(run_jobs(function, jobs, workers, limits=limits)) as results:
+            for position, result in results:
+                job = jobs[position]
+                if not isinstance(result, Died):
+                    yield job.files, result
+                    continue
+                item = max(result.item, 0)
+                culprit = job.files[item]
+                again += [replace(job, files=files) for files in (job.files[:item], job.files[item + 1 :]) if files]
+                if result.hung:
+                    reason = "the header was not read within the time allowed"
+                    yield (culprit,), Reject(culprit.source, None, TIMEOUT, reason)
+                elif culprit.source in tried:
+                    reason = "a worker process ended while it read the header, twice"
+                    yield (culprit,), Reject(culprit.source, None, DECODER_CRASHED, reason)
+                else:
+                    tried.add(culprit.source)
+                    again.append(replace(job, files=(culprit,)))
+        jobs = again
 
 
 def scan_file(job: ScanJob, source: str) -> Header | Reject | PartOf | None:
     """What a file is: its header, why it has none, whose part it is, or None for what is no image."""
     try:
-        return scan(job.root / source, source, job.axis)
+        header = scan(job.root / source, source, job.axis)
+        if header.format == "nifti":
+            header = replace(header, few_values=few_values(job.root / source, FEW_VALUES))
+        return header
     except PartOf as part:
         return part
     except NotAnImage:
         return None
     except Refused as refused:
         return Reject(source, None, refused.code, refused.reason)
+    except MemoryError:
+        return Reject(source, None, OUT_OF_MEMORY, "the header takes more memory than a worker may have")
     except OSError as error:
         return Reject(source, None, UNREADABLE, error.strerror or type(error).__name__)
     except Exception as error:  # noqa: BLE001 - one file never stops a run; only the type is kept, the text may hold a path

@@ -18,7 +18,7 @@ from radload.errors import UsageError
 from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog
 from radload.pack.catalog_schema import IMAGE
 from radload.pack.display import Display
-from radload.pack.options import check_axis
+from radload.pack.options import check_axis, check_limits
 from radload.pack.scan import walk
 
 
@@ -30,6 +30,8 @@ class ScanOptions:
     private: Path
     axis: str = "last"
     workers: int | None = None
+    timeout: float = 120.0
+    memory: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def scan_folder(options: ScanOptions, console: Console | None = None) -> ScanSum
     Raises:
         UsageError: a folder or option that cannot be used.
     """
-    axis = check_axis(options.axis)
+    axis, limits = check_axis(options.axis), check_limits(options.timeout, options.memory)
     if options.workers is not None and options.workers < 0:
         raise UsageError(
             f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
@@ -64,7 +66,7 @@ def scan_folder(options: ScanOptions, console: Console | None = None) -> ScanSum
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     with _folder(private), Display(console) as display:
         display.start("scanning", None, "files")
-        scan = scan_catalog(source, walk(source), axis, workers, private, display.advance)
+        scan = scan_catalog(source, walk(source), axis, workers, private, display.advance, limits)
         if not scan.files:
             (private / CATALOG).unlink()
             raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")

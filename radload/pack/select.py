@@ -7,7 +7,7 @@ no function of the row (a subquery, the clock, chance) is refused: a pack that g
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from radload.errors import UsageError
 from radload.pack.catalog_schema import IMAGE, SCHEMA
 from radload.pack.codes import NOT_SELECTED
+from radload.pack.masks import Masks, of_images
 from radload.pack.patients import Patient
 from radload.pack.scan import Catalog, Reject
+from radload.sources import Header
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,29 +48,28 @@ def matching_rows(data: ds.Dataset, expression: str, option: str) -> NDArray[np.
     return _matching(data, expression, option)
 
 
-def keep_selected(catalog: Catalog, rows: NDArray[np.int64]) -> Catalog:
-    """The catalog with the images of `rows` alone; the others become rejects."""
-    return leave_out(
-        catalog, np.flatnonzero(~np.isin(catalog.rows, rows)), "the expression of --where is not true for it"
-    )
+def keep_selected(catalog: Catalog, masks: Masks, rows: NDArray[np.int64]) -> tuple[Catalog, Masks]:
+    """The catalog with the images of catalog `rows` alone, and their masks; the others become rejects."""
+    places = np.flatnonzero(~np.isin(catalog.rows, rows))
+    kept = np.flatnonzero(np.isin(catalog.rows, rows)).tolist()
+    masks, unused = of_images(masks, kept)
+    catalog = leave_out(catalog, places, "the expression of --where is not true for it")
+    rejects = not_selected(unused, "the expression of --where is true for none of its images")
+    return replace(catalog, rejects=(*catalog.rejects, *rejects)), masks
 
 
 def leave_out(catalog: Catalog, places: NDArray[np.int64], reason: str) -> Catalog:
     """The catalog without the headers at `places`."""
     out = set(places.tolist())
     kept = [place for place in range(len(catalog.headers)) if place not in out]
-    rejects = not_selected(catalog, places.tolist(), reason)
+    rejects = not_selected([catalog.headers[place] for place in places.tolist()], reason)
     headers = tuple(catalog.headers[place] for place in kept)
     return replace(catalog, headers=headers, rejects=(*catalog.rejects, *rejects), rows=catalog.rows[kept])
 
 
-def not_selected(catalog: Catalog, places: Sequence[int], reason: str) -> list[Reject]:
+def not_selected(headers: Iterable[Header], reason: str) -> list[Reject]:
     """Rejects of the files of these headers, their parts included."""
-    return [
-        Reject(name, None, NOT_SELECTED, reason)
-        for place in places
-        for name in (catalog.headers[place].source, *catalog.headers[place].parts)
-    ]
+    return [Reject(name, None, NOT_SELECTED, reason) for header in headers for name in (header.source, *header.parts)]
 
 
 def hold_out(

@@ -20,7 +20,8 @@ from radload.sources import Header
 
 LEFT_OUT: Final = -1  # place of a frame that is not packed
 _RULE: Final = re.compile(r"(all|first)|(every|central|max):([1-9][0-9]{0,8})")
-_SAME_PLANE: Final = 0.98  # cosine, as in places
+_SAME_PLANE: Final = 0.98  # cosine, as in stacks
+_SAME_PLACE: Final = 0.01  # millimetres, as in stacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def thin(
 ) -> tuple[list[SeriesFiles], list[int]]:
     """The series with the chosen frames alone, and the headers of which none is left.
 
-    Places count the chosen frames from 0; the place of another frame is LEFT_OUT. A series keeps at least one frame.
+    Places count the chosen frames from 0; the place of another frame is LEFT_OUT. A series keeps at least one frame. Of its geometry, gaps,
+    duplicates and the like stay those of the whole series; slice_spacing is that of the chosen frames.
     """
     if thinnings == EVERYTHING:
         return list(series), []
@@ -106,23 +108,27 @@ def _thin(series: SeriesFiles, headers: Sequence[Header], thinnings: Thinnings) 
         ),
         count=len(kept),
         size=series.size // series.count * len(kept),
-        slice_spacing=_spacing(kept, headers) if series.slice_spacing is not None else None,
+        geometry=replace(series.geometry, slice_spacing=_spacing(kept, headers)),  # the rest is about the whole series
     )
 
 
 def _spacing(kept: Sequence[tuple[int, int]], headers: Sequence[Header]) -> float | None:
-    """Median distance of neighbours among the chosen slices, in millimetres; a step to another stack does not count."""
-    gaps = []
+    """Median distance of neighbours among the chosen slices of the largest stack, in millimetres, None where there are none."""
+    stacks: list[list[float]] = [[]]  # their steps: a step back, or to another plane, begins a stack
     for (row, frame), (next_row, next_frame) in pairwise(kept):
         one, other = headers[row], headers[next_row]
         if one.positions is None or other.positions is None:
+            stacks.append([])
             continue
         parallel = one.normal == other.normal or (
             one.normal is not None
             and other.normal is not None
             and float(np.dot(one.normal, other.normal)) > _SAME_PLANE
         )
-        gap = other.positions[next_frame] - one.positions[frame]
-        if parallel and gap > 1e-3:
-            gaps.append(gap)
-    return float(np.median(gaps)) if gaps else None
+        step = other.positions[next_frame] - one.positions[frame]
+        if not parallel or step < -_SAME_PLACE:
+            stacks.append([])
+        elif step >= _SAME_PLACE:
+            stacks[-1].append(step)
+    steps = max(stacks, key=len)
+    return float(np.median(steps)) if steps else None

@@ -20,6 +20,7 @@ from radload.pack import catalog, catalog_rows
 from radload.pack.catalog import CATALOG, Scan, scan_catalog
 from radload.pack.scan import InputFile, ScanJob
 from radload.pack.select import matching_rows
+from radload.pack.worker import Beat, Limits
 from radload.sources import Header, PrivateDetails, SeriesAttributes
 
 ROOT = Path("/nowhere")
@@ -73,7 +74,7 @@ def make_header(name: str, size: int = 526_000) -> Header:
 
 
 def instead_of_reading(
-    function: Callable[[ScanJob], Any], jobs: Sequence[ScanJob], workers: int
+    function: Callable[[ScanJob, Beat], Any], jobs: Sequence[ScanJob], workers: int, limits: Limits
 ) -> Iterator[tuple[tuple[InputFile, ...], Any]]:
     """Stands for `scan_chunks`: the same rows, of headers that were made."""
     for job in jobs:

@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import catalog_make
 import numpy as np
@@ -33,6 +34,7 @@ from radload.pack.catalog_schema import SCHEMA, decode, encode
 from radload.pack.codes import PACK_CODES
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk
 from radload.pack.scan_command import ScanOptions, scan_folder
+from radload.pack.worker import Beat
 from radload.sources import CODES, Header, PartOf, PrivateDetails, SeriesAttributes, Units
 
 
@@ -299,7 +301,7 @@ def test_a_dry_scan_uses_a_catalog_and_changes_nothing(clinic: Path, tmp_path: P
 
 def test_a_file_that_ends_its_worker_is_a_row_and_is_read_again(clinic: Path, tmp_path: Path) -> None:
     source = clinic / "Doe_2/a/001.dcm"
-    reject = Reject("Doe_2/a/001.dcm", None, "worker-died", "ended")
+    reject = Reject("Doe_2/a/001.dcm", None, "decoder-crashed", "ended")
 
     def deadly(job: ScanJob, name: str) -> Any:
         return reject if name == reject.source else scan_file(job, name)
@@ -307,15 +309,22 @@ def test_a_file_that_ends_its_worker_is_a_row_and_is_read_again(clinic: Path, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("radload.pack.catalog_rows.scan_file", deadly)
         rows = scan(clinic, tmp_path / "private")
-    assert [row["source"] for row in rows if row["code"] == "worker-died"] == [source.relative_to(clinic).as_posix()]
+    assert [row["source"] for row in rows if row["code"] == "decoder-crashed"] == [
+        source.relative_to(clinic).as_posix()
+    ]
     assert not [row for row in scan(clinic, tmp_path / "private") if row["code"]]
 
 
-def deadly_scan_rows(job: ScanJob) -> Any:
+def deadly_scan_rows(job: ScanJob, beat: Beat) -> Any:
     """In a worker: reading Doe_2/a/001.dcm ends the process, as a crash in a parser would."""
-    if any(file.source == "Doe_2/a/001.dcm" for file in job.files):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return scan_rows(job)
+
+    def deadly(job: ScanJob, name: str) -> Any:
+        if name == "Doe_2/a/001.dcm":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return scan_file(job, name)
+
+    with mock.patch("radload.pack.catalog_rows.scan_file", deadly):
+        return scan_rows(job, beat)
 
 
 def test_a_file_that_kills_its_worker_costs_itself(
@@ -324,7 +333,7 @@ def test_a_file_that_kills_its_worker_costs_itself(
     monkeypatch.setattr("radload.pack.catalog_rows.scan_rows", deadly_scan_rows)
     rows = scan(clinic, tmp_path / "private", workers=2)
     bad = [(row["source"], row["code"]) for row in rows if row["status"] == "rejected"]
-    assert bad == [("Doe_2/a/001.dcm", "worker-died")] and len(rows) == 25
+    assert bad == [("Doe_2/a/001.dcm", "decoder-crashed")] and len(rows) == 25
 
 
 def test_pack_uses_the_catalog_of_a_scan_and_says_so(
