@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from radload import sources
@@ -31,6 +30,9 @@ from radload.pack.catalog_rows import KnownRows, find_rows
 from radload.pack.catalog_schema import PART, REJECTED, SCHEMA, decode
 from radload.pack.executor import Limits
 from radload.pack.scan import Catalog, InputFile
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 CATALOG: Final = "catalog.parquet"
 JOURNAL: Final = "catalog.scan"
@@ -73,6 +75,8 @@ def scan_catalog(
     Raises:
         UsageError: another scan is at work in the folder.
     """
+    import pyarrow.dataset as ds  # it makes Arrow reserve 1 GiB, which would count against the memory of a worker
+
     meta, journal, path = _meta(root, axis), private / JOURNAL, private / CATALOG
     counts = [0, 0]
 
@@ -108,6 +112,8 @@ def scan_without_writing(
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Scan:
     """`scan_catalog` in memory: uses a catalog that is in `private`, and leaves everything as it is."""
+    import pyarrow.dataset as ds
+
     meta, path = _meta(root, axis), private / CATALOG
     known = [KnownRows(_parquet_rows(path))] if _usable(path, meta) is not None else []
     counts = [0, 0]

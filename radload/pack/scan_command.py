@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow.dataset as ds
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +20,9 @@ from radload.pack.catalog_schema import IMAGE
 from radload.pack.display import Display
 from radload.pack.options import check_axis, check_limits
 from radload.pack.scan import walk
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 
 @dataclass(frozen=True, slots=True)

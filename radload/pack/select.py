@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
@@ -26,6 +25,7 @@ from radload.sources import Header
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow.dataset as ds
 
 _TEST: Final = 2  # of SPLITS
 _CLOCKS: Final = frozenset(
@@ -36,6 +36,8 @@ _CLOCK_PREFIXES: Final = ("current_", "get_current_", "txid_")
 
 def check_expression(expression: str, option: str) -> None:
     """Raises UsageError, in one sentence, for what is no condition on the catalog's columns. Needs no catalog."""
+    import pyarrow.dataset as ds
+
     _matching(ds.dataset(SCHEMA.empty_table()), expression, option)
 
 
