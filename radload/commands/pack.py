@@ -56,6 +56,28 @@ def pack(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="DICOM keyword of a further attribute that may leave, such as KVP; repeatable.", show_default=False
+        ),
+    ] = None,
+    retain: Annotated[
+        str | None,
+        typer.Option(help="Patient characteristics that you may pass on: age,sex,size,weight.", show_default=False),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a pseudonym key in hex: equal pseudonyms in packs that share it.", show_default=False
+        ),
+    ] = None,
+    transform: Annotated[
+        str | None,
+        typer.Option(
+            help="MODULE:FUNCTION, called with each slice before it is encoded (defacing).", show_default=False
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
@@ -82,6 +104,10 @@ def pack(
         order=order,
         shard_size=shard_size,
         workers=workers,
+        keep=tuple(keep or ()),
+        retain=tuple(name.strip() for name in (retain or "").split(",") if name.strip()),
+        key=key,
+        transform=transform,
     )
     try:
         summary = run(options, None if quiet else Console(stderr=True))

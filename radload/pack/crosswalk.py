@@ -17,6 +17,7 @@ from radload.dataset.files import atomic_file
 from radload.dataset.schema import SPLITS, key_text
 from radload.errors import UsageError
 from radload.pack.patients import Patient
+from radload.pack.persons import Person, person
 from radload.pack.plan import ShardJob
 from radload.pack.privacy import printable
 from radload.pack.scan import Reject
@@ -34,6 +35,7 @@ _CROSSWALK: Final = pa.schema(
         ("series", _TEXT),
         ("sop", _TEXT),
         ("accession", _TEXT),
+        ("name", _TEXT),  # Patient's Name
     ]
 )
 _REJECTS: Final = pa.schema([("source", _TEXT), ("frame", pa.int64()), ("code", _TEXT), ("reason", _TEXT)])
@@ -62,7 +64,7 @@ class CrosswalkWriter:
             "frame": chosen[:, 1],
             **{
                 name: [row[name] for row in names]
-                for name in ("source", "patient", "study", "series", "sop", "accession")
+                for name in ("source", "patient", "study", "series", "sop", "accession", "name")
             },
         }
         self._writer.write_table(pa.Table.from_pydict(columns, schema=_CROSSWALK))
@@ -77,6 +79,7 @@ class CrosswalkWriter:
             "series": header.series,
             "sop": header.sop,
             "accession": header.accession,
+            "name": header.name,
         }
 
 
@@ -104,8 +107,8 @@ def write_splits(path: Path, splits: dict[str, tuple[str, str | None, int, bool]
         pq.write_table(pa.Table.from_pylist(rows, schema=_SPLITS), file, compression="zstd")
 
 
-def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> list[Identity]:
-    """The names of the samples `keys`, in their order.
+def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> tuple[list[Identity], list[Person]]:
+    """What tables may call the samples `keys`, in their order, and whom they show.
 
     Raises:
         UsageError: no such file, or it is of other shards.
@@ -116,7 +119,7 @@ def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> list[Identity]:
         columns = pq.read_table(path).to_pydict()
         rows = {int(key): row for row, key in enumerate(columns["key"])}
         order = [rows[int(key)] for key in keys]
-        return [
+        names = [
             Identity(
                 columns["source"][row],
                 columns["patient"][row],
@@ -128,5 +131,7 @@ def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> list[Identity]:
             )
             for row in order
         ]
+        people = [person(columns["patient"][row], columns["accession"][row], columns["name"][row]) for row in order]
+        return names, people
     except (pa.ArrowInvalid, KeyError, ValueError):
         raise UsageError(f"{path} does not belong to these shards: give their private folder by --private") from None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from radload.codecs import EXTENSIONS, encode
 from radload.dataset.files import atomic_file
-from radload.dataset.schema import RECORD, SAMPLES, SERIES, SERIES_RECORD, key_text
+from radload.dataset.schema import RECORD, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
 from radload.pack.codes import INTERNAL_ERROR, MISSING_FRAME, UNREADABLE, WORKER_DIED
 from radload.pack.colour import to_picture
+from radload.pack.keep import read_kept, samples_schema
 from radload.pack.part import Part, RejectedFrame, part_path, progress_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
+from radload.pack.transform import apply_transform, load_transform
 from radload.sources import NotAnImage, Refused, Slice, read
 
 _PROGRESS: Final = struct.Struct("<qq")  # catalog row being read, frames done
@@ -64,7 +66,7 @@ def pack_shard(job: ShardJob) -> None:
         shard.tar.size,
         digest,
         np.array(shard.records, RECORD),
-        pa.Table.from_pylist(shard.samples, schema=SAMPLES),
+        pa.Table.from_pylist(shard.samples, schema=samples_schema(job.kept)),
         np.array(shard.series_records, SERIES_RECORD),
         [str(row["modality"]) for row in shard.series],
         pa.Table.from_pylist(shard.series, schema=SERIES),
@@ -82,9 +84,10 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Prog
     place = 0
     for file in series.files:
         progress.reading(file.row)
+        kept = _kept(job, file)
         for frame, outcome in _frames(job, file):
             packed: Packed | Refused | None = (
-                _pack(job, series, file.places[frame], outcome, statistics, shard)
+                _pack(job, series, file.places[frame], outcome, statistics, shard, kept[frame])
                 if isinstance(outcome, Slice)
                 else outcome
             )
@@ -105,12 +108,19 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, progress: Prog
 
 
 def _pack(
-    job: ShardJob, series: SeriesJob, place: int, image: Slice, statistics: SeriesStatistics, shard: _Shard
+    job: ShardJob,
+    series: SeriesJob,
+    place: int,
+    image: Slice,
+    statistics: SeriesStatistics,
+    shard: _Shard,
+    kept: dict[str, Any],
 ) -> Packed | Refused:
     try:
+        image = apply_transform(load_transform(job.transform) if job.transform is not None else None, image)
         picture = to_picture(image, job.color)
         encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
-        packed = pack_sample(image, picture, encoded, series, place, series.files[0].header.attributes)
+        packed = pack_sample(image, picture, encoded, series, place, series.files[0].header.attributes, kept)
         statistics.add(image, picture.values, picture.padding)
     except Refused as refused:
         return refused
@@ -128,6 +138,17 @@ def _write(packed: Packed, shard: _Shard) -> None:
     modality_lut, voi_lut = (shard.luts.row(lut) for lut in packed.luts)
     shard.samples.append({**packed.row, "modality_lut": modality_lut, "voi_lut": voi_lut})
     shard.records.append(packed.record)
+
+
+def _kept(job: ShardJob, file: FileJob) -> list[dict[str, Any]]:
+    """What --keep and --retain add to each frame of a file; nothing where its header cannot be read: the pixels' reader says why."""
+    nothing: list[dict[str, Any]] = [{one.keyword: None for one in job.kept}] * file.header.frames
+    if file.row in job.skip:
+        return nothing
+    try:
+        return read_kept(job.root, file.header, job.kept) or nothing
+    except (Refused, NotAnImage, OSError):
+        return nothing
 
 
 def _frames(job: ShardJob, file: FileJob) -> Iterator[tuple[int, Slice | Refused]]:

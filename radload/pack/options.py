@@ -11,13 +11,17 @@ from typing import Any, TypeVar, get_args
 
 from radload.codecs import CodecName
 from radload.errors import UsageError
+from radload.pack import privacy
 from radload.pack.colour import ColourMode
+from radload.pack.keep import Kept, understand
 from radload.pack.splits import Ratio, parse_ratio
+from radload.pack.transform import load_transform
 
 T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
 UNCERTAIN = ("ignore", "zero", "one")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,9 @@ class PackOptions:
         order: "series" (slices of a series together); "slices" is refused, see `check`.
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+        keep: DICOM keywords of further attributes that may leave; retain: "age", "sex", "size", "weight" (`keep`).
+        key: file with the pseudonym key in hex, None: the private folder's own.
+        transform: "module:function", called with each slice before it is encoded (`transform`).
     """
 
     source: Path
@@ -51,6 +58,10 @@ class PackOptions:
     order: str = "series"
     shard_size: float | None = None
     workers: int | None = None
+    keep: tuple[str, ...] = ()
+    retain: tuple[str, ...] = ()
+    key: Path | None = None
+    transform: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -67,6 +78,9 @@ class PackOptions:
             "--axis": self.axis,
             "--order": self.order,
             "--shard-size": self.shard_size,
+            "--keep": sorted(set(self.keep)),
+            "--retain": sorted(set(self.retain)),
+            "--transform": self.transform,
         }
 
     def _patients_identity(self) -> str | None:
@@ -83,6 +97,8 @@ class Checked:
     codec: CodecName
     color: ColourMode
     axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
+    kept: tuple[Kept, ...] = ()
+    key: bytes | None = None
 
 
 def check(options: PackOptions) -> Checked:
@@ -91,6 +107,7 @@ def check(options: PackOptions) -> Checked:
     Raises:
         UsageError: one sentence about the first that cannot be used.
     """
+    _check_local(options)
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
     color = _one_of(options.color, get_args(ColourMode), "--color")
     check_uncertain(options.uncertain)
@@ -112,7 +129,45 @@ def check(options: PackOptions) -> Checked:
         raise UsageError(
             f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
         )
-    return Checked(parse_ratio(options.split), codec, color, axis)
+    if options.transform is not None:
+        load_transform(options.transform)
+    kept = understand(options.keep, options.retain)
+    return Checked(parse_ratio(options.split), codec, color, axis, kept, _key(options))
+
+
+def _check_local(options: PackOptions) -> None:
+    """An object store is not written yet; whoever asks for one must say where the private folder is, for it must not lie there."""
+    if _SCHEME.match(str(options.out)) is None:
+        return
+    if options.private is None:
+        raise UsageError(
+            f"--out {options.out} is not on this machine, and nobody's names may lie beside it: give a local folder by --private"
+        )
+    if _SCHEME.match(str(options.private)) is not None:
+        raise UsageError(
+            f"--private {options.private} is not on this machine: give a local folder that only you can read"
+        )
+    raise UsageError(f"--out {options.out} cannot be written yet: pack to a local folder and copy it there")
+
+
+def _key(options: PackOptions) -> bytes | None:
+    """The pseudonym key of --key."""
+    path = options.key
+    if path is None:
+        return None
+    if options.out.resolve() in path.resolve().parents:
+        raise UsageError(
+            f"--key {path} lies inside --out, which may be shared: move it to a folder that only you can read"
+        )
+    try:
+        return privacy.parse_key(path.read_text("ascii"))
+    except OSError as error:
+        raise UsageError(f"--key {path} cannot be read ({error.strerror}): give a file that is there") from None
+    except ValueError:
+        raise UsageError(
+            f"--key {path} holds no key: write {2 * privacy.LEAST_KEY_BYTES} or more hexadecimal digits into it, such as "
+            "`openssl rand -hex 32` prints"
+        ) from None
 
 
 def check_labels_from(text: str) -> None:

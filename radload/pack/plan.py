@@ -11,8 +11,9 @@ from typing import Final
 import pyarrow as pa
 
 from radload.codecs import CodecName
-from radload.dataset.schema import PATIENTS, SPLITS, STUDIES
+from radload.dataset.schema import PATIENTS, SAMPLES, SPLITS, STUDIES
 from radload.pack.colour import ColourMode
+from radload.pack.keep import Kept, samples_schema
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
@@ -54,6 +55,7 @@ class ShardJob:
     Attributes:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
         axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+        kept: attributes added by --keep and --retain; transform: "module:function", see `transform`.
     """
 
     name: str
@@ -65,6 +67,8 @@ class ShardJob:
     color: ColourMode
     axis: int
     skip: frozenset[int] = frozenset()
+    kept: tuple[Kept, ...] = ()
+    transform: str | None = None
 
     @property
     def count(self) -> int:
@@ -79,11 +83,12 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in order of (split, shard), and the tables that their rows refer to."""
+    """Jobs in order of (split, shard), the tables that their rows refer to, and the schema of samples.arrow."""
 
     jobs: tuple[ShardJob, ...]
     patients: pa.Table
     studies: pa.Table
+    samples: pa.Schema = SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ class ShardOptions:
     color: ColourMode
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
+    kept: tuple[Kept, ...] = ()
+    transform: str | None = None
 
 
 def shard_target(total: int) -> int:
@@ -148,10 +155,19 @@ def make_plan(
             name = f"{split_name}/{number:06d}.tar"
             jobs.append(
                 ShardJob(
-                    name, split, tuple(parts), options.root, options.out, options.codec, options.color, options.axis
+                    name,
+                    split,
+                    tuple(parts),
+                    options.root,
+                    options.out,
+                    options.codec,
+                    options.color,
+                    options.axis,
+                    kept=options.kept,
+                    transform=options.transform,
                 )
             )
-    return Plan(tuple(jobs), *tables.arrow())
+    return Plan(tuple(jobs), *tables.arrow(), samples_schema(options.kept))
 
 
 class _Tables:

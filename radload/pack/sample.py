@@ -1,6 +1,6 @@
 """A packed slice as rows of the index and as KEY.json. Both are allow-lists: what is not named here never leaves the source.
 
-The attributes named are outside PS3.15 Table E.1-1 (the Basic Application Level Confidentiality Profile).
+What may be named is decided in `attributes`; a row that a change here adds and that does not stand there is dropped.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from radload.codecs import Encoded
 from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_DTYPES, Codec, Flag, key_text
+from radload.pack.attributes import permitted
 from radload.pack.colour import Picture
 from radload.pack.plan import SeriesJob
 from radload.pack.statistics import Statistics
+from radload.pack.terms import LATERALITIES, VIEWS, term
 from radload.sources import Lut, SeriesAttributes, Slice, Units, VoiFunction
 
 _INT32: Final = np.iinfo(np.int32)
@@ -61,9 +63,15 @@ class LutTable:
 
 
 def pack_sample(
-    image: Slice, picture: Picture, encoded: Encoded, series: SeriesJob, place: int, attributes: SeriesAttributes
+    image: Slice,
+    picture: Picture,
+    encoded: Encoded,
+    series: SeriesJob,
+    place: int,
+    attributes: SeriesAttributes,
+    kept: Mapping[str, Any],
 ) -> Packed:
-    """Rows and JSON of the slice that stands at `place` of `series`."""
+    """Rows and JSON of the slice that stands at `place` of `series`; `kept`: keyword -> value of what --keep and --retain add."""
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
     record = np.zeros((), RECORD)
@@ -92,8 +100,8 @@ def pack_sample(
         "spacing_source": image.spacing_source,
         "image_position": _finite(image.position),
         "image_orientation": _finite(image.orientation),
-        "laterality": image.laterality,
-        "view": image.view,
+        "laterality": term(image.laterality, LATERALITIES),
+        "view": term(image.view, VIEWS),
         "window_centres": list(image.centres),
         "window_widths": list(image.widths),
         "suv_factor": None,
@@ -101,7 +109,8 @@ def pack_sample(
         "maximum": high,
         "pixel_hash": pixel_hash(values),
     }
-    text = _text(image, picture, encoded, series, row, flags, attributes)
+    text = _text(image, picture, encoded, series, row, flags, attributes, kept)
+    row = permitted("samples", row) | {f"kept_{keyword}": value for keyword, value in kept.items()}
     return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut))
 
 
@@ -132,7 +141,7 @@ def series_record(
 
 def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any]:
     """Row of SERIES."""
-    return {
+    row = {
         "pseudonym": series.pseudonym,
         "modality": attributes.modality,
         "body_part": attributes.body_part,
@@ -147,6 +156,7 @@ def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any
         "slice_spacing": series.slice_spacing,
         "format": series.files[0].header.format,
     }
+    return permitted("series", row)
 
 
 def _flags(image: Slice, picture: Picture) -> Flag:
@@ -174,6 +184,7 @@ def _text(
     row: dict[str, Any],
     flags: Flag,
     attributes: SeriesAttributes,
+    kept: Mapping[str, Any],
 ) -> bytes:
     """KEY.json: enough to turn the member into modality values without radload. Numbers that are not finite are null."""
     values = picture.values
@@ -206,8 +217,8 @@ def _text(
         "spacing_source": image.spacing_source,
         "image_position": row["image_position"],
         "image_orientation": row["image_orientation"],
-        "laterality": image.laterality,
-        "view": image.view,
+        "laterality": row["laterality"],
+        "view": row["view"],
         "modality": attributes.modality,
         "units": Units(attributes.units).name,
         "body_part": attributes.body_part,
@@ -215,8 +226,9 @@ def _text(
         "position": row["position"],
         "patient": series.patient,  # rows of patients.arrow and studies.arrow
         "study": series.study,
+        "kept": dict(kept),
     }
-    return json.dumps(_clean(content), separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(_clean(permitted("KEY.json", content)), separators=(",", ":"), allow_nan=False).encode()
 
 
 def _clean(value: Any) -> Any:

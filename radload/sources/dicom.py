@@ -61,6 +61,7 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         sop_class=dicom.sop_class,
         image_type=elements.texts(tags.ImageType),
         intent=elements.text(tags.PresentationIntentType),
+        name=elements.text(tags.PatientName),
     )
 
 

@@ -13,6 +13,7 @@ Modality: Final = 0x00080060
 PresentationIntentType: Final = 0x00080068
 Manufacturer: Final = 0x00080070
 ManufacturerModelName: Final = 0x00081090
+PatientName: Final = 0x00100010
 PatientID: Final = 0x00100020
 IssuerOfPatientID: Final = 0x00100021
 BodyPartExamined: Final = 0x00180015
@@ -91,6 +92,7 @@ HEADER: Final = frozenset(
         PresentationIntentType,
         Manufacturer,
         ManufacturerModelName,
+        PatientName,
         PatientID,
         IssuerOfPatientID,
         BodyPartExamined,

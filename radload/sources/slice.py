@@ -98,6 +98,7 @@ class Header:
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
+        name: Patient's Name (0010,0010) as stored, to recognise it where it must not stand.
     """
 
     source: str
@@ -121,6 +122,7 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

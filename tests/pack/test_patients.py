@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radload.errors import UsageError
-from radload.pack.patients import NO_IDENTITY, find_patients
+from radload.pack.patients import MOST_NAMES, MOST_STUDIES, find_patients, placeholder_notes
+from radload.pack.persons import NO_IDENTITY
 from radload.sources import Header, SeriesAttributes
 
 
