@@ -61,7 +61,7 @@ def _row(name: str, places: str, keywords: str, why: str, instead: str = "") -> 
 REGISTRY: Final = (
     # names and places of things, numbered here
     _row("key", "rsj", "", "number given by the plan, in an order that follows neither paths nor dates"),
-    _row("series", "rjm", "SeriesInstanceUID", "which samples belong together", "a row number or a key; in the manifest their count"),
+    _row("series", "rjmg", "SeriesInstanceUID", "which samples belong together", "a row number or a key; in the manifest their count"),
     _row("patient", "eju", "PatientID IssuerOfPatientID", "which samples are one person's", "a row number"),
     _row("study", "ej", "StudyInstanceUID", "which samples are one study's", "a row number"),
     _row("pseudonym", "xup", "PatientID IssuerOfPatientID StudyInstanceUID SeriesInstanceUID",

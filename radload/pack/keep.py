@@ -81,18 +81,18 @@ def _kept(keyword: str) -> Kept:
             f"--keep {keyword} is refused: PS3.15 Table E.1-1 lists it, and {reason}; keep it in a table of your own "
             "beside the private folder"
         )
+    vr = dictionary_VR(tag).split(" ")[0]
+    if vr not in NUMERIC | _SHORT_TEXTS:
+        raise UsageError(
+            f"--keep {keyword} is refused: a value of type {vr} may hold free text, identifiers or dates; "
+            "numbers, codes and short texts (CS, SH, LO) can be kept"
+        )
     packed = attributes.packed_as(keyword)
     if packed is not None:
         raise UsageError(f"--keep {keyword} is not needed: it is packed anyway, as {packed}; leave it out")
-    vr = dictionary_VR(tag).split(" ")[0]
-    if vr in NUMERIC:
-        return Kept(keyword, tag, "number" if dictionary_VM(tag) == "1" else "numbers")
     if vr in _SHORT_TEXTS:
         return Kept(keyword, tag, "text")
-    raise UsageError(
-        f"--keep {keyword} is refused: a value of type {vr} may hold free text, identifiers or dates; "
-        "numbers, codes and short texts (CS, SH, LO) can be kept"
-    )
+    return Kept(keyword, tag, "number" if dictionary_VM(tag) == "1" else "numbers")
 
 
 def samples_schema(kept: Sequence[Kept]) -> pa.Schema:

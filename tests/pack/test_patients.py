@@ -84,3 +84,39 @@ def test_rules_that_cannot_be_used_are_refused_in_a_sentence(rule: str) -> None:
 def test_different_numbers_never_meet_an_unknown_patient(number: str, study: str) -> None:
     known, unknown = find_patients([header(patient="P" + number), header(patient="", study=study, series="s")], None)
     assert known.identity != unknown.identity
+
+
+def of_studies(count: int, **names: str) -> list[Header]:
+    return [header(f"{study}.dcm", patient="C1", study=f"1.{study}", **names) for study in range(count)]
+
+
+def test_a_number_over_implausibly_many_studies_is_nobodys() -> None:
+    assert len(set(find_patients(of_studies(MOST_STUDIES), None))) == 1
+    many = of_studies(MOST_STUDIES + 1)
+    found = find_patients([*many, header("p.dcm", patient="P2")], None)
+    assert len(set(found)) == MOST_STUDIES + 2 and [patient.known for patient in found[-2:]] == [False, True]
+    (note,) = placeholder_notes([*many, header("p.dcm", patient="P2")], found)
+    assert note.startswith("501 files") and "constant" in note and "C1" not in note
+    assert find_patients(many, "path:C|dcm")[0].known  # what the user says himself is believed
+
+
+def test_a_number_of_many_names_is_nobodys() -> None:
+    few = [header(f"{n}", patient="C1", study=f"1.{n}", name=f"Name{n}^X") for n in range(MOST_NAMES)]
+    assert len(set(find_patients(few, None))) == 1
+    many = [*few, header("x", patient="C1", study="1.x", name="Another^X")]
+    assert len(set(find_patients(many, "tag:PatientID"))) == MOST_NAMES + 1
+    elsewhere = header(
+        "y", patient="C1", issuer="south", name="Doe^X"
+    )  # the same number of another hospital is a person's
+    assert find_patients([*many, elsewhere], None)[-1].known
+
+
+def test_placeholders_are_counted_and_not_quoted() -> None:
+    headers = [
+        header("a", patient="ANON", study="1"),
+        header("b", patient="0", study="2"),
+        header("c"),
+        header("d", patient="P1"),
+    ]
+    (note,) = placeholder_notes(headers, find_patients(headers, None))
+    assert note.startswith("2 files") and "names nobody" in note
