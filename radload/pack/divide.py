@@ -57,7 +57,8 @@ def divide(
     rest = {identity: stratum for identity, stratum in strata.items() if identity not in given}
     splits = given | assign(rest, checked.ratio, options.split_seed)
     how = rule(checked.ratio, options.split_seed, len(strata), len(given), labels is not None)
-    notes = placeholder_notes(headers, patients)
+    by_number = options.patients is None or options.patients.startswith("tag:")
+    notes = placeholder_notes(headers, patients) if by_number else []
     unknown = len({patient.identity for patient in patients if not patient.known})
     if unknown:
         notes.append(

@@ -45,17 +45,17 @@ def find_patients(headers: Sequence[Header], rule: str | None) -> list[Patient]:
 
     Args:
         rule: "tag:PatientID", "path:REGEX" (its first group, or the whole match), "csv:FILE" (a key column and `patient`);
-            None: PatientID for DICOM, the BIDS subject in the path for other formats.
+            None: PatientID for DICOM, unless it looks like a constant (`shared_numbers`), the BIDS subject in the path for other formats.
 
     Raises:
         UsageError: a rule that cannot be understood, or that matches no file.
     """
-    shared = shared_numbers(headers) if rule is None or rule.startswith("tag:") else frozenset()
     if rule is None:
+        shared = shared_numbers(headers)
         return [_by_tag(header, shared) if header.format == "dicom" else _by_path(header, _BIDS) for header in headers]
     kind, _, argument = rule.partition(":")
     if kind == "tag" and argument == "PatientID":
-        return [_by_tag(header, shared) for header in headers]
+        return [_by_tag(header, frozenset()) for header in headers]
     if kind == "tag":
         raise UsageError(
             f"--patients {rule} is unknown: PatientID is the one tag that is read; give tag:PatientID, path:REGEX or csv:FILE"
@@ -141,7 +141,7 @@ def _compile(text: str) -> re.Pattern[str]:
 
 
 def placeholder_notes(headers: Sequence[Header], patients: Sequence[Patient]) -> list[str]:
-    """Sentences about patient numbers that are there and were not believed."""
+    """Sentences about patient numbers that are there and were not believed, where patients come from numbers."""
     doubted = [
         header.patient
         for header, patient in zip(headers, patients, strict=True)
@@ -158,7 +158,8 @@ def placeholder_notes(headers: Sequence[Header], patients: Sequence[Patient]) ->
     if constant:
         notes.append(
             f"{constant:,} files have a patient number that stands over more than {MOST_STUDIES} studies or {MOST_NAMES} names: it is "
-            "taken for a constant, and each study counts as an unknown patient of its own (--patients csv: says who is who)"
+            "taken for a constant, and each study counts as an unknown patient of its own (--patients tag:PatientID believes it, csv: says "
+            "who is who)"
         )
     return notes
 

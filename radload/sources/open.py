@@ -128,9 +128,7 @@ def damaged_bytes_are_refused() -> Iterator[None]:
         try:
             yield
         except (Refused, NotAnImage) as error:
-            error.__cause__ = (
-                None  # a parser's message quotes the value that it could not read; a traceback would print it
-            )
+            error.__cause__ = None  # a traceback would print it, and with it the value that could not be read
             raise
         except OSError as error:
             if error.errno is not None:

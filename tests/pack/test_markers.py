@@ -189,6 +189,20 @@ def test_damaged_files_tell_nothing(
     assert left == set() and {name for name, _ in search(tmp_path / "out", markers)} <= device
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept", "NumberOfFrames"])
+def test_a_number_that_is_a_name_is_refused_without_it(tmp_path: Path, keyword: str) -> None:
+    image = dicom(Markers())
+    setattr(image, keyword, "1234567890")
+    with pydicom.config.disable_value_validation():
+        image.save_as(tmp_path / "a.dcm")
+    data = (tmp_path / "a.dcm").read_bytes()
+    assert data.count(b"1234567890") == 1
+    (tmp_path / "a.dcm").write_bytes(data.replace(b"1234567890", b"ZQXDOE^ANN"))
+    with pytest.raises(Refused) as raised:
+        list(read(tmp_path / "a.dcm"))
+    assert "ZQX" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_real_headers_stay(shared_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A name in StudyDescription, a date and a UID in PatientID, hospitals: no text of a listed attribute of real files leaves."""
     source = tmp_path / "src"

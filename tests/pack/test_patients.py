@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest_pack import WriteDicom
 from hypothesis import given
 from hypothesis import strategies as st
 
 from radload.errors import UsageError
+from radload.pack import PackOptions, pack
 from radload.pack.patients import MOST_NAMES, MOST_STUDIES, find_patients, placeholder_notes
 from radload.pack.persons import NO_IDENTITY
 from radload.sources import Header, SeriesAttributes
@@ -104,7 +106,8 @@ def test_a_number_of_many_names_is_nobodys() -> None:
     few = [header(f"{n}", patient="C1", study=f"1.{n}", name=f"Name{n}^X") for n in range(MOST_NAMES)]
     assert len(set(find_patients(few, None))) == 1
     many = [*few, header("x", patient="C1", study="1.x", name="Another^X")]
-    assert len(set(find_patients(many, "tag:PatientID"))) == MOST_NAMES + 1
+    assert len(set(find_patients(many, None))) == MOST_NAMES + 1
+    assert len(set(find_patients(many, "tag:PatientID"))) == 1  # the user says that it is the patient
     elsewhere = header(
         "y", patient="C1", issuer="south", name="Doe^X"
     )  # the same number of another hospital is a person's
@@ -120,3 +123,17 @@ def test_placeholders_are_counted_and_not_quoted() -> None:
     ]
     (note,) = placeholder_notes(headers, find_patients(headers, None))
     assert note.startswith("2 files") and "names nobody" in note
+
+
+def test_a_pack_warns_of_numbers_that_name_nobody_and_keeps_strangers_apart(
+    tmp_path: Path, write_dicom: WriteDicom
+) -> None:
+    for number in range(4):
+        write_dicom(tmp_path / f"src/{number}.dcm", patient="ANON", study=f"st{number}", series=f"s{number}")
+    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0))
+    assert sum(split["patients"] for split in summary.splits.values()) == 4
+    assert any(note.startswith("4 files have a patient number that names nobody") for note in summary.notes)
+    (tmp_path / "who.csv").write_text("path,patient\n0.dcm,A\n1.dcm,A\n2.dcm,B\n")
+    told = pack(PackOptions(tmp_path / "src", tmp_path / "two", patients=f"csv:{tmp_path / 'who.csv'}", workers=0))
+    assert sum(split["patients"] for split in told.splits.values()) == 3
+    assert not any("patient number that" in note for note in told.notes)
