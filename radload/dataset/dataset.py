@@ -22,7 +22,7 @@ from radload.dataset.manifest import Manifest, read_manifest
 from radload.dataset.schema import SPLITS, STORED_DTYPES, Codec, Flag, key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
-from radload.sources.slice import Units, VoiFunction
+from radload.sources.slice import Units, VoiFunction, WindowExplanation
 
 
 class Sample:
@@ -59,6 +59,14 @@ class Sample:
         return codecs.decode_stored(
             data, Codec(int(record["codec"])), bias=int(record["bias"]), dtype=dtype, shape=self.shape
         )
+
+    @cached_property
+    def mask(self) -> NDArray[Any] | None:
+        """The sample's labels, (rows, cols), uint8 or uint16, 0 is background; None where it has no mask. Raises CorruptSample."""
+        masks = self._dataset.index.masks
+        if masks is None or not int(masks[self.row]["length"]):
+            return None
+        return codecs.decode_mask(self._dataset.shards.read_mask(masks[self.row], self._record), self.shape[:2])
 
     def modality(self) -> NDArray[np.float32]:
         """Values after the modality step (HU for CT), float32, same shape as `stored` (PS3.3 C.11.1)."""
@@ -109,6 +117,7 @@ class Sample:
             "intercept": float(record["intercept"]),
             "units": Units(int(series["units"])).name,
             "voi": VoiFunction(int(record["voi"])).name,
+            "window_explanations": [WindowExplanation(code).name for code in meta["window_explanations"] or ()],
             "invert": Flag.INVERT in flags,
             "exact": Flag.EXACT in flags,
             "lossy": Flag.LOSSY in flags,

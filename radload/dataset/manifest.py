@@ -28,6 +28,7 @@ class Manifest:
         codec: "htj2k" or "raw"; key_id: which pseudonym key (first 16 hex digits of its SHA-256).
         tools: versions of radload and of what encoded the pixels.
         source: counts of input files {"packed", "rejected", "ignored"}.
+        masks: samples that have a mask.
         kept: DICOM keywords that were added by --keep; retained: patient characteristics that were added by --retain.
         transform: "module:function" that had the slices before they were encoded, None where there was none.
     """
@@ -49,6 +50,7 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     format: str = "radload"
     version: int = FORMAT_VERSION
+    masks: int = 0
     kept: list[str] = field(default_factory=list)
     retained: list[str] = field(default_factory=list)
     transform: str | None = None

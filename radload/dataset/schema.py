@@ -37,6 +37,14 @@ class Flag(IntFlag):
     RATIO = 64  # spacing_row and spacing_col are only a ratio (Pixel Aspect Ratio), no millimetres
 
 
+class Suspect(IntFlag):
+    """Bits of the column "suspect" of samples.arrow."""
+
+    CONSTANT = 1  # all one value, where its neighbours in the series are not
+    BITS = 2  # values that the source's Bits Stored cannot hold
+    CLAIM = 4  # values outside Smallest and Largest Image Pixel Value of the source
+
+
 # One record per sample, 128 bytes: all that the loader reads for a sample besides its series record.
 RECORD = np.dtype(
     [
@@ -50,7 +58,7 @@ RECORD = np.dtype(
         ("bias", "<i4"),  # coded = stored + bias (HTJ2K); 0 for raw
         ("rows", "<u2"),
         ("cols", "<u2"),
-        ("spacing_row", "<f4"),  # millimetres between rows, NaN where unknown
+        ("spacing_row", "<f4"),  # millimetres between rows, NaN where unknown; see Flag.RATIO
         ("spacing_col", "<f4"),
         ("window_centre", "<f4"),  # the file's first window in modality units, NaN where it has none
         ("window_width", "<f4"),
@@ -105,13 +113,24 @@ _sizes = (RECORD.itemsize, SERIES_RECORD.itemsize)
 if _sizes != (128, 64):  # pragma: no cover - a programming error, caught at import
     raise TypeError(f"record sizes {_sizes} are not (128, 64)")
 
+REAL_WORLD = pa.struct(
+    [
+        ("first", pa.float64()),  # stored values first..last are mapped
+        ("last", pa.float64()),
+        ("slope", pa.float64()),  # value = slope * stored + intercept; null where there is a table
+        ("intercept", pa.float64()),
+        ("lut", pa.int32()),  # row of luts.arrow
+        ("unit", pa.string()),  # UCUM code, "" where unknown
+    ]
+)
+
 SAMPLES = pa.schema(
     [
         ("key", pa.uint64()),
         ("position", pa.uint32()),  # in its series, from 0
         ("photometric", pa.string()),
         ("bits_stored", pa.uint8()),
-        ("spacing_source", pa.string()),  # "pixel", "imager", "nominal" or ""
+        ("spacing_source", pa.string()),  # "pixel", "imager", "nominal", "ratio" or ""
         ("image_position", pa.list_(pa.float64(), 3)),  # millimetres, patient coordinates (LPS)
         ("image_orientation", pa.list_(pa.float64(), 6)),
         ("laterality", pa.string()),
@@ -120,10 +139,16 @@ SAMPLES = pa.schema(
         ("window_widths", pa.list_(pa.float64())),
         ("modality_lut", pa.int32()),  # row of luts.arrow, null where there is none
         ("voi_lut", pa.int32()),
-        ("suv_factor", pa.float64()),
+        ("suv_factor", pa.float64()),  # SUV by body weight, g/ml = modality value * factor
         ("minimum", pa.float64()),  # of the stored values
         ("maximum", pa.float64()),
         ("pixel_hash", pa.binary(16)),  # BLAKE2b-128 over dtype, shape and stored values
+        ("suv_missing", pa.string()),  # why a PET slice has no factor: a key of sources.codes.SUV_MISSING
+        ("window_explanations", pa.list_(pa.uint8())),  # WindowExplanation, one per window
+        ("real_world", pa.list_(REAL_WORLD)),  # other quantities that the stored values stand for
+        ("lossy_ratios", pa.list_(pa.float64())),  # Lossy Image Compression Ratio, one per compression step
+        ("max_error", pa.float64()),  # of modality values against the source's; 0 where exact, null where not known
+        ("suspect", pa.uint8()),  # Suspect
     ]
 )
 
@@ -142,6 +167,20 @@ SERIES = pa.schema(
         ("units", pa.uint8()),
         ("slice_spacing", pa.float64()),  # median distance of neighbouring slices, millimetres
         ("format", pa.string()),  # of the source: dicom, nifti, image
+        # what labels of the series' masks mean: coded Segmented Property Types, null where unknown
+        ("mask_labels", pa.list_(pa.struct([("label", pa.uint16()), ("scheme", pa.string()), ("code", pa.string())]))),
+        ("gaps", pa.uint32()),  # slices that seem to be missing between others
+        ("duplicates", pa.uint32()),  # slices at the place of another
+        ("tilt", pa.float64()),  # degrees between the normal and the direction in which the stack grows
+        ("stacks", pa.uint16()),  # orientations
+        ("phases", pa.uint16()),  # most passes over one orientation: echoes, time points, acquisitions
+        ("irregular", pa.float64()),  # largest distance of a step from a whole number of spacings, millimetres
+        (
+            "foreground_mean",
+            pa.float64(),
+        ),  # over foreground, modality units; the records' mean and std are over all pixels
+        ("foreground_std", pa.float64()),
+        ("foreground_share", pa.float64()),  # of the pixels that are no padding
     ]
 )
 

@@ -15,7 +15,7 @@ from pydicom.datadict import tag_for_keyword
 from radload.pack.confidentiality import listed
 
 PLACES: Final = (
-    "records.bin", "series.bin", "samples", "series", "studies", "patients", "luts", "shards", "KEY.json", "manifest",
+    "records.bin", "masks.bin", "series.bin", "samples", "series", "studies", "patients", "luts", "shards", "KEY.json", "manifest",
     "segment.json",
 )  # fmt: skip
 
@@ -50,8 +50,8 @@ class Attribute:
         return f"listed: {self.instead}" if self.listed else "not listed"
 
 
-# How the rows below name PLACES: r records.bin, e series.bin, s samples, x series, u studies, and so on.
-_LETTERS: Final = dict(zip("resxuplhjmg", PLACES, strict=True))
+# How the rows below name PLACES: r records.bin, k masks.bin, e series.bin, s samples, x series, u studies, and so on.
+_LETTERS: Final = dict(zip("rkesxuplhjmg", PLACES, strict=True))
 
 
 def _row(name: str, places: str, keywords: str, why: str, instead: str = "") -> Attribute:
@@ -74,7 +74,7 @@ REGISTRY: Final = (
     _row("format", "xm", "", "of the source's files (dicom, nifti, image); of the data set"),
     # how the pixels are stored
     *(_row(name, places, "", "where and how the pixels are stored") for name, places in (
-        ("offset", "r"), ("shard", "r"), ("length", "r"), ("bias", "rj"), ("codec", "rjm"), ("levels", "rj"),
+        ("offset", "rk"), ("shard", "r"), ("length", "rk"), ("crc", "k"), ("bias", "rj"), ("codec", "rjm"), ("levels", "rj"),
         ("safe_levels", "rj"), ("level_end", "rj"), ("level_crc", "r"), ("flags", "r"), ("exact", "j"), ("version", "jm"),
         ("reserved", "e"), ("reserved2", "e"), ("name", "h"), ("bytes", "h"), ("sha256", "h"), ("generation", "hmg"),
     )),
@@ -107,7 +107,19 @@ REGISTRY: Final = (
     _row("window_centres", "sj", "WindowCenter", "the file's windows, without their explanations"),
     _row("window_widths", "sj", "WindowWidth", "the file's windows, without their explanations"),
     _row("units", "exj", "RescaleType Units", "one of six units"),
-    _row("suv_factor", "s", "", "null in this version"),
+    _row("suv_factor", "sj", "PatientWeight RadionuclideTotalDose RadiopharmaceuticalStartTime AcquisitionTime DecayFactor",
+         "activity to SUV by body weight, the same for all slices of a scan", "one quotient of weight and decayed dose"),
+    _row("suv_missing", "sj", "", "why a PET slice has no factor: a code of radload"),
+    _row("window_explanations", "sj", "WindowCenterWidthExplanation", "one of a list of radload; the text itself stays"),
+    _row("real_world", "sj", "RealWorldValueMappingSequence MeasurementUnitsCodeSequence",
+         "other quantities of the values: numbers, and a UCUM code"),
+    _row("lossy_ratios", "sj", "LossyImageCompressionRatio", "how much detail the source had lost"),
+    _row("max_error", "sj", "", "of values that were scaled to 16 bits"),
+    _row("suspect", "s", "SmallestImagePixelValue LargestImagePixelValue", "what looks wrong about the pixels, as flags"),
+    *(_row(name, "x", "PixelData", "statistics of the pixels, for normalisation") for name in
+      ("foreground_mean", "foreground_std", "foreground_share")),
+    _row("mask_labels", "x", "SegmentedPropertyTypeCodeSequence", "what labels mean, as codes of public vocabularies"),
+    _row("masks", "m", "", "how many samples have a mask; the masks' members hold labels as numbers"),
     # where the slice lies
     _row("spacing", "j", "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing", "millimetres"),
     _row("spacing_row", "r", "PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing", "millimetres"),
@@ -116,6 +128,9 @@ REGISTRY: Final = (
     _row("image_position", "sj", "ImagePositionPatient", "millimetres in the scanner's coordinates"),
     _row("image_orientation", "sj", "ImageOrientationPatient", "directions of rows and columns"),
     _row("slice_spacing", "x", "ImagePositionPatient", "millimetres between slices"),
+    *(_row(name, "x", "ImagePositionPatient ImageOrientationPatient", "how regular the stack of slices is") for name in
+      ("gaps", "duplicates", "tilt", "stacks", "irregular")),
+    _row("phases", "x", "EchoNumbers TemporalPositionIdentifier AcquisitionNumber", "most passes over one orientation"),
     _row("laterality", "sj", "Laterality ImageLaterality FrameLaterality", "R, L, U or B; another value is left out"),
     _row("view", "sj", "ViewPosition", "a defined term (AP, MLO, …); another value is left out"),
     # how it was acquired
@@ -143,9 +158,8 @@ REGISTRY: Final = (
     _row("key_id", "m", "", "start of the SHA-256 of the pseudonym key: tells equal keys, and not the key"),
 )  # fmt: skip
 
-_DERIVED: Final = frozenset(
-    ("position", "slice_spacing", "pixel_hash")
-)  # made of an attribute that does not leave with them
+# Made of an attribute that does not leave with them.
+_DERIVED: Final = frozenset(("position", "slice_spacing", "pixel_hash", "phases", "suspect", "suv_factor"))
 
 _NAMES: Final = {place: frozenset(one.name for one in REGISTRY if place in one.places) for place in PLACES}
 

@@ -32,7 +32,7 @@ class Picture:
 
 
 def to_picture(image: Slice, mode: ColourMode) -> Picture:
-    """Grey slices stay as they are. Palettes are applied (PS3.3 C.7.6.3.1.5) and YBR_FULL becomes RGB (C.7.6.3.1.2): not exact.
+    """Grey slices stay as they are. Palettes are applied (PS3.3 C.7.6.3.1.5) and YBR becomes RGB (C.7.6.3.1.2): not exact.
 
     Args:
         mode: "auto": colour whose channels are equal everywhere becomes grey; "keep": colour keeps three channels;
@@ -47,12 +47,12 @@ def to_picture(image: Slice, mode: ColourMode) -> Picture:
         return Picture(image.stored, image.photometric, image.exact, image.padding)
     if image.photometric == "PALETTE COLOR":
         colour, exact = _apply_palette(image), False
-    elif image.photometric == "YBR_FULL":
-        colour, exact = _ybr_to_rgb(image.stored, image.bits_stored), False
+    elif image.photometric in ("YBR_FULL", "YBR_PARTIAL"):
+        colour, exact = _ybr_to_rgb(image.stored, image.bits_stored, image.photometric == "YBR_PARTIAL"), False
     elif image.photometric == "RGB":
         colour, exact = image.stored, image.exact
     else:
-        raise Refused("unsupported-colour", "a colour model that is neither grey, palette, RGB nor full-range YBR")
+        raise Refused("unsupported-colour", "a colour model that is neither grey, palette, RGB nor YBR")
     if colour.ndim != 3 or colour.shape[2] != 3:
         raise Refused("unsupported-colour", f"an array of {colour.ndim} dimensions where (rows, cols, 3) was expected")
     if mode != "keep" and bool((colour[..., 0] == colour[..., 1]).all() and (colour[..., 0] == colour[..., 2]).all()):
@@ -71,13 +71,19 @@ def _apply_palette(image: Slice) -> NDArray[np.generic]:
     return palette[index]
 
 
-def _ybr_to_rgb(stored: NDArray[np.generic], bits: int) -> NDArray[np.generic]:
-    """Inverse of PS3.3 C.7.6.3.1.2 with chroma centred at half the range; rounded and clipped."""
+def _ybr_to_rgb(stored: NDArray[np.generic], bits: int, partial: bool) -> NDArray[np.generic]:
+    """Inverse of PS3.3 C.7.6.3.1.2 with chroma centred at half the range; rounded and clipped.
+
+    `partial`: of 8 bits, luma fills 16 to 235 and chroma 16 to 240 (ITU-R BT.601), of more bits in proportion.
+    """
     if stored.dtype.kind != "u" or stored.ndim != 3:
-        raise Refused("unsupported-colour", "full-range YBR that is not three unsigned channels")
+        raise Refused("unsupported-colour", "YBR that is not three unsigned channels")
     y, cb, cr = np.moveaxis(stored.astype(np.float64), 2, 0)
     half = float(1 << (bits - 1))
     cb, cr = cb - half, cr - half
+    if partial:
+        top, unit = 2 * half - 1, half / 128
+        y, cb, cr = (y - 16 * unit) * top / (219 * unit), cb * top / (224 * unit), cr * top / (224 * unit)
     rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=2)
     return _rounded(rgb, stored.dtype, 2 * half - 1)
 

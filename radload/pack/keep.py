@@ -17,7 +17,7 @@ from radload.pack import attributes
 from radload.pack.confidentiality import RETAINABLE, listed, option_for
 from radload.pack.persons import person_of
 from radload.pack.terms import device_text
-from radload.sources import Header
+from radload.sources import Header, NotAnImage, Refused
 from radload.sources.dicom_extra import NUMERIC, Values, read_extra
 
 Kind = Literal["number", "numbers", "text", "age", "sex"]
@@ -127,6 +127,15 @@ def read_kept(root: Path, header: Header, kept: Sequence[Kept]) -> list[dict[str
         return device_text(text, person)
 
     return [{one.keyword: limit(one, frame[one.tag]) for one in kept} for frame in values]
+
+
+def kept_of_file(root: Path, header: Header, kept: Sequence[Kept], read: bool = True) -> list[dict[str, Any]]:
+    """`read_kept`, with nulls where nothing can be read: the pixels' reader says why. read: whether the file may be opened."""
+    nothing: list[dict[str, Any]] = [{one.keyword: None for one in kept}] * header.frames
+    try:
+        return (read_kept(root, header, kept) if read else []) or nothing
+    except (Refused, NotAnImage, OSError):
+        return nothing
 
 
 def _years(text: str) -> float | None:

@@ -7,20 +7,27 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from radload.codecs import CodecName
 from radload.errors import UsageError
 from radload.pack import privacy
+from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.colour import ColourMode
+from radload.pack.eligible import KINDS
 from radload.pack.keep import Kept, understand
 from radload.pack.splits import Ratio, parse_ratio
 from radload.pack.transform import load_transform
+from radload.pack.wide import WideMode
+from radload.pack.worker import Limits
 
 T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
+GIBIBYTE = 1 << 30
+INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes that these files are rejected with else
 UNCERTAIN = ("ignore", "zero", "one")
+_LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
@@ -37,6 +44,10 @@ class PackOptions:
         order: "series" (slices of a series together); "slices" is refused, see `check`.
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+        masks: globs of paths relative to the source: files that are masks of images, and no images (docs/masks.md).
+        include: kinds of files to pack that are left out by default (`INCLUDABLE`).
+        wide: "raw" or "scale", for values that do not fit 16 bits exactly (`wide`).
+        timeout: seconds that a worker may spend on one frame; memory: GiB that it may take. Neither is part of the plan.
         keep: DICOM keywords of further attributes that may leave; retain: "age", "sex", "size", "weight" (`keep`).
         key: file with the pseudonym key in hex, None: the private folder's own.
         transform: "module:function", called with each slice before it is encoded (`transform`).
@@ -58,6 +69,11 @@ class PackOptions:
     order: str = "series"
     shard_size: float | None = None
     workers: int | None = None
+    masks: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    timeout: float = 120.0
+    memory: float = 2.0
+    wide: str = "raw"
     keep: tuple[str, ...] = ()
     retain: tuple[str, ...] = ()
     key: Path | None = None
@@ -78,6 +94,9 @@ class PackOptions:
             "--axis": self.axis,
             "--order": self.order,
             "--shard-size": self.shard_size,
+            "--masks": sorted(self.masks),
+            "--include": sorted(set(self.include)),
+            "--wide": self.wide,
             "--keep": sorted(set(self.keep)),
             "--retain": sorted(set(self.retain)),
             "--transform": self.transform,
@@ -97,6 +116,9 @@ class Checked:
     codec: CodecName
     color: ColourMode
     axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
+    limits: Limits
+    include: frozenset[str]
+    wide: WideMode
     kept: tuple[Kept, ...] = ()
     key: bytes | None = None
 
@@ -109,6 +131,7 @@ def check(options: PackOptions) -> Checked:
     """
     _check_local(options)
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
+    wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
     check_uncertain(options.uncertain)
     axis = int(_one_of(options.axis, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
@@ -129,10 +152,25 @@ def check(options: PackOptions) -> Checked:
         raise UsageError(
             f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
         )
+    if not 0 < options.timeout < float("inf"):
+        raise UsageError(f"--timeout {options.timeout:g} is no time in seconds: give a number above 0, such as 120")
+    if not _LEAST_MEMORY <= options.memory <= 1 << 20:
+        raise UsageError(
+            f"--memory {options.memory:g} is no size in GiB for a worker: give {_LEAST_MEMORY:g} or more, such as 2"
+        )
     if options.transform is not None:
         load_transform(options.transform)
     kept = understand(options.keep, options.retain)
-    return Checked(parse_ratio(options.split), codec, color, axis, kept, _key(options))
+    limits = Limits(options.timeout, int(options.memory * GIBIBYTE))
+    include = check_include(options.include)
+    return Checked(parse_ratio(options.split), codec, color, axis, limits, include, wide, kept, _key(options))
+
+
+def check_include(kinds: Sequence[str]) -> frozenset[str]:
+    """Raises UsageError for a kind that --include does not know."""
+    for kind in kinds:
+        _one_of(kind, INCLUDABLE, "--include")
+    return frozenset(kinds)
 
 
 def _check_local(options: PackOptions) -> None:

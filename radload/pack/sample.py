@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +20,11 @@ from radload.codecs import Encoded
 from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_DTYPES, Codec, Flag, key_text
 from radload.pack.attributes import permitted
 from radload.pack.colour import Picture
+from radload.pack.mask_planes import Mask
 from radload.pack.plan import SeriesJob
 from radload.pack.statistics import Statistics
 from radload.pack.terms import LATERALITIES, VIEWS, term
-from radload.sources import Lut, SeriesAttributes, Slice, Units, VoiFunction
+from radload.sources import Lut, RealWorld, SeriesAttributes, Slice, Units, VoiFunction, WindowExplanation
 
 _INT32: Final = np.iinfo(np.int32)
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
@@ -38,6 +39,8 @@ class Packed:
     row: dict[str, Any]
     text: bytes
     luts: tuple[Lut | None, Lut | None]  # modality, VOI
+    real_world_luts: tuple[Lut | None, ...]  # of row["real_world"], entry by entry
+    mask: Mask | None = None
 
 
 @dataclass(slots=True)
@@ -69,9 +72,16 @@ def pack_sample(
     series: SeriesJob,
     place: int,
     attributes: SeriesAttributes,
+    max_error: float | None,
+    suspect: int,
     kept: Mapping[str, Any],
 ) -> Packed:
-    """Rows and JSON of the slice that stands at `place` of `series`; `kept`: keyword -> value of what --keep and --retain add."""
+    """Rows and JSON of the slice that stands at `place` of `series`.
+
+    Args:
+        max_error: as in `to_sixteen_bits`; suspect: bits of Suspect.
+        kept: keyword -> value of what --keep and --retain add.
+    """
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
     record = np.zeros((), RECORD)
@@ -104,14 +114,21 @@ def pack_sample(
         "view": term(image.view, VIEWS),
         "window_centres": list(image.centres),
         "window_widths": list(image.widths),
-        "suv_factor": None,
+        "suv_factor": image.suv_factor,
         "minimum": low,
         "maximum": high,
         "pixel_hash": pixel_hash(values),
+        "suv_missing": image.suv_missing,
+        "window_explanations": [int(explanation) for explanation in image.explanations],
+        "real_world": [_real_world(mapping) for mapping in image.real_world],
+        "lossy_ratios": list(image.lossy_ratios),
+        "max_error": max_error,
+        "suspect": int(suspect),
     }
     text = _text(image, picture, encoded, series, row, flags, attributes, kept)
     row = permitted("samples", row) | {f"kept_{keyword}": value for keyword, value in kept.items()}
-    return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut))
+    real_world_luts = tuple(mapping.lut for mapping in image.real_world)
+    return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut), real_world_luts)
 
 
 def pixel_hash(values: NDArray[np.generic]) -> bytes:
@@ -139,8 +156,12 @@ def series_record(
     return record
 
 
-def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any]:
-    """Row of SERIES."""
+def series_row(
+    series: SeriesJob, attributes: SeriesAttributes, statistics: Statistics, masked: bool = False
+) -> dict[str, Any]:
+    """Row of SERIES; masked: whether a slice of the series has a mask."""
+    segmentation = series.segments.header.segmentation if series.segments is not None and masked else None
+    codes = segmentation.codes if segmentation is not None else ()
     row = {
         "pseudonym": series.pseudonym,
         "modality": attributes.modality,
@@ -153,8 +174,12 @@ def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any
         "repetition_time": attributes.repetition_time,
         "b_value": attributes.b_value,
         "units": int(attributes.units),
-        "slice_spacing": series.slice_spacing,
         "format": series.files[0].header.format,
+        "mask_labels": [{"label": one.segment, "scheme": one.scheme, "code": one.code} for one in codes] or None,
+        **asdict(series.geometry),
+        "foreground_mean": statistics.foreground_mean,
+        "foreground_std": statistics.foreground_std,
+        "foreground_share": statistics.foreground_share,
     }
     return permitted("series", row)
 
@@ -173,7 +198,20 @@ def _flags(image: Slice, picture: Picture) -> Flag:
         flags |= Flag.MODALITY_LUT
     if image.voi_lut is not None:
         flags |= Flag.VOI_LUT
+    if image.spacing is not None and image.spacing_source == "ratio":
+        flags |= Flag.RATIO
     return flags
+
+
+def _real_world(mapping: RealWorld) -> dict[str, Any]:
+    """REAL_WORLD without its table, whose row is known when the shard's tables are."""
+    return {
+        "first": mapping.first,
+        "last": mapping.last,
+        "slope": mapping.slope,
+        "intercept": mapping.intercept,
+        "unit": mapping.unit,
+    }
 
 
 def _text(
@@ -206,10 +244,14 @@ def _text(
         "voi": VoiFunction(image.voi_function).name,
         "window_centres": row["window_centres"],
         "window_widths": row["window_widths"],
+        "window_explanations": [WindowExplanation(explanation).name for explanation in image.explanations],
         "voi_lut": _lut(image.voi_lut),
+        "real_world": [{**_real_world(mapping), "lut": _lut(mapping.lut)} for mapping in image.real_world],
         "bits_stored": row["bits_stored"],
         "exact": picture.exact,
+        "max_error": row["max_error"],
         "lossy": image.lossy,
+        "lossy_ratios": row["lossy_ratios"],
         "levels": encoded.levels,
         "safe_levels": encoded.safe_levels,
         "level_end": list(encoded.level_end),
@@ -221,6 +263,8 @@ def _text(
         "view": row["view"],
         "modality": attributes.modality,
         "units": Units(attributes.units).name,
+        "suv_factor": image.suv_factor,
+        "suv_missing": image.suv_missing,
         "body_part": attributes.body_part,
         "series": key_text(series.first_key),  # equal for the slices of a series: the first key planned for it
         "position": row["position"],

@@ -36,14 +36,12 @@ def load_transform(name: str) -> Transform:
     return transform
 
 
-def apply_transform(transform: Transform | None, image: Slice) -> Slice:
+def apply_transform(transform: Transform, image: Slice) -> Slice:
     """`image` as the function returns it; `exact` is False where it changed a stored value.
 
     Raises:
         Refused: `transform-failed`, where it raises, or returns something else than a slice of the same frame, size and type.
     """
-    if transform is None:
-        return image
     before = image.stored.copy()  # the function may work in place
     try:
         changed = transform(image)

@@ -8,23 +8,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from radload.sources.codes import CODES
-from radload.sources.slice import Header, Lut, NotAnImage, PartOf, Refused, SeriesAttributes, Slice, Units, VoiFunction
+from radload.sources.codes import CODES, SUV_MISSING
+from radload.sources.segmentation import Segmentation, SegmentationType, SegmentCode
+from radload.sources.slice import (
+    Header,
+    Lut,
+    NotAnImage,
+    PartOf,
+    RealWorld,
+    Refused,
+    SeriesAttributes,
+    Slice,
+    Units,
+    VoiFunction,
+    WindowExplanation,
+)
 
 if TYPE_CHECKING:
+    from radload.sources.nifti import few_values
     from radload.sources.open import read, scan
 
 __all__ = [
     "CODES",
+    "SUV_MISSING",
     "Header",
     "Lut",
     "NotAnImage",
     "PartOf",
+    "RealWorld",
     "Refused",
+    "SegmentCode",
+    "Segmentation",
+    "SegmentationType",
     "SeriesAttributes",
     "Slice",
     "Units",
     "VoiFunction",
+    "WindowExplanation",
+    "few_values",
     "read",
     "scan",
 ]
@@ -36,4 +57,8 @@ def __getattr__(name: str) -> Any:
         from radload.sources import open as doors
 
         return getattr(doors, name)
+    if name == "few_values":
+        from radload.sources.nifti import few_values
+
+        return few_values
     raise AttributeError(f"module 'radload.sources' has no attribute {name!r}")

@@ -15,7 +15,7 @@ Orientation = tuple[float, float, float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """As in `Slice`: millimetres, patient coordinates (LPS), None where the file does not say."""
+    """As in `Slice`: millimetres (but for the source "ratio"), patient coordinates (LPS), None where the file does not say."""
 
     spacing: tuple[float, float] | None
     spacing_source: str
@@ -36,6 +36,9 @@ def geometry_of(elements: Elements, groups: Groups, frame: int) -> Geometry:
         values = where.hint(tag, "DS")
         if len(values) == 2 and values[0] > 0 and values[1] > 0:
             return Geometry((values[0], values[1]), name, position, orientation)
+    aspect = elements.hint(tags.PixelAspectRatio, "IS")  # vertical \ horizontal, where no size is known (C.7.6.3.1.7)
+    if len(aspect) == 2 and aspect[0] > 0 and aspect[1] > 0:
+        return Geometry((aspect[0], aspect[1]), "ratio", position, orientation)
     return Geometry(None, "", position, orientation)
 
 

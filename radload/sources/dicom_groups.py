@@ -25,6 +25,11 @@ class Groups:
                 return own
         return self.shared.item(tag)
 
+    def items(self, frame: int, tag: int, top: Elements) -> tuple[Elements, ...]:
+        """All items of macro `tag` that hold for `frame`: the frame's own, else the shared ones, else those of `top`."""
+        own = self.frames[frame].items(tag) if frame < len(self.frames) else ()
+        return own or self.shared.items(tag) or top.items(tag)
+
     def elements(self, frame: int, tag: int, top: Elements) -> Elements:
         """Like `macro`, and `top`, the main data set, where no macro holds."""
         macro = self.macro(frame, tag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from radload.sources import dicom_tags as tags
@@ -10,13 +11,30 @@ from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_groups import Groups
 from radload.sources.dicom_layout import Layout
 from radload.sources.dicom_luts import table_of
-from radload.sources.slice import Lut, Refused, SeriesAttributes, Units, VoiFunction
+from radload.sources.slice import Lut, Refused, SeriesAttributes, Units, VoiFunction, WindowExplanation
 
 _FUNCTIONS = {
     "LINEAR": VoiFunction.LINEAR,
     "LINEAR_EXACT": VoiFunction.LINEAR_EXACT,
     "SIGMOID": VoiFunction.SIGMOID,
 }
+_EXPLANATIONS = (
+    (WindowExplanation.SOFT_TISSUE, r"SOFT[\s_-]*TISSUES?|WEICHTEIL\w*|PARTIES?[\s_-]*MOLLES?|STANDARD[\s_-]*TISSUE"),
+    (WindowExplanation.MEDIASTINUM, r"MEDIAST\w*"),
+    (WindowExplanation.LUNG, r"LUNGS?|PULMO\w*|POUMONS?|LUNGE"),
+    (WindowExplanation.BONE, r"BONES?|OSS\w*|OSTEO\w*|KNOCHEN"),
+    (WindowExplanation.BRAIN, r"BRAIN|CEREBR\w*|HEAD|HIRN"),
+    (WindowExplanation.LIVER, r"LIVER|HEPAT\w*|LEBER"),
+    (WindowExplanation.ABDOMEN, r"ABDOM\w*|ABD"),
+    (WindowExplanation.SPINE, r"SPINE|VERTEBR\w*"),
+    (WindowExplanation.VESSELS, r"VESSELS?|ANGIO\w*|CTA|VASC\w*"),
+    (WindowExplanation.CHEST, r"CHEST|THORAX"),
+    (WindowExplanation.PELVIS, r"PELVIS|PELVIC"),
+    (WindowExplanation.WIDER, r"WIDER|WIDE"),
+    (WindowExplanation.HARDER, r"HARDER|HARD"),
+    (WindowExplanation.SOFTER, r"SOFTER|SOFT"),
+    (WindowExplanation.NORMAL, r"NORMAL|DEFAULT|STANDARD"),
+)  # the first whose word stands in the text
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -37,6 +55,7 @@ class Voi:
     centres: tuple[float, ...]
     widths: tuple[float, ...]
     lut: Lut | None
+    explanations: tuple[WindowExplanation, ...]
 
 
 def modality_of(elements: Elements, groups: Groups, frame: int, layout: Layout) -> Modality:
@@ -68,7 +87,12 @@ def voi_of(elements: Elements, groups: Groups, frame: int, layout: Layout, modal
     function = _FUNCTIONS.get(where.text(tags.VOILUTFunction) or "LINEAR", VoiFunction.LINEAR)
     least = 1.0 if function is VoiFunction.LINEAR else math.ulp(0.0)  # PS3.3 C.11.2.1.2.1: at least 1, or above 0
     centres, widths = where.hint(tags.WindowCenter, "DS"), where.hint(tags.WindowWidth, "DS")
-    windows = [(centre, width) for centre, width in zip(centres, widths, strict=False) if width >= least]
+    texts = where.texts(tags.WindowCenterWidthExplanation)
+    windows = [
+        (centre, width, _explained(texts[place] if place < len(texts) else ""))
+        for place, (centre, width) in enumerate(zip(centres, widths, strict=False))
+        if width >= least
+    ]
     lut = None
     item = elements.item(tags.VOILUTSequence)
     if item is not None and layout.samples == 1:
@@ -81,22 +105,55 @@ def voi_of(elements: Elements, groups: Groups, frame: int, layout: Layout, modal
         function = VoiFunction.LUT
     elif not windows:
         function = VoiFunction.NONE
-    return Voi(function, tuple(centre for centre, _ in windows), tuple(width for _, width in windows), lut)
+    return Voi(
+        function,
+        tuple(centre for centre, _, _ in windows),
+        tuple(width for _, width, _ in windows),
+        lut,
+        tuple(explanation for _, _, explanation in windows),
+    )
+
+
+def _explained(text: str) -> WindowExplanation:
+    """The entry of our list that a free text means; the text itself may name anybody and stays here."""
+    if not text.strip():
+        return WindowExplanation.UNKNOWN
+    for explanation, words in _EXPLANATIONS:
+        if re.search(rf"(?<![A-Z])(?:{words})(?![A-Z])", text.upper()):
+            return explanation
+    return WindowExplanation.OTHER
 
 
 def padding_of(elements: Elements, layout: Layout) -> tuple[int, int] | None:
-    """Pixel Padding Value to Range Limit, inclusive, in stored units; signed as the pixels are, whatever VR the file gives."""
-    if layout.floating or layout.samples != 1:
+    """Pixel Padding Value to Range Limit, inclusive, in stored units; signed as the pixels are, whatever VR the file gives.
+
+    Of float pixels (C.7.6.24, C.7.6.25) only whole numbers are kept.
+    """
+    if layout.samples != 1:
         return None
+    if layout.floating:
+        return _float_padding(elements, layout)
     bounds = []
     for tag in (tags.PixelPaddingValue, tags.PixelPaddingRangeLimit):
         raw = elements.raw(tag)
         if len(raw) >= 2:
-            bounds.append(_as_stored(int.from_bytes(raw[:2], "little" if elements.little(tag) else "big"), layout))
+            bounds.append(as_stored(int.from_bytes(raw[:2], "little" if elements.little(tag) else "big"), layout))
     return (min(bounds), max(bounds)) if bounds and tags.PixelPaddingValue in elements else None
 
 
-def _as_stored(word: int, layout: Layout) -> int:
+def _float_padding(elements: Elements, layout: Layout) -> tuple[int, int] | None:
+    value, limit, vr = (
+        (tags.FloatPixelPaddingValue, tags.FloatPixelPaddingRangeLimit, "FL")
+        if layout.allocated == 32
+        else (tags.DoubleFloatPixelPaddingValue, tags.DoubleFloatPixelPaddingRangeLimit, "FD")
+    )
+    bounds = [*elements.hint(value, vr)[:1], *elements.hint(limit, vr)[:1]]
+    if value not in elements or not bounds or any(bound != int(bound) for bound in bounds):
+        return None
+    return int(min(bounds)), int(max(bounds))
+
+
+def as_stored(word: int, layout: Layout) -> int:
     """A 16-bit word as a stored value: two's complement for signed pixels, of Bits Stored where it only fits there."""
     if not layout.signed:
         return word

@@ -1,7 +1,6 @@
 """Stored values of a DICOM image, frame by frame: PS3.5 section 8 (native), annex A.4 (encapsulated), nothing of their meaning.
 
-Only the frame that is asked for is read and decoded. Codestreams go to pydicom's decoders (pylibjpeg, GDCM, pyjpegls), and where all of
-those refuse, to imagecodecs.
+Only the frame that is asked for is read and decoded.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from radload.sources.dicom_codestreams import decode
 from radload.sources.dicom_file import EXPLICIT_BIG, NATIVE, DicomFile, PixelElement
 from radload.sources.dicom_fragments import encapsulated_frames
 from radload.sources.dicom_layout import Layout
+from radload.sources.dicom_native import native_values
 from radload.sources.slice import Refused
 
 
@@ -57,37 +57,4 @@ def _native_frame(
     if swapped:
         words = np.frombuffer(data + b"\0" * (len(data) % 2), dtype="u2").byteswap()
         data = words.tobytes()[first - begin : last - begin]
-    if layout.allocated == 1:
-        packed = np.frombuffer(data, dtype=np.uint8)
-        start, count = frame * bits % 8, layout.rows * layout.cols * layout.samples
-        values: NDArray[np.generic] = np.unpackbits(packed, bitorder="little")[start : start + count]
-    else:
-        dtype = layout.dtype.newbyteorder(">" if dicom.syntax == EXPLICIT_BIG else "<")
-        values = _stored_bits(np.frombuffer(data, dtype=dtype).astype(layout.dtype), layout)
-    if layout.subsampled:
-        return _full_chroma(values).reshape(layout.rows, layout.cols, 3), "YBR_FULL"
-    if layout.samples == 1:
-        return values.reshape(layout.rows, layout.cols), layout.photometric
-    if layout.planar == 1:
-        planes = values.reshape(3, layout.rows, layout.cols)
-        return np.ascontiguousarray(planes.transpose(1, 2, 0)), layout.photometric
-    return values.reshape(layout.rows, layout.cols, 3), layout.photometric
-
-
-def _stored_bits(values: NDArray[np.generic], layout: Layout) -> NDArray[np.generic]:
-    """Take the Bits Stored that end at High Bit, sign-extended; the other bits may hold anything (PS3.5 8.1.1)."""
-    if layout.floating or layout.stored == layout.allocated:
-        return values
-    up, down = layout.allocated - 1 - layout.high, layout.allocated - layout.stored
-    np.left_shift(values, up, out=values)
-    np.right_shift(values, down, out=values)
-    return values
-
-
-def _full_chroma(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Y1 Y2 Cb Cr -> Y1 Cb Cr Y2 Cb Cr (PS3.3 C.7.6.3.1.2)."""
-    pairs = values.reshape(-1, 4)
-    out = np.empty((len(pairs), 2, 3), dtype=values.dtype)
-    out[:, :, 0] = pairs[:, :2]
-    out[:, :, 1:] = pairs[:, None, 2:]
-    return out.reshape(-1)
+    return native_values(data, layout, frame * bits % 8, dicom.syntax == EXPLICIT_BIG)

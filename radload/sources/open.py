@@ -24,7 +24,6 @@ _PARSE_ERRORS: Final = (
     AttributeError,
     ArithmeticError,
     EOFError,
-    MemoryError,
     RuntimeError,  # with RecursionError and NotImplementedError
     struct.error,
     zlib.error,
@@ -134,5 +133,7 @@ def damaged_bytes_are_refused() -> Iterator[None]:
             if error.errno is not None:
                 raise
             raise Refused("bad-header", "the file cannot be parsed") from None
+        except MemoryError:
+            raise Refused("out-of-memory", "reading the file takes more memory than there is") from None
         except _PARSE_ERRORS as error:
             raise Refused("bad-header", f"the file cannot be parsed ({type(error).__name__})") from None

@@ -11,6 +11,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.sources.segmentation import Segmentation
+
 
 class Refused(Exception):
     """A file or a frame that cannot become a sample. `code` is stable (kebab-case), `reason` one clause without names or paths."""
@@ -48,6 +50,28 @@ class VoiFunction(IntEnum):
     LUT = 4
 
 
+class WindowExplanation(IntEnum):
+    """What Window Center & Width Explanation (0028,1055) says of a window: a short list, never the free text itself."""
+
+    UNKNOWN = 0  # the file says nothing
+    OTHER = 1  # it says something that is not in this list ("WINDOW1", a name)
+    NORMAL = 2
+    WIDER = 3
+    HARDER = 4
+    SOFTER = 5
+    LUNG = 6
+    BONE = 7
+    SOFT_TISSUE = 8
+    BRAIN = 9
+    MEDIASTINUM = 10
+    ABDOMEN = 11
+    LIVER = 12
+    SPINE = 13
+    VESSELS = 14
+    CHEST = 15
+    PELVIS = 16
+
+
 class Units(IntEnum):
     """Units of the values after the modality step (Rescale Type (0028,1054), Units (0054,1001))."""
 
@@ -65,6 +89,36 @@ class Lut:
 
     first: int
     values: NDArray[np.float64]  # (entries,)
+
+
+@dataclass(frozen=True, slots=True)
+class RealWorld:
+    """A Real World Value Mapping (PS3.3 C.7.6.16.2.11): another way from stored values to a quantity, never put behind or before the
+    modality step or a VOI.
+
+    Attributes:
+        first, last: the stored values that are mapped, inclusive.
+        slope, intercept: value = slope * stored + intercept; None where `lut` holds the values.
+        unit: UCUM code of the quantity, "" where it is none of the known ones.
+    """
+
+    first: float
+    last: float
+    slope: float | None
+    intercept: float | None
+    lut: Lut | None = None
+    unit: str = ""
+
+    def values(self, stored: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Real-world values, float64, same shape as `stored`; NaN where nothing is mapped."""
+        wide = stored.astype(np.float64)
+        inside = (wide >= self.first) & (wide <= self.last)
+        if self.lut is not None:
+            index = np.clip(
+                np.where(inside, wide, self.first).astype(np.int64) - self.lut.first, 0, len(self.lut.values) - 1
+            )
+            return np.where(inside, self.lut.values[index], np.nan)
+        return np.where(inside, wide * (self.slope or 0.0) + (self.intercept or 0.0), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +152,10 @@ class Header:
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
+        segmentation: of a DICOM segmentation, None for everything else.
+        few_values: all stored values of a NIfTI file where somebody looked and found few (`nifti.few_values`); empty otherwise.
+        phases: per frame (echo, temporal position, acquisition), 0 where the file does not say; None for other formats.
+        origins: per frame Image Position (Patient), where `positions` are known; laterality, view: of the first frame. DICOM only.
         name: Patient's Name (0010,0010) as stored, to recognise it where it must not stand.
     """
 
@@ -122,6 +180,12 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
+    segmentation: Segmentation | None = None
+    few_values: tuple[int, ...] = ()
+    phases: tuple[tuple[int, int, int], ...] | None = None
+    origins: tuple[tuple[float, float, float], ...] | None = None
+    laterality: str | None = None
+    view: str | None = None
     name: str | None = None
 
 
@@ -132,7 +196,8 @@ class Slice:
     Attributes:
         frame: index in the file, from 0.
         stored: (rows, cols) or (rows, cols, 3); the dtype says sign and width; sign-extended to BitsStored; before palette and colour.
-        photometric: Photometric Interpretation after decoding (MONOCHROME1, MONOCHROME2, RGB, YBR_FULL, PALETTE COLOR).
+        photometric: Photometric Interpretation after decoding (MONOCHROME1, MONOCHROME2, RGB, YBR_FULL, YBR_PARTIAL,
+            PALETTE COLOR); chroma is never subsampled.
         slope, intercept: modality value = slope * stored + intercept (PS3.3 C.11.1.1.2), 1 and 0 where the file has none.
         modality_lut: replaces slope and intercept where present.
         voi_function, centres, widths: the file's own windows, in modality units; voi_lut: where voi_function is LUT.
@@ -144,6 +209,12 @@ class Slice:
         position, orientation: PS3.3 C.7.6.2.1.1, patient coordinates (LPS) in millimetres.
         lossy: the source's pixels went through a lossy compression.
         exact: False where the source itself had to change values to give `stored`.
+        explanations: what the file calls each of its windows, one per centre.
+        real_world: Real World Value Mappings, beside the modality step.
+        suv_factor: SUV (body weight, g/ml) = modality value * factor, for PET; None where it cannot be had, and `suv_missing` says why
+            (a key of `codes.SUV_MISSING`). Both None for what is no PET.
+        lossy_ratios: Lossy Image Compression Ratio (0028,2112), one per compression step that the file tells of.
+        claimed: Smallest and Largest Image Pixel Value (0028,0106) and (0028,0107), None where the file does not say.
     """
 
     frame: int
@@ -171,6 +242,12 @@ class Slice:
     lossy: bool = False
     exact: bool = True
     attributes: SeriesAttributes = field(default_factory=SeriesAttributes)
+    explanations: tuple[WindowExplanation, ...] = ()
+    real_world: tuple[RealWorld, ...] = ()
+    suv_factor: float | None = None
+    suv_missing: str | None = None
+    lossy_ratios: tuple[float, ...] = ()
+    claimed: tuple[int, int] | None = None
 
     def modality(self) -> NDArray[np.float64]:
         """Values after the modality step, float64, same shape as `stored` (PS3.3 C.11.1)."""

@@ -11,7 +11,7 @@ import pytest
 from conftest_pack import WriteSeries
 from pydicom.datadict import tag_for_keyword
 
-from radload.dataset.schema import RECORD, SERIES_RECORD
+from radload.dataset.schema import MASK_RECORD, RECORD, SERIES_RECORD
 from radload.pack import PackOptions, pack
 from radload.pack.attributes import PLACES, REGISTRY, names_in, packed_as, permitted, registry_table
 from radload.pack.confidentiality import RETAINABLE, listed, option_for
@@ -23,7 +23,8 @@ def test_a_packed_data_set_holds_what_the_registry_names(tmp_path: Path, write_s
     write_series(tmp_path / "src", KVP="120")
     out = tmp_path / "out"
     pack(PackOptions(tmp_path / "src", out, keep=("KVP",), workers=0))
-    found = {"records.bin": set(RECORD.names or ()), "series.bin": set(SERIES_RECORD.names or ())}
+    records = {"records.bin": RECORD, "masks.bin": MASK_RECORD, "series.bin": SERIES_RECORD}
+    found = {name: set(dtype.names or ()) for name, dtype in records.items()}
     for path in (out / "index/000000").glob("*.arrow"):
         found[path.stem] = {name for name in pa.ipc.open_file(path).schema.names if name != "kept_KVP"}
     found["manifest"] = set(json.loads((out / "manifest.json").read_bytes()))

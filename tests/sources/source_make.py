@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
+# Compressed syntaxes that pydicom writes, in place of those that it does not know: length of the UID's text -> UID.
+_SAME_LENGTH = {21: "1.2.840.10008.1.2.4.90", 23: "1.2.840.10008.1.2.4.201"}
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -19,8 +22,12 @@ def make_dicom(
     """Write `pixels`, (rows, cols), (frames, rows, cols) or encapsulated bytes; `attributes` by keyword replace or add, None removes."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(CT), UID("1.2.3.4")
-    meta.TransferSyntaxUID = UID(syntax)
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    written = syntax if syntax in UID_dictionary else _SAME_LENGTH[len(syntax)]
+    meta.TransferSyntaxUID = UID(written)
+    little = syntax != ExplicitVRBigEndian
+    data = FileDataset(
+        str(path), {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False, is_little_endian=little
+    )
     data.SOPClassUID, data.SOPInstanceUID, data.StudyInstanceUID, data.SeriesInstanceUID = (
         UID(CT),
         "1.2.3.4",
@@ -47,8 +54,21 @@ def make_dicom(
             data.add_new(keyword, *value)
         else:
             setattr(data, keyword, value)
-    data.save_as(path, enforce_file_format=True, implicit_vr=None if syntax != "1.2.840.10008.1.2" else True)
+    data.save_as(
+        path,
+        enforce_file_format=True,
+        implicit_vr=syntax == "1.2.840.10008.1.2",
+        little_endian=little,
+    )
+    if written != syntax:
+        path.write_bytes(path.read_bytes().replace(_element(written), _element(syntax), 1))
     return path
+
+
+def _element(syntax: str) -> bytes:
+    """Transfer Syntax UID in the meta information."""
+    value = syntax.encode() + b"\0" * (len(syntax) % 2)
+    return b"\x02\x00\x10\x00UI" + len(value).to_bytes(2, "little") + value
 
 
 def item(**attributes: Any) -> Dataset:
