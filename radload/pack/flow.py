@@ -33,12 +33,14 @@ from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
 from radload.pack.scan import Catalog, InputFile, make_catalog, walk
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
+from radload.pack.terms import limited
 from radload.pack.workspace import (
     SPLITS_FILE,
     Folders,
     State,
     Workspace,
     check_folders,
+    check_same_key,
     describe_plan,
     differences,
     read_plan,
@@ -69,9 +71,9 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
     if folders.state is State.FINISHED:
-        return _already_packed(folders, identity, files)
+        return _already_packed(folders, identity, files, checked.key)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-    with Workspace(folders) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display:
         description = describe_plan(workspace.key, identity, files)
         if folders.state is State.UNFINISHED:
             _check_same(folders, description)
@@ -80,7 +82,9 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance, checked.limits)
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; nothing was changed") from None
-        catalog = replace(catalog, headers=tuple(radimagenet.with_modality(header) for header in catalog.headers))
+        catalog = replace(
+            catalog, headers=tuple(limited(radimagenet.with_modality(header)) for header in catalog.headers)
+        )
         catalog = without_left_out(catalog, checked.include)
         catalog, masks = take_masks(catalog, masks_given, allow=LOOKS_LIKE_MASK in checked.include)
         if not catalog.headers:
@@ -93,10 +97,13 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         return _finish(options, workspace, plan, catalog, files, division, slices, started)
 
 
-def _already_packed(folders: Folders, identity: dict[str, Any], files: Sequence[InputFile]) -> PackSummary:
+def _already_packed(
+    folders: Folders, identity: dict[str, Any], files: Sequence[InputFile], given: bytes | None
+) -> PackSummary:
     """The second run on a finished data set: says so, or refuses where something else was asked for."""
     manifest = read_manifest(folders.out)
     key, before = read_plan(folders)
+    check_same_key(folders.private, key, given)
     now = describe_plan(key, identity, files)
     if before.get("plan") != now["plan"]:
         raise UsageError(
@@ -140,7 +147,15 @@ def _plan(
 ) -> Plan:
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
     shard_options = ShardOptions(
-        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target, checked.wide
+        options.source.resolve(),
+        workspace.out,
+        checked.codec,
+        checked.color,
+        checked.axis,
+        target,
+        checked.wide,
+        checked.kept,
+        options.transform,
     )
     pseudonym = partial(privacy.pseudonym, workspace.key)
     seed = options.split_seed
@@ -298,6 +313,9 @@ def _manifest(
         source={"packed": written.packed, "rejected": sum(written.rejected.values()), "ignored": written.ignored},
         notes=list(notes),
         masks=segment.masks,
+        kept=sorted(set(options.keep)),
+        retained=sorted(set(options.retain)),
+        transform=options.transform,
     )
 
 
