@@ -98,6 +98,7 @@ REGISTRY: Final = (
     _row("voi_lut", "sj", "VOILUTSequence", "numbers of a table, never its explanation"),
     _row("first", "l", "LUTDescriptor", "of a table"),
     _row("values", "l", "LUTData", "of a table"),
+    _row("bits", "l", "LUTDescriptor", "of a table's entries"),
     _row("padding", "j", "PixelPaddingValue PixelPaddingRangeLimit", "values that are no image"),
     _row("padding_first", "r", "PixelPaddingValue", "values that are no image"),
     _row("padding_last", "r", "PixelPaddingRangeLimit", "values that are no image"),
