@@ -17,6 +17,7 @@ MASK_WITHOUT_IMAGE: Final = "mask-without-image"
 MASK_GRID_DIFFERS: Final = "mask-grid-differs"
 MASK_AMBIGUOUS: Final = "mask-ambiguous"
 MASK_VALUES: Final = "mask-values"
+TRANSFORM_FAILED: Final = "transform-failed"
 
 # A file that a reader refuses has a code of `sources.CODES`, one that can be read and is no training image one of `eligible.KINDS`.
 PACK_CODES: Final[dict[str, str]] = {
@@ -34,4 +35,5 @@ PACK_CODES: Final[dict[str, str]] = {
     MASK_GRID_DIFFERS: "A mask whose pixels do not lie on those of its image: another size, or another place in space.",
     MASK_AMBIGUOUS: "A mask that fits several images, or one of several masks of one image.",
     MASK_VALUES: "A mask whose values are no labels: negative, fractional, above 65,535, or colours.",
+    TRANSFORM_FAILED: "The function of --transform raised, or returned something that is no slice of the same size and type.",
 }

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack import privacy, radimagenet
-from radload.pack.label_sets import Labels, from_csv, from_folder, from_modality, majority
+from radload.pack.label_sets import Labels, check_classes, from_csv, from_folder, from_modality, majority
 from radload.pack.options import Checked, PackOptions
-from radload.pack.patients import Patient, find_patients, identities
+from radload.pack.patients import Patient, find_patients, identities, placeholder_notes
+from radload.pack.persons import person_of
 from radload.pack.scan import Catalog, InputFile
 from radload.pack.select import hold_out
 from radload.pack.splits import assign, rule
@@ -57,6 +58,8 @@ def divide(
     labels = _labels(options, catalog, names)
     if labels is None and shipped is not None:
         labels = shipped.labels
+    if labels is not None and labels.origin != "modality":
+        check_classes(labels, [person_of(header) for header in headers], options.labels)
     given: dict[str, int] = {}
     if options.splits is not None:
         given = _given_splits(options, names, patients)
@@ -72,7 +75,8 @@ def divide(
     if held:
         how["given_patients"] = listed
         how["holdout"] = {"patients": len(held)}
-    notes = []
+    by_number = options.patients is None or options.patients.startswith("tag:")
+    notes = placeholder_notes(headers, patients) if by_number else []
     unknown = len({patient.identity for patient in patients if not patient.known})
     if unknown:
         notes.append(

@@ -11,12 +11,15 @@ from typing import Any, Final, TypeVar, get_args
 
 from radload.codecs import CodecName
 from radload.errors import UsageError
+from radload.pack import privacy
 from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.colour import ColourMode
 from radload.pack.eligible import KINDS
+from radload.pack.keep import Kept, understand
 from radload.pack.select import check_expression
 from radload.pack.splits import Ratio, parse_ratio
 from radload.pack.thin import Thinnings, parse_thinning
+from radload.pack.transform import load_transform
 from radload.pack.wide import WideMode
 from radload.pack.worker import Limits
 
@@ -27,6 +30,7 @@ GIBIBYTE = 1 << 30
 INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes that these files are rejected with else
 UNCERTAIN = ("ignore", "zero", "one")
 _LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class PackOptions:
         include: kinds of files to pack that are left out by default (`INCLUDABLE`).
         wide: "raw" or "scale", for values that do not fit 16 bits exactly (`wide`).
         timeout: seconds that a worker may spend on one frame; memory: GiB that it may take. Neither is part of the plan.
+        keep: DICOM keywords of further attributes that may leave; retain: "age", "sex", "size", "weight" (`keep`).
+        key: file with the pseudonym key in hex, None: the private folder's own.
+        transform: "module:function", called with each slice before it is encoded (`transform`).
     """
 
     source: Path
@@ -77,6 +84,10 @@ class PackOptions:
     timeout: float = 120.0
     memory: float = 2.0
     wide: str = "raw"
+    keep: tuple[str, ...] = ()
+    retain: tuple[str, ...] = ()
+    key: Path | None = None
+    transform: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -101,6 +112,9 @@ class PackOptions:
             "--masks": sorted(self.masks),
             "--include": sorted(set(self.include)),
             "--wide": self.wide,
+            "--keep": sorted(set(self.keep)),
+            "--retain": sorted(set(self.retain)),
+            "--transform": self.transform,
         }
 
     def _patients_identity(self) -> str | None:
@@ -121,6 +135,8 @@ class Checked:
     include: frozenset[str]
     wide: WideMode
     thinnings: Thinnings
+    kept: tuple[Kept, ...] = ()
+    key: bytes | None = None
 
 
 def check(options: PackOptions) -> Checked:
@@ -129,6 +145,7 @@ def check(options: PackOptions) -> Checked:
     Raises:
         UsageError: one sentence about the first that cannot be used.
     """
+    _check_local(options)
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
     wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
@@ -159,7 +176,10 @@ def check(options: PackOptions) -> Checked:
     for option, expression in (("--where", options.where), ("--holdout", options.holdout)):
         if expression is not None:
             check_expression(expression, option)
-    return Checked(ratio, codec, color, axis, limits, include, wide, thinnings)
+    if options.transform is not None:
+        load_transform(options.transform)
+    kept = understand(options.keep, options.retain)
+    return Checked(ratio, codec, color, axis, limits, include, wide, thinnings, kept, _key(options))
 
 
 def check_axis(text: str) -> int:
@@ -183,6 +203,41 @@ def check_include(kinds: Sequence[str]) -> frozenset[str]:
     for kind in kinds:
         _one_of(kind, INCLUDABLE, "--include")
     return frozenset(kinds)
+
+
+def _check_local(options: PackOptions) -> None:
+    """An object store is not written yet; whoever asks for one must say where the private folder is, for it must not lie there."""
+    if _SCHEME.match(str(options.out)) is None:
+        return
+    if options.private is None:
+        raise UsageError(
+            f"--out {options.out} is not on this machine, and nobody's names may lie beside it: give a local folder by --private"
+        )
+    if _SCHEME.match(str(options.private)) is not None:
+        raise UsageError(
+            f"--private {options.private} is not on this machine: give a local folder that only you can read"
+        )
+    raise UsageError(f"--out {options.out} cannot be written yet: pack to a local folder and copy it there")
+
+
+def _key(options: PackOptions) -> bytes | None:
+    """The pseudonym key of --key."""
+    path = options.key
+    if path is None:
+        return None
+    if options.out.resolve() in path.resolve().parents:
+        raise UsageError(
+            f"--key {path} lies inside --out, which may be shared: move it to a folder that only you can read"
+        )
+    try:
+        return privacy.parse_key(path.read_text("ascii"))
+    except OSError as error:
+        raise UsageError(f"--key {path} cannot be read ({error.strerror}): give a file that is there") from None
+    except ValueError:
+        raise UsageError(
+            f"--key {path} holds no key: write {2 * privacy.LEAST_KEY_BYTES} or more hexadecimal digits into it, such as "
+            "`openssl rand -hex 32` prints"
+        ) from None
 
 
 def check_labels_from(text: str) -> None:

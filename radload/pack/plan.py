@@ -11,8 +11,9 @@ from typing import Final
 import pyarrow as pa
 
 from radload.codecs import CodecName
-from radload.dataset.schema import PATIENTS, SPLITS, STUDIES
+from radload.dataset.schema import PATIENTS, SAMPLES, SPLITS, STUDIES
 from radload.pack.colour import ColourMode
+from radload.pack.keep import Kept, samples_schema
 from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
@@ -75,6 +76,7 @@ class ShardJob:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
         axis: along which NIfTI volumes are cut.
         skip: catalog row -> reject code of files that cost a worker; tried: rows that ended a worker once.
+        kept: attributes added by --keep and --retain; transform: "module:function", see `transform`.
         drop_empty: whether slices without content are rejected (`empty.is_empty`).
     """
 
@@ -89,6 +91,8 @@ class ShardJob:
     skip: Mapping[int, str] = field(default_factory=dict)
     tried: frozenset[int] = frozenset()
     wide: WideMode = "raw"
+    kept: tuple[Kept, ...] = ()
+    transform: str | None = None
     drop_empty: bool = False
 
     @property
@@ -123,7 +127,7 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in order of (split, shard), and the tables that their rows refer to.
+    """Jobs in order of (split, shard), the tables that their rows refer to, and the schema of samples.arrow.
 
     Attributes:
         masks: headers of the catalog rows behind those of the images; left_out: rows of images of which no frame is packed.
@@ -133,6 +137,7 @@ class Plan:
     patients: pa.Table
     studies: pa.Table
     masks: tuple[Header, ...] = ()
+    samples: pa.Schema = SAMPLES
     left_out: tuple[int, ...] = ()
 
 
@@ -147,6 +152,8 @@ class ShardOptions:
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
     wide: WideMode = "raw"
+    kept: tuple[Kept, ...] = ()
+    transform: str | None = None
     thinnings: Thinnings = EVERYTHING
     drop_empty: bool = False
 
@@ -220,10 +227,13 @@ def make_plan(
                     options.color,
                     options.axis,
                     wide=options.wide,
+                    kept=options.kept,
+                    transform=options.transform,
                     drop_empty=options.drop_empty,
                 )
             )
-    return Plan(tuple(jobs), *tables.arrow(), masks.headers, tuple(left_out))
+    samples = samples_schema(options.kept)
+    return Plan(tuple(jobs), *tables.arrow(), masks.headers, samples, tuple(left_out))
 
 
 def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:

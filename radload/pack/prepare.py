@@ -19,6 +19,7 @@ from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions
 from radload.pack.plan import Plan, Pseudonym, ShardOptions, make_plan
 from radload.pack.scan import Catalog, InputFile
 from radload.pack.select import keep_selected, matching_rows, not_selected
+from radload.pack.terms import limited
 from radload.pack.workspace import Folders
 from radload.sources import Header
 
@@ -50,7 +51,9 @@ def prepare(
     Raises:
         UsageError: nothing to pack, or a rule or table that cannot be used.
     """
-    catalog = without_left_out(scan.read(files), checked.include)
+    catalog = scan.read(files)
+    catalog = replace(catalog, headers=tuple(limited(header) for header in catalog.headers))
+    catalog = without_left_out(catalog, checked.include)
     catalog, masks = take_masks(catalog, masks_given, allow=LOOKS_LIKE_MASK in checked.include)
     if not catalog.headers:
         raise UsageError(_no_images(options, catalog))
@@ -78,6 +81,8 @@ def plan_shards(
         checked.axis,
         target,
         checked.wide,
+        checked.kept,
+        options.transform,
         checked.thinnings,
         options.drop_empty,
     )

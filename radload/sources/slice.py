@@ -91,6 +91,9 @@ class Lut:
 
     first: int
     values: NDArray[np.float64]  # (entries,)
+    bits: int | None = (
+        None  # of an entry as the descriptor says: 2**bits - 1 is full scale; None where it says nothing of use
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ class Header:
         few_values: all stored values of a NIfTI file where somebody looked and found few (`nifti.few_values`); empty otherwise.
         phases: per frame (echo, temporal position, acquisition), 0 where the file does not say; None for other formats.
         origins: per frame Image Position (Patient), where `positions` are known; laterality, view: of the first frame. DICOM only.
+        name: Patient's Name (0010,0010) as stored, to recognise it where it must not stand.
         private: for the catalog alone; empty in the headers that shard jobs carry.
     """
 
@@ -217,6 +221,7 @@ class Header:
     origins: tuple[tuple[float, float, float], ...] | None = None
     laterality: str | None = None
     view: str | None = None
+    name: str | None = None
     private: PrivateDetails = NO_DETAILS
 
 
