@@ -35,7 +35,17 @@ from radload.pack.codes import PACK_CODES
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk
 from radload.pack.scan_command import ScanOptions, scan_folder
 from radload.pack.worker import Beat
-from radload.sources import CODES, Header, PartOf, PrivateDetails, SeriesAttributes, Units
+from radload.sources import (
+    CODES,
+    Header,
+    PartOf,
+    PrivateDetails,
+    Segmentation,
+    SegmentationType,
+    SegmentCode,
+    SeriesAttributes,
+    Units,
+)
 
 
 def table(private: Path) -> list[dict[str, Any]]:
@@ -60,6 +70,21 @@ attributes = st.builds(
     b_value=floats,
     units=st.sampled_from(Units),
 )
+segmentations = st.builds(
+    Segmentation,
+    type=st.sampled_from(SegmentationType),
+    maximum=st.integers(1, 255),
+    segments=st.lists(st.integers(0, 65535), max_size=3).map(tuple),
+    images=st.lists(
+        st.lists(st.tuples(st.text(max_size=5), st.none() | st.integers(0, 99)), max_size=3).map(tuple), max_size=3
+    ).map(tuple),
+    instances=st.frozensets(st.text(max_size=5), max_size=3),
+    series=st.frozensets(st.text(max_size=5), max_size=3),
+    numbers=st.frozensets(st.integers(0, 65535), max_size=3),
+    codes=st.lists(st.builds(SegmentCode, st.integers(0, 9), st.text(max_size=3), st.text(max_size=3)), max_size=2).map(
+        tuple
+    ),
+)
 headers = st.builds(
     Header,
     source=st.just("a"),
@@ -80,6 +105,13 @@ headers = st.builds(
     normal=st.none() | st.tuples(*[st.floats(-1, 1)] * 3),
     image_type=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     intent=texts,
+    segmentation=st.none() | segmentations,
+    few_values=st.lists(st.integers(-(2**31), 2**31), max_size=3).map(tuple),
+    phases=st.none() | st.lists(st.tuples(*[st.integers(0, 99)] * 3), max_size=3).map(tuple),
+    origins=st.none() | st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 3), max_size=3).map(tuple),
+    laterality=texts,
+    view=texts,
+    name=texts,
     private=st.builds(PrivateDetails, study_date=st.none() | st.dates(), patient_age=floats, station=texts),
 )
 

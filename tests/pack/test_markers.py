@@ -73,7 +73,10 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
             table = pa.ipc.open_file(io.BytesIO(data)).read_all()
             yield f"{name} as JSON", json.dumps([table.to_pylist(), str(table.schema)], default=str).encode()
         elif path.suffix == ".parquet":
-            yield f"{name} as JSON", json.dumps(pq.read_table(path).to_pylist(), ensure_ascii=False).encode()
+            yield (
+                f"{name} as JSON",
+                json.dumps(pq.read_table(path).to_pylist(), ensure_ascii=False, default=str).encode(),
+            )
 
 
 def search(folder: Path, markers: Markers) -> set[tuple[str, str]]:
