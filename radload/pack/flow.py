@@ -84,7 +84,10 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             )
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; run the same command again to go on") from None
-        prepared = prepare(options, checked, folders, files, scan, masks_given)
+        try:
+            prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display)
+        except KeyboardInterrupt:
+            raise Stopped("stopped before the first shard; run the same command again to go on") from None
         pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, catalog = plan_shards(options, checked, workspace.out, prepared, pseudonym)
         workspace.keep(description)

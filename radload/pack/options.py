@@ -56,6 +56,7 @@ class PackOptions:
         keep: DICOM keywords of further attributes that may leave; retain: "age", "sex", "size", "weight" (`keep`).
         key: file with the pseudonym key in hex, None: the private folder's own.
         transform: "module:function", called with each slice before it is encoded (`transform`).
+        link_duplicates: divide patients who share an image as one (`duplicates`).
     """
 
     source: Path
@@ -88,6 +89,7 @@ class PackOptions:
     retain: tuple[str, ...] = ()
     key: Path | None = None
     transform: str | None = None
+    link_duplicates: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -115,6 +117,7 @@ class PackOptions:
             "--keep": sorted(set(self.keep)),
             "--retain": sorted(set(self.retain)),
             "--transform": self.transform,
+            "--link-duplicates": self.link_duplicates,
         }
 
     def _patients_identity(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.catalog import Scan
 from radload.pack.codes import LOOKS_LIKE_MASK
-from radload.pack.divide import Division, divide
+from radload.pack.display import Display
+from radload.pack.divide import Division, Linker, divide
+from radload.pack.duplicates import hash_images, link_patients
 from radload.pack.eligible import without_left_out
 from radload.pack.masks import Masks, take_masks
 from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions
+from radload.pack.patients import Patient
 from radload.pack.plan import Plan, Pseudonym, ShardOptions, make_plan
 from radload.pack.scan import Catalog, InputFile
 from radload.pack.select import keep_selected, matching_rows, not_selected
@@ -40,13 +43,15 @@ def prepare(
     files: Sequence[InputFile],
     scan: Scan,
     masks_given: Sequence[re.Pattern[str]],
+    workers: int,
+    display: Display,
 ) -> Prepared:
     """Leave out what is no training image, take the masks out, select by --where, and divide the patients.
 
     Masks are paired before --where looks at the images: a mask that fits two images fits two, whichever of them is selected.
 
     Args:
-        masks_given: patterns of --masks.
+        masks_given: patterns of --masks; workers, display: for --link-duplicates, which reads the images.
 
     Raises:
         UsageError: nothing to pack, or a rule or table that cannot be used.
@@ -65,7 +70,26 @@ def prepare(
                 f"--where is true for none of the {images:,} images: correct the expression, or leave it out"
             )
     held = None if options.holdout is None else matching_rows(scan.data, options.holdout, "--holdout")
-    return Prepared(catalog, masks, divide(options, checked, folders, files, catalog, held))
+    link = _linker(options, checked, folders, catalog, workers, display)
+    return Prepared(catalog, masks, divide(options, checked, folders, files, catalog, held, link))
+
+
+def _linker(
+    options: PackOptions, checked: Checked, folders: Folders, catalog: Catalog, workers: int, display: Display
+) -> Linker:
+    """Who must not be parted from whom, asked when the patients are known."""
+
+    def link(patients: Sequence[Patient]) -> Mapping[str, str]:
+        if not options.link_duplicates:
+            return {}
+        headers = catalog.headers
+        display.start("comparing", len(headers), "files")
+        hashes = hash_images(
+            folders.source, headers, checked.axis, checked.color, workers, checked.limits, display.advance
+        )
+        return link_patients(patients, hashes)
+
+    return link
 
 
 def plan_shards(

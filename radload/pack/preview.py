@@ -88,7 +88,7 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
         scan = scan_without_writing(
             folders.source, files, checked.axis, workers, folders.private, display.advance, checked.limits
         )
-    prepared = prepare(options, checked, folders, files, scan, masks_given)
+        prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display)
     plan, catalog = plan_shards(options, checked, folders.out, prepared, lambda domain, identity: "")
     division = prepared.division
     rejects = {reject.source: reject.code for reject in catalog.rejects}

@@ -19,7 +19,6 @@ from radload.errors import UsageError
 from radload.pack.catalog_schema import IMAGE, SCHEMA
 from radload.pack.codes import NOT_SELECTED
 from radload.pack.masks import Masks, of_images
-from radload.pack.patients import Patient
 from radload.pack.scan import Catalog, Reject
 from radload.sources import Header
 
@@ -75,15 +74,18 @@ def not_selected(headers: Iterable[Header], reason: str) -> list[Reject]:
 
 
 def hold_out(
-    given: dict[str, int], catalog: Catalog, patients: Sequence[Patient], rows: NDArray[np.int64]
+    given: dict[str, int], catalog: Catalog, patients: Sequence[str], rows: NDArray[np.int64]
 ) -> dict[str, int]:
     """Patients with a file among catalog `rows` -> test.
+
+    Args:
+        given: patient -> split that a list gives; patients: of each header, the identity of the patient, or of the group he stands in.
 
     Raises:
         UsageError: none of the selected images matches, or a list of splits puts such a patient elsewhere.
     """
     places = np.flatnonzero(np.isin(catalog.rows, rows)).tolist()
-    held = {patients[place].identity: _TEST for place in places}
+    held = {patients[place]: _TEST for place in places}
     if not held:
         raise UsageError(
             "--holdout matches none of the images that are packed: correct the expression, or leave it out"
