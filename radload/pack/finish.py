@@ -163,9 +163,7 @@ def _frame_rejects(
     for row in sorted(by_row):
         header, frames = headers[row], [by_row[row][frame] for frame in sorted(by_row[row])]
         code, reason = frames[0].code, frames[0].reason
-        whole = (
-            len(frames) >= planned[row]
-        )  # a mask that fails for a reason of ours is rejected as a whole, chosen or not
+        whole = len(frames) >= planned[row]  # more: a segmentation, or an internal error, is refused with all frames
         if whole and all((frame.code, frame.reason) == (code, reason) for frame in frames):
             found.append(Reject(header.source, None, code, reason))
         else:

@@ -58,6 +58,7 @@ class DryRun:
         splits, modalities, classes: name -> (patients, studies, series, slices); a slice with several positive classes counts in each;
             classes None without labels.
         notes: sentences about what the user should know.
+        masks: those of the chosen files that are masks of others.
     """
 
     files: int
@@ -68,6 +69,7 @@ class DryRun:
     modalities: dict[str, tuple[int, int, int, int]]
     classes: dict[str, tuple[int, int, int, int]] | None
     notes: tuple[str, ...]
+    masks: int = 0
 
 
 def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
@@ -102,6 +104,7 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
         _modalities(plan, catalog),
         None if division.labels is None else _classes(plan, division.labels),
         (*division.notes, *selection_notes(options), *reuse_notes(scan)),
+        sum(mask.source not in rejects for mask in plan.masks),
     )
 
 
@@ -150,7 +153,9 @@ def print_dry_run(found: DryRun, console: Console) -> None:
     files = Table(title="input files", title_justify="left", box=None, pad_edge=False)
     files.add_column("")
     files.add_column("files", justify="right")
-    files.add_row("to pack", f"{found.chosen:,}")
+    files.add_row("to pack", f"{found.chosen - found.masks:,}")
+    if found.masks:
+        files.add_row("to pack as masks", f"{found.masks:,}")
     for code, count in found.rejected.items():
         files.add_row(f"rejected: {code}", f"{count:,}")
     files.add_row("ignored (no image)", f"{found.ignored:,}")

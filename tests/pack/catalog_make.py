@@ -61,6 +61,9 @@ def make_header(name: str, size: int = 526_000) -> Header:
         normal=(0.0, 0.0, 1.0),
         sop_class="1.2.840.10008.5.1.4.1.1.2",
         image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
+        phases=((1, 0, number % 3),),
+        origins=((-180.5, -180.25 + number % 7, place * 1.25),),
+        name=f"Name^{number}",
         private=PrivateDetails(
             date(2010 + number % 10, 1 + number % 12, 1),
             date(2010, 1, 1),

@@ -109,6 +109,7 @@ def test_a_mask_stays_with_its_image(
     )
     assert (summary.files, summary.ignored, summary.masks) == (10, 0, len(images))
     assert (counted.files, counted.chosen, counted.rejected) == (10, summary.packed, summary.rejected)
+    assert counted.masks == summary.masks
 
 
 def test_masks_of_labels_are_not_asked(tmp_path: Path, volumes: tuple[Path, dict[str, NDArray[Any]]]) -> None:
