@@ -10,6 +10,7 @@ import typer
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
+from radload.commands.review import review
 from radload.errors import RadloadError
 
 FAILED = 2
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(pack)
 app.command()(label)
 app.command()(inspect)
+app.command()(review)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -56,6 +56,19 @@ def pack(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    attest_no_phi: Annotated[
+        bool,
+        typer.Option("--attest-no-phi", help="I know that the PNG and JPEG files hold no burned-in text; recorded."),
+    ] = False,
+    crop_us_regions: Annotated[
+        bool, typer.Option("--crop-us-regions", help="Crop ultrasound to its scan regions and pack it.")
+    ] = False,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            help="decisions.toml of `radload review`, filled in: what to do with quarantined files.", show_default=False
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
@@ -82,6 +95,9 @@ def pack(
         order=order,
         shard_size=shard_size,
         workers=workers,
+        attest_no_phi=attest_no_phi,
+        crop_us_regions=crop_us_regions,
+        decisions=decisions,
     )
     try:
         summary = run(options, None if quiet else Console(stderr=True))

@@ -139,6 +139,8 @@ SAMPLES = pa.schema(
         ("window_explanations", pa.list_(pa.uint8())),  # WindowExplanation, one per window
         ("real_world", pa.list_(REAL_WORLD)),  # other quantities that the stored values stand for
         ("lossy_ratios", pa.list_(pa.float64())),  # Lossy Image Compression Ratio, one per compression step
+        ("cropped", pa.list_(pa.int32(), 4)),  # top, left, height, width in the source's frame; null: the whole frame
+        ("masked", pa.uint16()),  # rectangles blanked because of burned-in text
     ]
 )
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
-from radload.pack import privacy, radimagenet
+from radload.pack import privacy, quarantine
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
 from radload.pack.divide import Division, divide
@@ -27,6 +27,7 @@ from radload.pack.job import pack_shard, read_progress
 from radload.pack.options import MEBIBYTE, Checked, PackOptions, check
 from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
+from radload.pack.quarantine import Screened
 from radload.pack.scan import Catalog, InputFile, make_catalog, walk
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.workspace import (
@@ -75,15 +76,19 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance)
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; nothing was changed") from None
-        catalog = replace(catalog, headers=tuple(radimagenet.with_modality(header) for header in catalog.headers))
+        catalog = replace(catalog, headers=tuple(quarantine.prepared(header) for header in catalog.headers))
+        screened = quarantine.screen(catalog, options)
+        catalog = screened.catalog
         if not catalog.headers:
-            raise UsageError(_no_images(options, catalog))
+            raise UsageError(
+                quarantine.nothing_left(options, screened) if screened.groups else _no_images(options, catalog)
+            )
         division = divide(options, checked, folders, files, catalog)
-        plan = _plan(options, checked, workspace, catalog, division)
+        plan = quarantine.with_redactions(_plan(options, checked, workspace, catalog, division), screened.redactions)
         workspace.keep(description)
         _write_private_splits(workspace, division)
         slices = _write_shards(plan, workspace, workers, display)
-        return _finish(options, workspace, plan, catalog, files, division, slices, started)
+        return _finish(options, workspace, plan, screened, files, division, slices, started)
 
 
 def _already_packed(folders: Folders, identity: dict[str, Any], files: Sequence[InputFile]) -> PackSummary:
@@ -210,18 +215,18 @@ def _finish(
     options: PackOptions,
     workspace: Workspace,
     plan: Plan,
-    catalog: Catalog,
+    screened: Screened,
     files: Sequence[InputFile],
     division: Division,
     slices: int,
     started: float,
 ) -> PackSummary:
-    written = write_dataset(workspace, plan, catalog, files, division.patients, division.labels)
+    written = write_dataset(workspace, plan, screened.catalog, files, division.patients, division.labels)
     if not written.segment.samples:
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
         raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
-    notes = list(division.notes)
+    notes = [*division.notes, *quarantine.notes(options, screened)]
     empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
     wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
     if set(empty) & set(wanted):
@@ -270,6 +275,7 @@ def _manifest(
         tools={name: version(name) for name in ("radload", "imagecodecs", "pydicom", "nibabel", "numpy")},
         source={"packed": written.packed, "rejected": sum(written.rejected.values()), "ignored": written.ignored},
         notes=list(notes),
+        burned_in=quarantine.account(options, options.identity()["--decisions"]),
     )
 
 

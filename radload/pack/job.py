@@ -22,6 +22,7 @@ from radload.pack.codes import INTERNAL_ERROR, MISSING_FRAME, UNREADABLE, WORKER
 from radload.pack.colour import to_picture
 from radload.pack.part import Part, RejectedFrame, part_path, progress_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
+from radload.pack.redact import redact
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
@@ -145,8 +146,9 @@ def _frames(job: ShardJob, file: FileJob) -> Iterator[tuple[int, Slice | Refused
             for item in read(Path(file.header.source), file.header, job.root, job.axis):
                 frame, outcome = (item.frame, item) if isinstance(item, Slice) else item
                 if frame in missing:  # what a header does not announce has no key
+                    redacted = redact(outcome, job.redactions.get(file.row))
                     del missing[frame]
-                    yield frame, outcome
+                    yield frame, redacted
         except Refused as refused:
             reason = refused
         except NotAnImage:

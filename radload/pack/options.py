@@ -33,6 +33,8 @@ class PackOptions:
         order: "series" (slices of a series together); "slices" is refused, see `check`.
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+        attest_no_phi: the user vouches that PNG and JPEG files, which have no header to tell, hold no burned-in text.
+        crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
     """
 
     source: Path
@@ -51,6 +53,9 @@ class PackOptions:
     order: str = "series"
     shard_size: float | None = None
     workers: int | None = None
+    attest_no_phi: bool = False
+    crop_us_regions: bool = False
+    decisions: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -67,6 +72,9 @@ class PackOptions:
             "--axis": self.axis,
             "--order": self.order,
             "--shard-size": self.shard_size,
+            "--attest-no-phi": self.attest_no_phi,
+            "--crop-us-regions": self.crop_us_regions,
+            "--decisions": _content(self.decisions, "--decisions"),
         }
 
     def _patients_identity(self) -> str | None:
@@ -142,4 +150,4 @@ def _content(path: Path | None, option: str) -> str | None:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UsageError(f"{option} {path} cannot be read ({error.strerror}): give a CSV file that is there") from None
+        raise UsageError(f"{option} {path} cannot be read ({error.strerror}): give a file that is there") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from radload.pack.colour import ColourMode
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
+from radload.pack.redact import Redaction
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -54,6 +55,7 @@ class ShardJob:
     Attributes:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
         axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+        redactions: catalog row -> what is cut away or blanked in all frames of that file.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ShardJob:
     color: ColourMode
     axis: int
     skip: frozenset[int] = frozenset()
+    redactions: Mapping[int, Redaction] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

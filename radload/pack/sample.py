@@ -105,6 +105,8 @@ def pack_sample(
         "window_explanations": [int(explanation) for explanation in image.explanations],
         "real_world": [_real_world(mapping) for mapping in image.real_world],
         "lossy_ratios": list(image.lossy_ratios),
+        "cropped": None if image.cropped is None else list(image.cropped),
+        "masked": image.masked,
     }
     text = _text(image, picture, encoded, series, row, flags, attributes)
     real_world_luts = tuple(mapping.lut for mapping in image.real_world)
@@ -239,6 +241,8 @@ def _text(
         "position": row["position"],
         "patient": series.patient,  # rows of patients.arrow and studies.arrow
         "study": series.study,
+        "cropped": row["cropped"],
+        "masked": image.masked,
     }
     return json.dumps(_clean(content), separators=(",", ":"), allow_nan=False).encode()
 

@@ -22,6 +22,7 @@ from radload.sources.dicom_meaning import attributes_of, inverted, modality_of, 
 from radload.sources.dicom_pixels import frames_of
 from radload.sources.dicom_real_world import real_world_of
 from radload.sources.dicom_suv import suv_of
+from radload.sources.dicom_ultrasound import regions_of
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice
 
 _MASKS: Final = frozenset(
@@ -65,6 +66,8 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         sop_class=dicom.sop_class,
         image_type=elements.texts(tags.ImageType),
         intent=elements.text(tags.PresentationIntentType),
+        burned_in=elements.text(tags.BurnedInAnnotation),
+        us_regions=regions_of(elements, layout),
     )
 
 

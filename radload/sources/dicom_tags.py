@@ -36,6 +36,9 @@ ConvolutionKernel: Final = 0x00181210
 ActualFrameDuration: Final = 0x00181242
 NominalScannedPixelSpacing: Final = 0x00182010
 ViewPosition: Final = 0x00185101
+SequenceOfUltrasoundRegions: Final = 0x00186011
+RegionSpatialFormat: Final = 0x00186012
+RegionLocation: Final = (0x00186018, 0x0018601A, 0x0018601C, 0x0018601E)  # Min X0, Min Y0, Max X1, Max Y1
 EffectiveEchoTime: Final = 0x00189082
 DiffusionBValue: Final = 0x00189087
 MRTimingAndRelatedParametersSequence: Final = 0x00189112
@@ -72,6 +75,7 @@ FloatPixelPaddingValue: Final = 0x00280122
 DoubleFloatPixelPaddingValue: Final = 0x00280123
 FloatPixelPaddingRangeLimit: Final = 0x00280124
 DoubleFloatPixelPaddingRangeLimit: Final = 0x00280125
+BurnedInAnnotation: Final = 0x00280301
 WindowCenter: Final = 0x00281050
 WindowWidth: Final = 0x00281051
 RescaleIntercept: Final = 0x00281052
@@ -156,6 +160,8 @@ HEADER: Final = frozenset(
         Units,
         SharedFunctionalGroupsSequence,
         PerFrameFunctionalGroupsSequence,
+        SequenceOfUltrasoundRegions,
+        BurnedInAnnotation,
     )
 )  # what a scan asks for
 

@@ -150,6 +150,8 @@ class Header:
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
+        burned_in: Burned In Annotation (0028,0301) as stored; us_regions: (top, left, height, width) of the two-dimensional Ultrasound
+            Regions (0018,6011). DICOM only.
     """
 
     source: str
@@ -173,6 +175,8 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
+    burned_in: str | None = None
+    us_regions: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,8 @@ class Slice:
         suv_factor: SUV (body weight, g/ml) = modality value * factor, for PET; None where it cannot be had, and `suv_missing` says why
             (a key of `codes.SUV_MISSING`). Both None for what is no PET.
         lossy_ratios: Lossy Image Compression Ratio (0028,2112), one per compression step that the file tells of.
+        cropped: (top, left, height, width) of `stored` in the frame that the file holds, None where it is the whole frame.
+        masked: number of rectangles of `stored` that were blanked because of burned-in text.
     """
 
     frame: int
@@ -232,6 +238,8 @@ class Slice:
     suv_factor: float | None = None
     suv_missing: str | None = None
     lossy_ratios: tuple[float, ...] = ()
+    cropped: tuple[int, int, int, int] | None = None
+    masked: int = 0
 
     def modality(self) -> NDArray[np.float64]:
         """Values after the modality step, float64, same shape as `stored` (PS3.3 C.11.1)."""
