@@ -31,7 +31,7 @@ def run(*arguments: object) -> int:
 
 
 def test_pack_then_again_then_another_plan(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0)
+    command = ("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--attest-no-phi")
     assert run(*command) == 0
     assert "2 samples in" in capsys.readouterr().out
     assert run(*command) == 0
@@ -44,7 +44,7 @@ def test_pack_then_again_then_another_plan(source: Path, tmp_path: Path, capsys:
 
 
 def test_quiet_prints_nothing(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--quiet") == 0
+    assert run("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--attest-no-phi", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
 
 

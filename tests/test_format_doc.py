@@ -80,7 +80,7 @@ def shards(tmp_path: Path, write_dicom: WriteDicom) -> Path:
     )  # fmt: skip
     write_dicom(
         source / "us.dcm", random.integers(0, 256, (33, 30, 3), dtype=np.uint8), patient="P3", series="s3",
-        RescaleSlope=None, RescaleIntercept=None, Modality="US",
+        RescaleSlope=None, RescaleIntercept=None, Modality="US", BurnedInAnnotation="NO",
     )  # fmt: skip
     table = Dataset()
     table.add_new("LUTDescriptor", "US", [30, 10, 16])
@@ -97,7 +97,13 @@ def shards(tmp_path: Path, write_dicom: WriteDicom) -> Path:
     write_png(source / "sub-03/a.png", random.integers(0, 256, (1, 5), dtype=np.uint8))
     (source / "broken.dcm").write_bytes(bytes(128) + b"DICM" + bytes(20))
     options = PackOptions(
-        source, tmp_path / "out", split="60/20/20", shard_size=0.001, labels_from="modality", workers=0
+        source,
+        tmp_path / "out",
+        split="60/20/20",
+        shard_size=0.001,
+        labels_from="modality",
+        workers=0,
+        attest_no_phi=True,
     )
     pack(options)
     return tmp_path / "out"

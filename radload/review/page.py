@@ -38,9 +38,9 @@ def page(sections: Sequence[Section]) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>radload review</title><style>{_STYLE}</style></head><body>
 <h1>{_count(files, "file")} in quarantine</h1>
-<p>Their pixels may hold burned-in text, such as a name. Files of a group come from one device at one size, so text stands
-at the same place. The maximum shows text that stands on any frame, the mean what stands on all. Rulers count pixels from the top left; the orange frame is the
-scan region that the files give. Fill in <code>decisions.toml</code> beside this page, then pack with <code>--decisions</code>.</p>
+<p>Their pixels may hold burned-in text, such as a name. Files of a group come from one device at one size, so text stands at the same
+place. The maximum shows text that stands on any frame, the mean what stands on all. Rulers count pixels from the top left; the orange
+frame is the scan region that the files give. Fill in <code>decisions.toml</code> beside this page, then pack with <code>--decisions</code>.</p>
 <p>This folder shows patients' images and maybe their names: keep it with the private folder.</p>
 <table><tr><th>group<th>modality<th>manufacturer<th>model<th>rows x cols<th>scan region<th>SOP class<th>files<th>frames<th>decision</tr>
 {rows}</table>

@@ -211,7 +211,9 @@ def test_patients_without_a_number_are_said(tmp_path: Path, write_series: WriteS
 
 def test_colour_and_wide_values_keep_their_truth(tmp_path: Path, write_dicom: WriteDicom) -> None:
     random = np.random.default_rng(0)
-    rgb = write_dicom(tmp_path / "src/rgb.dcm", random.integers(0, 256, (9, 8, 3), np.uint8), series="rgb")
+    rgb = write_dicom(
+        tmp_path / "src/rgb.dcm", random.integers(0, 256, (9, 8, 3), np.uint8), series="rgb", BurnedInAnnotation="NO"
+    )
     wide = write_dicom(tmp_path / "src/wide.dcm", random.integers(0, 2**32, (9, 8), np.uint32), series="wide")
     run(tmp_path / "src", tmp_path / "out", split="100/0/0")
     found = {row["source"]: key for key, row in enumerate(rows(tmp_path / "out", "crosswalk"))}
