@@ -27,12 +27,13 @@ class Screened:
     Attributes:
         catalog: its headers are packed, its rejects hold the others.
         redactions: source -> what is cut away or blanked; files without are as they are.
-        groups: of the files in quarantine -> number of files.
+        groups: of the files in quarantine -> number of files; attestable: how many of them are PNG or JPEG.
     """
 
     catalog: Catalog
     redactions: Mapping[str, Redaction]
     groups: Mapping[Group, int]
+    attestable: int
 
 
 def prepared(header: Header) -> Header:
@@ -57,6 +58,7 @@ def screen(catalog: Catalog, options: PackOptions) -> Screened:
     rejects: list[Reject] = []
     redactions: dict[str, Redaction] = {}
     waiting: Counter[Group] = Counter()
+    attestable = 0
     for position, (header, (action, redaction)) in enumerate(zip(catalog.headers, outcomes, strict=True)):
         if position in asked:
             decision = decisions.get(asked[position].name, Decision())
@@ -70,12 +72,13 @@ def screen(catalog: Catalog, options: PackOptions) -> Screened:
         code, reason = BURNED_IN, f"burned-in text: {rule_of(header).name}"
         if action is Action.QUARANTINE:
             waiting[asked[position]] += 1
+            attestable += rule_of(header).attested is not None
             code, reason = QUARANTINED, f"may hold burned-in text: {rule_of(header).name}, group {asked[position].name}"
         elif position in asked:
             reason = f"left out by decision on group {asked[position].name}"
         rejects += [Reject(source, None, code, reason) for source in (header.source, *header.parts)]
     rejects = sorted((*catalog.rejects, *rejects), key=lambda one: one.source.encode("utf-8", "surrogateescape"))
-    return Screened(replace(catalog, headers=tuple(kept), rejects=tuple(rejects)), redactions, waiting)
+    return Screened(replace(catalog, headers=tuple(kept), rejects=tuple(rejects)), redactions, waiting, attestable)
 
 
 def with_redactions(plan: Plan, redactions: Mapping[str, Redaction]) -> Plan:
@@ -94,12 +97,13 @@ def notes(options: PackOptions, screened: Screened) -> list[str]:
     """What the user should know about the quarantine."""
     if not screened.groups:
         return []
-    return [f"{_waiting(screened)} may hold burned-in text and were not packed: {_advice(options)}"]
+    return [f"{_waiting(screened)} may hold burned-in text and were not packed: {_advice(options, screened)}"]
 
 
 def nothing_left(options: PackOptions, screened: Screened) -> str:
     """The message where the quarantine leaves no image."""
-    return f"--src {options.source} holds no image that can be packed: {_waiting(screened)} may hold burned-in text; {_advice(options)}"
+    found = f"{_waiting(screened)} may hold burned-in text"
+    return f"--src {options.source} holds no image that can be packed: {found}; {_advice(options, screened)}"
 
 
 def account(options: PackOptions, digest: str | None) -> dict[str, Any]:
@@ -124,6 +128,8 @@ def _waiting(screened: Screened) -> str:
     return f"{files:,} {'file' if files == 1 else 'files'} in {groups:,} {'group' if groups == 1 else 'groups'}"
 
 
-def _advice(options: PackOptions) -> str:
+def _advice(options: PackOptions, screened: Screened) -> str:
     ways = f"look at them by `radload review {options.out} --src {options.source}` and pack with --decisions"
+    if not screened.attestable:
+        return ways
     return f"{ways}, or with --attest-no-phi if you know that PNG and JPEG files hold no text"

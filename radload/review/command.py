@@ -68,12 +68,13 @@ def review(shards: Path, source: Path, private: Path | None = None, workers: int
     for (group, headers), projection in zip(groups.items(), projections, strict=True):
         decision = before[group.name].decision if group.name in before else ASK
         sections.append(Section(group, len(headers), projection.frames, projection.unreadable, decision))
-        maximum, mean, examples = names(group)
+        maximum, minimum, mean, examples = names(group)
         _save(folder / maximum, with_rulers(projection.maximum, group.region))
+        _save(folder / minimum, with_rulers(projection.minimum, group.region))
         _save(folder / mean, with_rulers(projection.mean, group.region))
         _save(folder / examples, row_of([thumbnail(one) for one in projection.examples]))
         if len(rows) < _MOST:
-            pictures = (projection.maximum, projection.mean, *projection.examples)
+            pictures = (projection.maximum, projection.minimum, projection.mean, *projection.examples)
             rows.append((group.name, facts(sections[-1]), [thumbnail(one) for one in pictures]))
     _save(folder / CONTACT, contact_sheet(rows))
     _write(folder / PAGE, page(sections))

@@ -39,8 +39,9 @@ def page(sections: Sequence[Section]) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>radload review</title><style>{_STYLE}</style></head><body>
 <h1>{_count(files, "file")} in quarantine</h1>
 <p>Their pixels may hold burned-in text, such as a name. Files of a group come from one device at one size, so text stands at the same
-place. The maximum shows text that stands on any frame, the mean what stands on all. Rulers count pixels from the top left; the orange
-frame is the scan region that the files give. Fill in <code>decisions.toml</code> beside this page, then pack with <code>--decisions</code>.</p>
+place. The maximum shows bright text that stands on any frame, the minimum dark text, the mean what stands on all. Rulers count pixels from
+the top left; the orange frame is the scan region that the files give. Fill in <code>decisions.toml</code> beside this page, then pack with
+<code>--decisions</code>.</p>
 <p>This folder shows patients' images and maybe their names: keep it with the private folder.</p>
 <table><tr><th>group<th>modality<th>manufacturer<th>model<th>rows x cols<th>scan region<th>SOP class<th>files<th>frames<th>decision</tr>
 {rows}</table>
@@ -49,9 +50,12 @@ frame is the scan region that the files give. Fill in <code>decisions.toml</code
 """
 
 
-def names(group: Group) -> tuple[str, str, str]:
-    """File names of a group's pictures: maximum, mean, examples."""
-    return f"{group.name}-maximum.png", f"{group.name}-mean.png", f"{group.name}-examples.png"
+def names(group: Group) -> tuple[str, str, str, str]:
+    """File names of a group's pictures: maximum, minimum, mean, examples."""
+    maximum, minimum, mean, examples = (
+        f"{group.name}-{kind}.png" for kind in ("maximum", "minimum", "mean", "examples")
+    )
+    return maximum, minimum, mean, examples
 
 
 def facts(section: Section) -> str:
@@ -88,12 +92,13 @@ def _row(section: Section) -> str:
 
 
 def _section(section: Section) -> str:
-    maximum, mean, examples = (escape(name) for name in names(section.group))
+    maximum, minimum, mean, examples = (escape(name) for name in names(section.group))
     damaged = f", {_count(section.unreadable, 'file')} unreadable" if section.unreadable else ""
     name = escape(section.group.name)
     return f"""<h2 id="{name}">{name}</h2>
 <p>{escape(facts(section) + damaged)}</p>
 <figure><img src="{maximum}" alt="maximum over all frames"><figcaption>maximum over all frames</figcaption></figure>
+<figure><img src="{minimum}" alt="minimum over all frames"><figcaption>minimum over all frames</figcaption></figure>
 <figure><img src="{mean}" alt="mean of all frames"><figcaption>mean of all frames</figcaption></figure>
 <figure><img src="{examples}" alt="single frames"><figcaption>single frames</figcaption></figure>
 <pre>[groups."{name}"]

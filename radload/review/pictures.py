@@ -18,6 +18,7 @@ BACKGROUND, WHITE, GREY, ACCENT = (14, 17, 22), (236, 240, 245), (146, 156, 170)
 LEFT, TOP, EDGE = 46, 24, 12  # pixels of the rulers, and of the margin on the other sides
 _SMALLEST, _LARGEST = 384, 1600  # pixels of the longer side as shown
 _GAP: Final = 6
+_COLUMNS: Final = ("maximum over all frames", "minimum", "mean", "single frames")
 THUMB: Final = 220  # side of an example's square
 
 ContactRow: TypeAlias = tuple[str, str, Sequence[Image.Image]]  # name of a group, facts, thumbnails
@@ -73,13 +74,15 @@ def row_of(thumbnails: Sequence[Image.Image]) -> Image.Image:
 
 
 def contact_sheet(rows: Sequence[ContactRow]) -> Image.Image:
-    """A row per group."""
+    """A row per group, its thumbnails in the order of _COLUMNS."""
     columns = max((len(pictures) for _, _, pictures in rows), default=1)
-    tall = 30 + THUMB + 14
-    sheet = Image.new("RGB", (2 * EDGE + columns * (THUMB + _GAP) - _GAP, EDGE + len(rows) * tall), BACKGROUND)
+    tall, head = 30 + THUMB + 14, EDGE + 22
+    sheet = Image.new("RGB", (2 * EDGE + columns * (THUMB + _GAP) - _GAP, head + len(rows) * tall), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
+    for number, title in enumerate(_COLUMNS[:columns]):
+        draw.text((EDGE + number * (THUMB + _GAP), EDGE), title, ACCENT, font(12))
     for number, (name, facts, pictures) in enumerate(rows):
-        y = EDGE + number * tall
+        y = head + number * tall
         draw.text((EDGE, y), name, WHITE, font(14, bold=True))
         x = EDGE + int(draw.textlength(name, font(14, bold=True))) + 14
         draw.text((x, y + 2), shortened(draw, facts, sheet.width - x - EDGE), GREY, font(12))

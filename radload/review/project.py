@@ -1,4 +1,4 @@
-"""Maximum and mean over all frames of a group: text that stands on some frames shows in the one, text on all of them in the other."""
+"""Maximum, minimum and mean over all frames of a group: the first two show text on any frame, bright or dark, the mean text on all."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class Projection:
     """What frames of (rows, cols) add up to, as they come.
 
     Attributes:
-        maximum: (rows, cols) uint8; total: (rows, cols) float64, sum over frames; frames: how many.
+        maximum, minimum: (rows, cols) uint8; total: (rows, cols) float64, sum over frames; frames: how many.
         unreadable: files none of whose frames could be decoded; examples: single frames, (rows, cols) uint8.
     """
 
     maximum: NDArray[np.uint8]
+    minimum: NDArray[np.uint8]
     total: NDArray[np.float64]
     frames: int = 0
     unreadable: int = 0
@@ -47,12 +48,14 @@ class Projection:
     def add(self, grey: NDArray[np.uint8]) -> None:
         """One more frame, (rows, cols)."""
         np.maximum(self.maximum, grey, out=self.maximum)
+        np.minimum(self.minimum, grey, out=self.minimum)
         self.total += grey
         self.frames += 1
 
     def join(self, other: Projection) -> None:
         """The frames of another job."""
         np.maximum(self.maximum, other.maximum, out=self.maximum)
+        np.minimum(self.minimum, other.minimum, out=self.minimum)
         self.total += other.total
         self.frames += other.frames
         self.unreadable += other.unreadable
@@ -116,7 +119,7 @@ def project(job: ProjectJob, beat: object = None) -> Projection:
 
 def empty(rows: int, cols: int) -> Projection:
     """No frame yet."""
-    return Projection(np.zeros((rows, cols), np.uint8), np.zeros((rows, cols)))
+    return Projection(np.zeros((rows, cols), np.uint8), np.full((rows, cols), 255, np.uint8), np.zeros((rows, cols)))
 
 
 def _lost(job: ProjectJob) -> Projection:

@@ -249,11 +249,11 @@ def _label(source: str) -> str:
     return names.get(source.split("/")[0], "PT_wholebody")
 
 
-def test_all_real_files_end_packed_rejected_or_ignored(shared_data: Path, tmp_path: Path) -> None:
+def test_all_real_files_end_packed_rejected_or_ignored(shared_data: Path, all_decided: Path, tmp_path: Path) -> None:
     source = shared_data
     expected = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
-    summary = run(source, tmp_path / "out", workers=2)
-    assert summary.files == len(expected)
+    summary = run(source, tmp_path / "out", workers=2, decisions=all_decided)
+    assert summary.files == len(expected) and not {"quarantined", "burned-in"} & set(summary.rejected)
     packed = {row["source"] for row in rows(tmp_path / "out", "crosswalk")}
     rejected = {row["source"] for row in rows(tmp_path / "out", "rejects")} - packed
     assert packed <= expected and rejected <= expected

@@ -244,3 +244,23 @@ def test_real_ultrasound_is_cropped_exactly(shared_data: Path, tmp_path: Path) -
             assert one.shape[:2] == (459, 680) and one.meta["cropped"] == [60, 120, 459, 680]
         pictures = {sample.stored[60:519, 120:800].tobytes() for sample in full}
         assert {sample.stored.tobytes() for sample in cropped} == pictures
+
+
+def test_every_real_file_is_accounted_for(shared_data: Path, tmp_path: Path) -> None:
+    """All folders of real files, without options: packed, rejected and ignored add up, and quarantine holds no CT, MR or PT series."""
+    names = {path.relative_to(shared_data).as_posix() for path in shared_data.rglob("*") if path.is_file()}
+    summary = run(shared_data, tmp_path / "out", workers=2)
+    assert summary.files == len(names)
+    found = rejects(tmp_path / "out")
+    waiting = {name for name, (code, _) in found.items() if code == "quarantined"}
+    assert len(waiting) == summary.rejected["quarantined"] > 50 and waiting <= names
+    assert not any(name.startswith("series/") for name in waiting)
+    packed = {
+        row["source"]
+        for row in pq.read_table(tmp_path / "out.private/crosswalk.parquet", columns=["source"]).to_pylist()
+    }
+    assert not packed & waiting
+    for name in sorted(packed):
+        if not name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
+            header = prepared(scan(shared_data / name, name))
+            assert header.attributes.modality != "US" or header.burned_in == "NO", name

@@ -95,6 +95,7 @@ def test_a_set_that_is_one_third_ultrasound_is_reviewed_decided_and_packed(tree:
     frames = np.stack([scan_picture(100 + number, (96, 128)) for number in range(6)])
     frames[:, BANNER[0], BANNER[1]] = 240
     np.testing.assert_array_equal(picture(reviewed, named, "maximum"), frames.max(axis=0))
+    np.testing.assert_array_equal(picture(reviewed, named, "minimum"), frames.min(axis=0))
     np.testing.assert_array_equal(picture(reviewed, named, "mean"), np.rint(frames.mean(axis=0)))
     assert (picture(reviewed, rare, "maximum")[30:36, 10:30] == 255).all()  # blue, on one of six
 
@@ -142,7 +143,7 @@ def test_what_is_written_is_private_and_nothing_is_written_elsewhere(tree: Path,
     for path in (reviewed.folder, *reviewed.folder.iterdir()):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
     name = reviewed.sections[0].group.name
-    pictures = {f"{name}-{kind}.png" for kind in ("maximum", "mean", "examples")}
+    pictures = {f"{name}-{kind}.png" for kind in ("maximum", "minimum", "mean", "examples")}
     assert {path.name for path in reviewed.folder.iterdir()} == {
         "index.html",
         "contact.png",
@@ -185,7 +186,7 @@ def test_workers_change_no_picture(tree: Path, tmp_path: Path) -> None:
     for workers in (0, 2):
         reviewed = review(tmp_path / f"shards{workers}", tree, workers=workers)
         found.append({path.name: path.read_bytes() for path in reviewed.folder.iterdir()})
-    assert found[0] == found[1] and len(found[0]) == 5 * 3 + 3
+    assert found[0] == found[1] and len(found[0]) == 5 * 4 + 3
 
 
 def test_a_damaged_file_is_counted_and_costs_nothing_else(tree: Path, tmp_path: Path) -> None:
