@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 from radload.codecs import CodecName
 from radload.errors import UsageError
 from radload.pack.colour import ColourMode
+from radload.pack.decisions import read_decisions
 from radload.pack.splits import Ratio, parse_ratio
 
 T = TypeVar("T")
@@ -120,6 +121,8 @@ def check(options: PackOptions) -> Checked:
         raise UsageError(
             f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
         )
+    if options.decisions is not None:
+        read_decisions(options.decisions)
     return Checked(parse_ratio(options.split), codec, color, axis)
 
 

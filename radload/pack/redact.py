@@ -95,7 +95,7 @@ def _blank(image: Slice, visible: NDArray[np.generic]) -> NDArray[Any]:
     if image.palette is not None:
         darkest = int(np.argmin(image.palette.sum(axis=1, dtype=np.int64)))
         return np.asarray(image.palette_first + darkest).astype(dtype)
-    if image.padding is not None and visible.ndim == 1:
+    if image.padding is not None and visible.ndim == 1 and _holds(dtype, image.padding[0]):
         return np.asarray(image.padding[0]).astype(dtype)
     luma = visible[:, 0] if image.photometric.startswith("YBR") and visible.ndim == 2 else visible
     if luma.dtype.kind == "f":
@@ -104,6 +104,10 @@ def _blank(image: Slice, visible: NDArray[np.generic]) -> NDArray[Any]:
     if not image.photometric.startswith("YBR"):
         return np.asarray(lowest)
     return np.array([lowest, *[1 << (image.bits_stored - 1)] * 2]).astype(dtype)  # chroma zero, PS3.3 C.7.6.3.1.2
+
+
+def _holds(dtype: np.dtype[Any], value: int) -> bool:
+    return dtype.kind == "f" or np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
 def _moved(image: Slice, top: int, left: int) -> tuple[float, float, float] | None:

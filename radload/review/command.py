@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
-from radload.pack.decisions import ASK, read_decisions, read_entries, write_template
+from radload.pack.decisions import ASK, Decision, read_decisions, read_entries, write_template
+from radload.pack.groups import Group
 from radload.pack.options import PackOptions
 from radload.pack.workspace import REJECTS, REVIEW, check_folders
 from radload.review.find import find_groups
 from radload.review.page import Section, facts, names, page
 from radload.review.pictures import ContactRow, contact_sheet, row_of, thumbnail, with_rulers
 from radload.review.project import project_groups
+from radload.sources import Header
 
 DECISIONS: Final = "decisions.toml"
 PAGE: Final = "index.html"
@@ -59,12 +63,27 @@ def review(shards: Path, source: Path, private: Path | None = None, workers: int
         raise UsageError(
             f"nothing of --src {source} is in quarantine: there is nothing to decide; pack it, or give the folder that was packed"
         )
-    _make(folders.private, folder)
+    with _writable(folders.private):
+        sections = _write_all(folders.source, groups, folder, before, entries, workers)
+    return Reviewed(folder, tuple(sections))
+
+
+def _write_all(
+    source: Path,
+    groups: Mapping[Group, Sequence[Header]],
+    folder: Path,
+    before: Mapping[str, Decision],
+    entries: Mapping[str, Mapping[str, Any]],
+    workers: int,
+) -> list[Section]:
+    for one in (folder.parent, folder):
+        one.mkdir(0o700, parents=True, exist_ok=True)
+        one.chmod(0o700)  # whatever the umask, or whoever made it
     for stale in folder.glob("*.png"):  # of groups that are no longer in quarantine
         stale.unlink()
     sections: list[Section] = []
     rows: list[ContactRow] = []
-    projections = project_groups(folders.source, list(groups.values()), workers)
+    projections = project_groups(source, list(groups.values()), workers)
     for (group, headers), projection in zip(groups.items(), projections, strict=True):
         decision = before[group.name].decision if group.name in before else ASK
         sections.append(Section(group, len(headers), projection.frames, projection.unreadable, decision))
@@ -78,16 +97,14 @@ def review(shards: Path, source: Path, private: Path | None = None, workers: int
             rows.append((group.name, facts(sections[-1]), [thumbnail(one) for one in pictures]))
     _save(folder / CONTACT, contact_sheet(rows))
     _write(folder / PAGE, page(sections))
-    _write(path, write_template([(one.group, one.files, one.frames) for one in sections], entries))
-    return Reviewed(folder, tuple(sections))
+    _write(folder / DECISIONS, write_template([(one.group, one.files, one.frames) for one in sections], entries))
+    return sections
 
 
-def _make(private: Path, folder: Path) -> None:
+@contextmanager
+def _writable(private: Path) -> Iterator[None]:
     try:
-        private.mkdir(0o700, parents=True, exist_ok=True)
-        folder.mkdir(0o700, exist_ok=True)
-        for one in (private, folder):
-            one.chmod(0o700)  # whatever the umask, or whoever made it
+        yield
     except OSError as error:
         raise UsageError(
             f"--private {private} cannot be written ({error.strerror}): give a folder where you may write"

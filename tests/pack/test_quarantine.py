@@ -218,6 +218,12 @@ def test_rectangles_outside_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.private").exists()
 
 
+def test_decisions_are_read_before_the_folders_are(tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text("version = 1\nnothing")
+    with pytest.raises(radload.UsageError, match="is no TOML"):
+        run(tmp_path / "no such folder", tmp_path / "out", decisions=tmp_path / "d.toml")
+
+
 def test_a_group_that_is_not_there_is_refused(tmp_path: Path, write_us: Any) -> None:
     write_us(tmp_path / "src/us.dcm")
     path = decide(tmp_path / "d.toml", **{"US-00000000": 'decision = "pack"'})

@@ -108,6 +108,11 @@ def test_masks_alone_leave_size_and_place() -> None:
     np.testing.assert_array_equal(image.stored[2:], stored[2:])
 
 
+def test_padding_that_the_type_cannot_hold_is_not_written() -> None:
+    image = done(slice_of(np.full((4, 5), 9, np.uint16), padding=(-2000, -2000)), Redaction(None, ((0, 0, 1, 1),)))
+    assert (image.stored == 9).all()
+
+
 def test_a_blank_pixel_is_dark_in_every_colour_model() -> None:
     colour = RANDOM.integers(30, 200, (6, 7, 3)).astype(np.uint8)
     mask = Redaction(None, ((0, 0, 2, 3),))

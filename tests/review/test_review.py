@@ -210,6 +210,17 @@ def test_the_files_must_be_those_that_were_packed(tree: Path, tmp_path: Path) ->
         review(out, tree, workers=0)
 
 
+def test_a_private_folder_that_cannot_be_written_is_a_sentence(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("radload.review.command._save", full)
+    with pytest.raises(radload.UsageError, match=r"--private .* cannot be written \(No space left on device\)"):
+        review(tmp_path / "shards", tree, workers=0)
+
+
 def test_nothing_in_quarantine_is_a_sentence(tmp_path: Path, write_dicom: WriteDicom) -> None:
     write_dicom(tmp_path / "src/ct.dcm")
     pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0))
