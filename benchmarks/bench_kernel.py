@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from radload.kernels import cpu, prepare
+from radload.kernels import cpu, masks, prepare
 from radload.kernels.prepare import Voi
 
 SIZE, SLICES = (224, 224), 16
@@ -40,6 +40,21 @@ def test_512_to_224(benchmark: BenchmarkFixture, level: int, planes: int, crop: 
         benchmark.extra_info["slices/s"] = round(SLICES / benchmark.stats.stats.median)
         benchmark.extra_info["us/slice"] = round(benchmark.stats.stats.median / SLICES * 1e6, 1)
     assert np.isfinite(out).all()
+
+
+@pytest.mark.benchmark(group="kernel")
+@pytest.mark.parametrize("fit", ["whole", "padded"])
+def test_mask_512_to_224(benchmark: BenchmarkFixture, fit: str) -> None:
+    """A label mask; padded: of 512x256, so that half of the output lies outside."""
+    shape = (512, 512) if fit == "whole" else (512, 256)
+    mask = np.random.default_rng(0).integers(0, 9, shape, np.uint8)
+    crop = None if fit == "whole" else (0.0, -128.0, 512.0, 512.0)
+    sample, out = prepare.samples(*shape, crop=crop, size=SIZE), np.empty(SIZE, np.int32)
+    masks.render_mask_into(mask, sample, out)  # compiles
+    benchmark(masks.render_mask_into, mask, sample, out)
+    if benchmark.stats is not None:
+        benchmark.extra_info["microseconds_per_mask"] = round(benchmark.stats.stats.median * 1e6, 1)
+    assert out.any()
 
 
 @pytest.mark.benchmark(group="kernel")

@@ -129,7 +129,9 @@ def _render(
     for c in range(planes):
         twin[c] = _twin(windows, c)
     tags[:RING] = -1
-    for o in range(height):
+    for o in range(height):  # from 0, so that Numba knows that no index counts from the end
+        if o < sample.row_first or o >= sample.row_end:
+            continue
         y, done = lo + np.int64(first[0, o]), 0
         while done < taps:
             group = taps if taps <= BY_TAP else min(4, taps - done)
@@ -199,6 +201,9 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
             for n in range(len(samples)):
                 w = windows[n if len(windows) > 1 else 0]
                 _render(sources[n], samples[n], w, pool, norm, results[n], starts, factors, rest, tags, memo)
+                s = samples[n]
+                if s.row_first > 0 or s.row_end < height or s.col_first > 0 or s.col_end < width:
+                    rows.floor_outside(s, norm, results[n])
         return outputs, weights, working, tagged
 
     return render_all

@@ -49,8 +49,9 @@ extern "C" __global__ void __launch_bounds__(radload::THREADS) radload_fused(
     }
     long long at = place(j, thread);
     if (at < 0) return;
+    bool inside = shown(j, thread);
     for (int c = 0; c < PLANES; ++c) {
-        float y = sums.y[c] / sums.total * norm[2 * c] + norm[2 * c + 1];
+        float y = (inside ? sums.y[c] / sums.total : 0.0f) * norm[2 * c] + norm[2 * c + 1];
         out[((long long)n * PLANES + c) * height * width + at] = rounded(y);
     }
 }

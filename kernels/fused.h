@@ -33,6 +33,7 @@ struct Sample {  // prepare.SAMPLE
     double top, left, height, width;
     int rows, cols, level, flip;
     float padding_first, padding_last;
+    int row_first, row_end, col_first, col_end;
 };
 
 struct Source {  // gpu.SOURCE: contiguous rows x cols values of one dtype
@@ -40,14 +41,14 @@ struct Source {  // gpu.SOURCE: contiguous rows x cols values of one dtype
     int dtype, rows, cols, reserved;
 };
 
-static_assert(sizeof(Window) == 24 && sizeof(Sample) == 56 && sizeof(Source) == 24, "the records of prepare.py and gpu.py");
+static_assert(sizeof(Window) == 24 && sizeof(Sample) == 72 && sizeof(Source) == 24, "the records of prepare.py and gpu.py");
 
 struct Tables {
     const float* pool;
     int size;
 };
 
-RADLOAD_FN int clamped(int x, int low, int high) { return x < low ? low : (x > high ? high : x); }
+RADLOAD_FN int clamped(double x, int low, int high) { return int(fmin(fmax(x, double(low)), double(high))); }
 
 RADLOAD_FN float coded(const Source& s, long long i) {
     switch (s.dtype) {
@@ -89,15 +90,15 @@ RADLOAD_FN Axis axis(int n_in, int level, double start, double extent, int n_out
     a.half = a.scale > a.step ? a.scale : a.step;
     a.reach = float(1.0 / a.half);
     a.pitch = float(a.step);
-    int lo = int(ceil((start - 0.5) / a.step)), hi = int(ceil((start + extent - 0.5) / a.step));
-    a.lo = lo > 0 ? lo : 0;
-    a.hi = hi < n_in ? hi : n_in;
+    double lo = ceil((start - 0.5) / a.step), hi = ceil((start + extent - 0.5) / a.step);
+    a.lo = lo > 0 ? int(fmin(lo, double(n_in))) : 0;
+    a.hi = hi < n_in ? int(fmax(hi, 0.0)) : n_in;
     if (a.lo >= a.hi) {  // no sample in the crop: the nearest to its centre
-        a.lo = clamped(int(ceil((start + extent / 2 - 0.5) / a.step - 0.5)), 0, n_in - 1);
+        a.lo = clamped(ceil((start + extent / 2 - 0.5) / a.step - 0.5), 0, n_in - 1);
         a.hi = a.lo + 1;
     }
-    int count = int(ceil(2 * a.half / a.step));
-    a.count = count < a.hi - a.lo ? count : a.hi - a.lo;
+    double count = ceil(2 * a.half / a.step);
+    a.count = count < a.hi - a.lo ? int(count) : a.hi - a.lo;
     return a;
 }
 
@@ -109,7 +110,7 @@ struct Tap {
 RADLOAD_FN Tap tap(const Axis& a, int o) {
     double centre = a.start + (o + 0.5) * a.scale;
     Tap t;
-    t.first = clamped(int(floor((centre - 0.5 - a.half) / a.step)) + 1, a.lo, a.hi - a.count);
+    t.first = clamped(floor((centre - 0.5 - a.half) / a.step) + 1, a.lo, a.hi - a.count);
     t.delta = float(t.first * a.step + 0.5 - centre);
     return t;
 }
@@ -140,6 +141,9 @@ RADLOAD_FN Job job(const Source& source, const Sample& sample, int tile_row, int
     int last = j.col + TILE_COLS < width ? j.col + TILE_COLS - 1 : width - 1;
     j.begin = tap(j.x, j.col).first;
     j.end = tap(j.x, last).first + j.x.count;
+    bool rows = j.row < sample.row_end && j.row + TILE_ROWS > sample.row_first;
+    bool cols = j.col < sample.col_end && last >= sample.col_first;
+    if (!rows || !cols) j.end = j.begin;  // all of the tile lies outside the image: nothing is read
     return j;
 }
 
@@ -183,6 +187,13 @@ RADLOAD_FN void horizontal(const Job& j, int chunk, int thread, const Blended& v
         sums.total += w;
         for (int c = 0; c < PLANES; ++c) sums.y[c] += w * v[c][row][t.first + k - chunk];
     }
+}
+
+// Whether the thread's output lies in the image; it is 0 before mean and deviation where it does not.
+RADLOAD_FN bool shown(const Job& j, int thread) {
+    int row = j.row + thread / TILE_COLS, col = j.col + thread % TILE_COLS;
+    const Sample& s = j.sample;
+    return row >= s.row_first && row < s.row_end && col >= s.col_first && col < s.col_end;
 }
 
 // Where the thread's output lies in a plane, flips applied; -1 where it has none.

@@ -2,7 +2,7 @@
 
 It has compiled for sm_90 and has run on no GPU yet. What has run is fused.h, which holds all of its arithmetic, in a host build: it
 agrees with reference.render to 1e-5. Not run: the launch, the upload of the records, and the conversion to float16 and bfloat16.
-nvcc 13.0 for sm_90 reports 63 to 80 registers a thread for 1 to 4 planes and at most 12 bytes of spill.
+nvcc 13.0 for sm_90 reports 64 to 80 registers a thread for 1 to 4 planes and at most 32 bytes of spill.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class FusedKernel:
         if min(size) < 1 or grid[1] > _GRID_LIMIT or count > _GRID_LIMIT:
             raise ValueError(f"a batch of {count} with outputs of {height}x{width} is out of the kernel's range")
         with self._cupy.cuda.ExternalStream(stream):
-            # From pageable memory: CUDA has read it when the call returns, so the host arrays may go. About 120 bytes a sample.
+            # From pageable memory: CUDA has read it when the call returns, so the host arrays may go. About 150 bytes a sample.
             parts = (sources, samples, windows.reshape(-1), norm.reshape(-1), tables)
             host = [np.ascontiguousarray(p).view(np.uint8).reshape(-1) for p in parts]
             offsets = np.cumsum([0, *(-(-len(h) // 16) * 16 for h in host)])

@@ -38,8 +38,16 @@ def entry(function: F) -> F:
         return jit(function)
 
 
+def exact_entry(function: F) -> F:
+    """As `entry`, for what must round as NumPy does: no fast arithmetic, so nothing is fused or reordered."""
+    try:
+        return cast(F, numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")(function))
+    except RuntimeError:  # as above
+        return cast(F, numba.njit(nogil=True, boundscheck=False, error_model="numpy")(function))
+
+
 def checksum() -> int:
-    """A checksum of this folder's compiled Python files."""
+    """A checksum of the files that cpu.py's compiled part is made of."""
     here = Path(__file__).parent
     return zlib.crc32(
         b"".join((here / f"{name}.py").read_bytes() for name in ("jit", "prepare", "taps", "rows", "cpu"))

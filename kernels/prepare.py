@@ -41,7 +41,7 @@ WINDOW = np.dtype(
 # One per sample: where its pixels lie in the full image and which of them are wanted; fused.h has the same as a struct.
 SAMPLE = np.dtype(
     [
-        ("top", "<f8"),  # crop box in pixels of the full image
+        ("top", "<f8"),  # crop box in pixels of the full image, which it may leave
         ("left", "<f8"),
         ("height", "<f8"),
         ("width", "<f8"),
@@ -51,8 +51,16 @@ SAMPLE = np.dtype(
         ("flip", "<i4"),  # FLIP_HORIZONTAL | FLIP_VERTICAL
         ("padding_first", "<f4"),  # inclusive range of coded values; first > last: none
         ("padding_last", "<f4"),
+        (
+            "row_first",
+            "<i4",
+        ),  # outputs row_first..row_end - 1 and col_first..col_end - 1 lie in the image, before flips; the others are 0
+        ("row_end", "<i4"),
+        ("col_first", "<i4"),
+        ("col_end", "<i4"),
     ]
 )
+EVERY = 2**31 - 1  # row_end, col_end: of an output of any size
 FLIP_HORIZONTAL, FLIP_VERTICAL = 1, 2
 
 _HUGE = 1e30  # what gain and offset are clipped to: times a coded value it stays finite in float32
@@ -156,6 +164,7 @@ def samples(
     crop: ArrayLike | None = None,
     flip: ArrayLike = 0,
     padding: ArrayLike | None = None,
+    size: tuple[int, int] | None = None,
 ) -> NDArray[np.void]:
     """SAMPLE records of a batch.
 
@@ -165,12 +174,13 @@ def samples(
         crop: (N, 4) or (4,) of (top, left, height, width) in pixels of the full image, floats allowed; all of it where None.
         flip: (N,) or one of FLIP_HORIZONTAL | FLIP_VERTICAL, applied to the output.
         padding: (N, 2) or (2,) inclusive range of coded values; first > last means none, as does None.
+        size: (height, width) of the output, which crops that leave their image need.
 
     Returns:
         (N,) array of SAMPLE.
 
     Raises:
-        ValueError: a size below 1, a level outside 0 to 30, or a crop that is empty or leaves its image.
+        ValueError: a size below 1, a level outside 0 to 30, a crop that shows nothing of its image, or one that leaves it without `size`.
     """
     r, c, k, f = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, np.int32)) for v in (rows, cols, level, flip)))
     box = None if crop is None else np.atleast_2d(np.asarray(crop, np.float64))
@@ -184,12 +194,38 @@ def samples(
         result["height"], result["width"] = r, c
     else:
         result["top"], result["left"], result["height"], result["width"] = box.T
-        inside = (result["top"] >= 0) & (result["top"] + result["height"] <= result["rows"]) & (result["height"] > 0)
-        inside &= (result["left"] >= 0) & (result["left"] + result["width"] <= result["cols"]) & (result["width"] > 0)
-        if not inside.all():
-            raise ValueError("a crop is empty or leaves its image")
+    result["row_end"], result["col_end"] = EVERY, EVERY
+    for axis, (full, start, extent) in enumerate((("rows", "top", "height"), ("cols", "left", "width"))):
+        first, length = result[start], result[extent]
+        if not np.all((length > 0) & (length < np.inf) & (first < result[full]) & (first + length > 0)):
+            raise ValueError("a crop is empty, not finite, or shows nothing of its image")
+        out = np.flatnonzero((first < 0) | (first + length > result[full]))
+        if len(out):
+            if size is None:
+                raise ValueError("a crop leaves its image: the size of the output is needed")
+            edges = _shown(result[full][out], first[out], length[out], size[axis])
+            for name, value in zip((("row_first", "row_end"), ("col_first", "col_end"))[axis], edges, strict=True):
+                result[name][out] = value
     result["padding_first"], result["padding_last"] = (np.inf, -np.inf) if ends is None else ends.T
     return result
+
+
+def _shown(
+    full: NDArray[np.int32], start: NDArray[np.float64], extent: NDArray[np.float64], n_out: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First output of an axis whose centre lies in the image, and the first after those; (N,) each. As reference.shown, to the last bit."""
+    scale = extent / n_out
+    edges = []
+    for edge in (np.zeros(len(full)), full.astype(np.float64)):
+        o = np.clip(np.ceil((edge - start) / scale - 0.5), 0, n_out).astype(np.int64)  # right up to rounding
+        o -= (o > 0) & (start + (o - 1 + 0.5) * scale >= edge)
+        o += (o < n_out) & (start + (o + 0.5) * scale < edge)
+        edges.append(o)
+    first, end = edges
+    middle = (np.maximum(start, 0.0) + np.minimum(start + extent, full.astype(np.float64))) / 2
+    only = np.clip(np.floor((middle - start) / scale), 0, n_out - 1).astype(np.int64)
+    none = first >= end
+    return np.where(none, only, first), np.where(none, only + 1, end)
 
 
 def normalisation(mean: ArrayLike, std: ArrayLike) -> NDArray[np.float32]:

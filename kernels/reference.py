@@ -7,6 +7,7 @@ For one grey sample `coded` (h, w) at resolution level k of an image of (rows, c
     y = 1 - y                                        where low values are white (MONOCHROME1)
     y = 0                                            where coded is padding, NaN or infinite
     y = resample(y)                                  triangle filter over the crop, antialiased
+    y = 0                                            where the crop leaves the image: at outputs whose centre is not in it
     y = (y - mean_c) / std_c
 
 The window comes before the resampling: the other order averages air with bone before it asks what is soft tissue.
@@ -14,6 +15,7 @@ The window comes before the resampling: the other order averages air with bone b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,19 +73,20 @@ def weights(n_in: int, level: int, full: int, start: float, extent: float, n_out
     Sample i of level k lies at i * 2**k + 0.5 on the full image's axis, whose pixel j covers [j, j + 1). Output o is the triangle around
     start + (o + 0.5) * scale of half-width max(scale, 2**k), scale = extent / n_out, over the samples inside the crop
     [start, start + extent) only. At level 0 with an integer crop this is torch's interpolate(mode="bilinear", antialias=True).
+    Rows of outputs that lie outside the image (`shown`) mean nothing.
 
     Args:
         n_in: samples along the axis, ceil(full / 2**level).
-        start, extent: the crop in pixels of the full image, inside [0, full].
+        start, extent: the crop in pixels of the full image, which it may leave.
 
     Raises:
-        ValueError: sizes that do not fit together, or a crop that leaves the image.
+        ValueError: sizes that do not fit together, or a crop without any of the image.
     """
     step = 2**level
     if n_in != -(-full // step) or n_in < 1 or n_out < 1:
         raise ValueError(f"{n_in} samples are not level {level} of {full} pixels, or no output ({n_out})")
-    if not (extent > 0 and start >= 0 and start + extent <= full):
-        raise ValueError(f"crop [{start}, {start} + {extent}) leaves the image of {full} pixels")
+    if not (extent > 0 and start < full and start + extent > 0):
+        raise ValueError(f"crop [{start}, {start} + {extent}) shows nothing of the image of {full} pixels")
     position = np.arange(n_in) * float(step) + 0.5
     scale = extent / n_out
     centre = start + (np.arange(n_out) + 0.5) * scale
@@ -96,6 +99,26 @@ def weights(n_in: int, level: int, full: int, start: float, extent: float, n_out
     empty = np.flatnonzero(weight.sum(axis=1) == 0)
     weight[empty, nearest[empty]] = 1.0
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+
+
+def shown(full: int, start: float, extent: float, n_out: int) -> NDArray[np.bool_]:
+    """(n_out,) which outputs of an axis lie in the image, for a crop that may leave it: those whose centre is in [0, full).
+
+    Where no centre is (an image smaller than one output), the output that contains the middle of what is left of the image shows it.
+    """
+    scale = extent / n_out
+    centre = start + (np.arange(n_out) + 0.5) * scale
+    inside = (centre >= 0) & (centre < full)
+    if not inside.any():
+        middle = (max(start, 0.0) + min(start + extent, float(full))) / 2
+        inside[min(max(math.floor((middle - start) / scale), 0), n_out - 1)] = True
+    return inside
+
+
+def nearest(full: int, start: float, extent: float, n_out: int) -> NDArray[np.int64]:
+    """(n_out,) the pixel that contains the centre of each output of an axis, -1 where `shown` is False; arguments as for `weights`."""
+    pixel = np.floor(start + (np.arange(n_out) + 0.5) * (extent / n_out)).astype(np.int64)
+    return np.where(shown(full, start, extent, n_out), pixel.clip(0, full - 1), -1)
 
 
 def planes(
@@ -151,7 +174,7 @@ def render(
         windows: one per output plane.
         size: (rows, cols) of the output.
         full: (rows, cols) of the image that `coded` is a level of; coded's own shape at level 0.
-        crop: (top, left, height, width) in pixels of the full image; all of it by default.
+        crop: (top, left, height, width) in pixels of the full image, which it may leave; all of it by default.
         flip: (horizontal, vertical) mirror of the output.
         padding: inclusive range of coded values that are no image content.
         mean, std: per plane, 0 and 1 by default.
@@ -168,6 +191,7 @@ def render(
     vertical = weights(coded.shape[0], level, rows, top, height, size[0])
     horizontal = weights(coded.shape[1], level, cols, left, width, size[1])
     y = vertical @ y @ horizontal.T
+    y = y * np.outer(shown(rows, top, height, size[0]), shown(cols, left, width, size[1]))
     if flip[0]:
         y = y[:, :, ::-1]
     if flip[1]:
@@ -175,3 +199,24 @@ def render(
     m = np.zeros(len(windows)) if mean is None else np.asarray(mean, np.float64)
     s = np.ones(len(windows)) if std is None else np.asarray(std, np.float64)
     return np.asarray((y - m[:, None, None]) / s[:, None, None])
+
+
+def render_mask(
+    mask: NDArray[np.integer],
+    size: tuple[int, int],
+    *,
+    crop: tuple[float, float, float, float] | None = None,
+    flip: tuple[bool, bool] = (False, False),
+) -> NDArray[np.int32]:
+    """A label mask under the geometry of `render`: each output is the label of the pixel that contains its centre, 0 outside the image.
+
+    Args:
+        mask: (h, w) labels at full resolution; the others as for `render`.
+
+    Returns:
+        (rows, cols) int32.
+    """
+    top, left, height, width = crop if crop is not None else (0, 0, *mask.shape)
+    y, x = nearest(mask.shape[0], top, height, size[0]), nearest(mask.shape[1], left, width, size[1])
+    result = np.where((y[:, None] < 0) | (x[None, :] < 0), 0, mask[np.ix_(y, x)]).astype(np.int32)
+    return result[:: -1 if flip[1] else 1, :: -1 if flip[0] else 1]

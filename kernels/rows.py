@@ -1,4 +1,7 @@
-"""What the CPU kernel does to one row: window it, blend rows vertically, resample it horizontally. Compiled, GIL released."""
+"""What the CPU kernel does to one row: window it, blend rows vertically, resample it horizontally; and to what no row reaches.
+
+Compiled, GIL released.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numba
 import numpy as np
 
 from radload.kernels.jit import Array, Record, float32_at, int16_at, jit, uint8_at, uint16_at
-from radload.kernels.prepare import RAMP, SIGMOID
+from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, RAMP, SIGMOID
 
 UINT8, UINT16, INT16, FLOAT32 = 0, 1, 2, 3  # codes of the source's dtype
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -173,3 +176,22 @@ def gather(
             for k in range(count):
                 t += taps[k] * inside[k]
             target[o] = t * scale + shift
+
+
+@jit
+def floor_outside(sample: Record, norm: Array, out: Array) -> None:
+    """Writes y = 0 wherever an output lies outside the image; out (C, height, width)."""
+    planes, height, width = out.shape
+    row_first, row_end = sample.row_first, min(sample.row_end, height)
+    col_first, col_end = sample.col_first, min(sample.col_end, width)
+    if sample.flip & FLIP_VERTICAL != 0:
+        row_first, row_end = height - row_end, height - row_first
+    if sample.flip & FLIP_HORIZONTAL != 0:
+        col_first, col_end = width - col_end, width - col_first
+    for c in range(planes):
+        floor = norm[c, 1]
+        out[c, :row_first] = floor
+        out[c, row_end:] = floor
+        for o in range(row_first, row_end):
+            out[c, o, :col_first] = floor
+            out[c, o, col_end:] = floor

@@ -68,7 +68,7 @@ def fill(
             scaling = 1.0 / total
             for k in range(count):
                 weight[to + k * along] = weight[to + k * along] * scaling
-        else:  # unreachable for a crop inside its image, and then the nearest sample
+        else:  # only at outputs outside the image, or by rounding: the nearest sample
             nearest = min(max(math.ceil((centre - 0.5) / step - 0.5), lo), hi - 1)
             a = min(nearest, hi - count)
             weight[to + (nearest - a) * along] = 1.0

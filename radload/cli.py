@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 import typer
 
+from radload.commands.audit import audit
+from radload.commands.cohort import cohort
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
 from radload.commands.review import review
+from radload.commands.trace import trace
 from radload.errors import RadloadError
 
 FAILED = 2
@@ -26,6 +29,9 @@ app = typer.Typer(
 app.command()(pack)
 app.command()(label)
 app.command()(inspect)
+app.command()(audit)
+app.command()(trace)
+app.command()(cohort)
 app.command()(review)
 
 

@@ -43,6 +43,23 @@ def test_pack_then_again_then_another_plan(source: Path, tmp_path: Path, capsys:
     assert "label set 'v2': 2 of 2 samples, 2 classes" in capsys.readouterr().out.replace("\n", " ")
 
 
+def test_masks_are_named_by_globs(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/x_seg.png", "b/x_gt.png"):
+        Image.fromarray(np.eye(8, 9, dtype=np.uint8)).save(source / name)
+    command = ("pack", "--src", source, "--workers", 0)
+    assert run(*command, "--out", tmp_path / "one") == 0
+    assert "rejected: looks-like-mask" in capsys.readouterr().out
+    assert run(*command, "--out", tmp_path / "two", "--masks", "**/*_seg.png", "--masks", "b/*_gt.png") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("packed as masks")]
+    assert line.split()[-1] == "2"
+    assert run(*command, "--out", tmp_path / "three", "--masks", "*.tif") == 2
+    captured = capsys.readouterr()
+    assert (
+        captured.err.startswith("radload: --masks *.tif matches none of the 4 files") and captured.err.count("\n") == 1
+    )
+    assert not (tmp_path / "three").exists()
+
+
 def test_quiet_prints_nothing(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--attest-no-phi", "--quiet") == 0
     assert capsys.readouterr() == ("", "")

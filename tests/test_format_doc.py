@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import nibabel
 import numpy as np
 import pyarrow as pa
@@ -94,6 +96,8 @@ def shards(tmp_path: Path, write_dicom: WriteDicom) -> Path:
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 2, 3, 1])), source / "sub-01.nii")  # type: ignore[no-untyped-call]
     wide = random.integers(-(2**30), 2**30, (9, 8, 1)).astype(np.int32)
     nibabel.save(nibabel.Nifti1Image(wide, np.eye(4)), source / "sub-02.nii")  # type: ignore[no-untyped-call]
+    labels = random.integers(0, 900, volume.shape).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([1.0, 2, 3, 1])), source / "sub-01_seg.nii")  # type: ignore[no-untyped-call]
     write_png(source / "sub-03/a.png", random.integers(0, 256, (1, 5), dtype=np.uint8))
     (source / "broken.dcm").write_bytes(bytes(128) + b"DICM" + bytes(20))
     options = PackOptions(
@@ -103,6 +107,7 @@ def shards(tmp_path: Path, write_dicom: WriteDicom) -> Path:
         shard_size=0.001,
         labels_from="modality",
         workers=0,
+        masks=("*_seg.nii",),
         attest_no_phi=True,
     )
     pack(options)
@@ -150,23 +155,46 @@ def test_the_pages_levels_are_those_of_the_codec(reader: dict[str, Any], shards:
 
 
 def test_members_are_as_the_page_says(shards: Path) -> None:
-    fields = set(sentence("**`KEY.json`**", "##")) - {"first", "values"}
+    fields = set(sentence("**`KEY.json`**", "**`KEY.mask.npy`**")) - {"first", "values"}
     with radload.open(shards) as dataset:
-        expected = [sample.key for sample in dataset]
-    keys = []
+        expected = [(sample.key, sample.mask is not None) for sample in dataset]
+    found: list[tuple[str, bool]] = []
     for path in (path for split in schema.SPLITS for path in sorted((shards / split).glob("*.tar"))):
         with tarfile.open(path) as tar:
-            members = tar.getmembers()
-            for pixels, text in zip(members[::2], members[1::2], strict=True):
-                key, suffix = pixels.name.split(".")
-                assert re.fullmatch(r"\d{12}", key) and suffix in ("j2c", "npy") and text.name == f"{key}.json"
-                reader = tar.extractfile(text)
+            members = iter(tar.getnames())
+            for name in members:
+                key, _, suffix = name.partition(".")
+                if suffix == "mask.npy":
+                    assert found[-1] == (key, False)
+                    found[-1] = (key, True)
+                    continue
+                assert re.fullmatch(r"\d{12}", key) and suffix in ("j2c", "npy") and next(members) == f"{key}.json"
+                reader = tar.extractfile(f"{key}.json")
                 assert reader is not None and set(json.load(reader)) == fields
-                keys.append(key)
-    assert keys == sorted(keys) == expected
+                found.append((key, False))
+    assert found == sorted(found) == expected and sum(masked for _, masked in found) == 2
 
 
-@pytest.mark.parametrize(("name", "title"), [("RECORD", "records.bin"), ("SERIES_RECORD", "series.bin")])
+def test_masks_are_where_the_page_says(shards: Path) -> None:
+    table = [row for row in rows(section("masks.bin")) if row[0].isdigit()]
+    layout = np.dtype({"names": [row[1] for row in table], "formats": [f"<{row[2]}" for row in table]})
+    records = np.fromfile(shards / "index/000000/masks.bin", layout)
+    with radload.open(shards) as dataset:
+        for sample, record in zip(dataset, records, strict=True):
+            if not record["length"]:
+                assert sample.mask is None
+                continue
+            data = (shards / sample.meta["shard"]).read_bytes()[record["offset"] :][: record["length"]]
+            assert google_crc32c.value(data) == record["crc"]
+            labels = np.load(io.BytesIO(data))
+            assert labels.dtype == np.uint16 and labels.shape == sample.shape
+            np.testing.assert_array_equal(labels, sample.mask)
+        assert np.count_nonzero(records["length"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("RECORD", "records.bin"), ("MASK_RECORD", "masks.bin"), ("SERIES_RECORD", "series.bin")]
+)
 def test_every_record_field_stands_in_the_page(name: str, title: str) -> None:
     dtype: np.dtype[np.void] = getattr(schema, name)
     expected = []

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from radload.errors import UsageError
+from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
 
 NO_LABELS = "none"  # --labels none: train on the stand-in classes although there is a label set
 
@@ -61,6 +62,10 @@ class Config:
     checkpoint_every: int = _option(500, "steps between checkpoints; the end of an epoch always has one")
     keep: int = _option(2, "checkpoints kept")
     resume: str = _option("auto", "auto: go on where the run in --out stopped; never; or a checkpoint")
+    fit: str | None = _option(
+        None, "how images are laid into the square (default: stretch; pad with --spacing)", identity=True, choices=FITS
+    )
+    spacing: float | None = _option(None, "millimetres per pixel of the square images", identity=True)
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -118,6 +123,10 @@ def check(config: Config) -> Config:
         value = getattr(config, name)
         if value is not None and not 0 <= value < float("inf"):
             raise UsageError(f"--{name.replace('_', '-')} {value} cannot be used: give a number that is not negative")
+    if config.spacing is not None and not MIN_SPACING <= config.spacing <= MAX_SPACING:
+        raise UsageError(
+            f"--spacing {config.spacing} cannot be used: give millimetres per pixel, {MIN_SPACING} to {MAX_SPACING}"
+        )
     for name in ("warmup", "label_smoothing"):
         if not 0 <= getattr(config, name) < 1:
             raise UsageError(
@@ -160,6 +169,7 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
         lr=config.lr if config.lr is not None else (0.125 if sgd else 2.5e-4),
         weight_decay=config.weight_decay if config.weight_decay is not None else (5e-5 if sgd else 0.05),
         amp=config.amp if config.amp != "auto" else ("bf16" if bf16 else "off"),
+        fit=check_fit(config.fit, config.spacing)[0],
     )
     return resolved, notes
 

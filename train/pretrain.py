@@ -80,6 +80,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "rank": ranks.rank,
         "world_size": ranks.world,
         "threads": config.threads,
+        "fit": config.fit,
+        "spacing": config.spacing,
     }
     augment = None if config.augment == "none" else config.augment
     loader = radload.Loader(config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, **shared)
@@ -118,7 +120,12 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         del before
 
     # The run's folder, and what the user should know before he waits.
-    about = {"classes": list(task.classes), "recipe": loader.recipe.as_dict(), "fingerprint": fingerprint}
+    about: dict[str, Any] = {
+        "classes": list(task.classes),
+        "recipe": loader.recipe.as_dict(),
+        "fingerprint": fingerprint,
+    }
+    about |= {"fit": config.fit, "spacing": config.spacing}
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)
         for marker in ("DONE", "STOPPED"):
@@ -131,7 +138,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     log.say(f"data: {', '.join(f'{name} {count}' for name, count in samples.items())} samples; "
             f"{len(task.classes)} classes ({task.name})")  # fmt: skip
     log.say(loader.recipe.describe())
-    log.say(f"{config.arch}: {parameters:.1f} M parameters, images of {channels} x {config.size} x {config.size}, "
+    scale = f" at {config.spacing:g} mm" if config.spacing else ""
+    log.say(f"{config.arch}: {parameters:.1f} M parameters, images of {channels} x {config.size} x {config.size} ({config.fit}{scale}), "
             f"{config.amp if amp else 'float32'}, {ranks.world} x {device.type}")  # fmt: skip
     log.say(f"{total} steps of {batch_size} images, {steps_per_epoch} a pass; "
             f"{config.optimizer}, learning rate up to {config.peak_lr:.3g}")  # fmt: skip

@@ -2,6 +2,6 @@
 
 from radload.codecs.checksum import crc32c
 from radload.codecs.encoded import EXTENSIONS, BytesLike, Encoded
-from radload.codecs.member import CodecName, decode_stored, encode
+from radload.codecs.member import CodecName, decode_mask, decode_stored, encode
 
-__all__ = ["EXTENSIONS", "BytesLike", "CodecName", "Encoded", "crc32c", "decode_stored", "encode"]
+__all__ = ["EXTENSIONS", "BytesLike", "CodecName", "Encoded", "crc32c", "decode_mask", "decode_stored", "encode"]

@@ -61,3 +61,21 @@ def decode_stored(
             "the shard and its index do not belong together; pack the source again"
         )
     return stored
+
+
+def decode_mask(data: BytesLike, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """The labels of a KEY.mask.npy, uint8 or uint16; a read-only view of `data`.
+
+    Args:
+        shape: (rows, cols) of the sample.
+
+    Raises:
+        CorruptSample: the bytes are damaged, or of another shape or type.
+    """
+    labels = raw.decode(data)
+    if labels.shape != shape or dtype_code(labels.dtype) not in ("u1", "u2"):
+        raise CorruptSample(
+            f"the mask holds {labels.dtype} {labels.shape} where the sample is {shape}: "
+            "the shard and its index do not belong together; pack the source again"
+        )
+    return labels

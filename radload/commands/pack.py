@@ -56,6 +56,26 @@ def pack(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pack what is left out by default: localizer, screen-save, dose-report, secondary-capture, rt-object, "
+            "raw-mammogram or looks-like-mask; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    wide: Annotated[
+        str,
+        typer.Option(
+            help="What does not fit 16 bits exactly (32-bit integers, floats): raw, or scale to 16 bits with the error recorded."
+        ),
+    ] = "raw",
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a file that yields nothing more is given up.")
+    ] = 120.0,
+    memory: Annotated[
+        float, typer.Option(help="GiB that a process may take; a file that needs more is rejected.")
+    ] = 2.0,
     attest_no_phi: Annotated[
         bool,
         typer.Option("--attest-no-phi", help="I know that the PNG and JPEG files hold no burned-in text; recorded."),
@@ -70,6 +90,13 @@ def pack(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Glob of files below --src that are masks of images, such as '**/*_seg.nii.gz'; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
     from rich.console import Console
@@ -95,6 +122,11 @@ def pack(
         order=order,
         shard_size=shard_size,
         workers=workers,
+        masks=tuple(masks or ()),
+        include=tuple(include or ()),
+        wide=wide,
+        timeout=timeout,
+        memory=memory,
         attest_no_phi=attest_no_phi,
         crop_us_regions=crop_us_regions,
         decisions=decisions,

@@ -60,6 +60,14 @@ class Sample:
             data, Codec(int(record["codec"])), bias=int(record["bias"]), dtype=dtype, shape=self.shape
         )
 
+    @cached_property
+    def mask(self) -> NDArray[Any] | None:
+        """The sample's labels, (rows, cols), uint8 or uint16, 0 is background; None where it has no mask. Raises CorruptSample."""
+        masks = self._dataset.index.masks
+        if masks is None or not int(masks[self.row]["length"]):
+            return None
+        return codecs.decode_mask(self._dataset.shards.read_mask(masks[self.row], self._record), self.shape[:2])
+
     def modality(self) -> NDArray[np.float32]:
         """Values after the modality step (HU for CT), float32, same shape as `stored` (PS3.3 C.11.1)."""
         if Flag.MODALITY_LUT in Flag(int(self._record["flags"])):

@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radload.dataset.manifest import Manifest
-from radload.dataset.schema import FORMAT_VERSION, RECORD, SERIES_RECORD, SPLITS, key_text
-from radload.dataset.segment import file_crc
+from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
+from radload.dataset.segment import MASKS_FILE, file_crc
 from radload.errors import FormatError, UsageError
 
 CHECKED_AT_OPEN = 16 << 20  # bytes of a file up to which its checksum is compared at every open (a few milliseconds)
@@ -37,6 +37,7 @@ class Index:
         series: (series,) SERIES_RECORD, memory-mapped.
         modalities: names for the codes in series["modality"].
         ranges: per split its first row and the row after its last.
+        masks: (samples,) MASK_RECORD, memory-mapped; None where no sample has a mask.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Index:
     series: NDArray[np.void]
     modalities: tuple[str, ...]
     ranges: dict[str, range]
+    masks: NDArray[np.void] | None = None
 
     def table(self, name: str) -> pa.Table:
         """One of the Arrow tables (samples, series, shards, patients, studies, luts), memory-mapped."""
@@ -107,13 +109,14 @@ def open_index(root: Path, manifest: Manifest) -> Index:
         ) from None
     for name, (size, crc) in files.items():
         _check_file(folder / name, size, crc)
-    return Index(
-        folder,
-        _map(folder / "records.bin", RECORD),
-        _map(folder / "series.bin", SERIES_RECORD),
-        modalities,
-        ranges,
-    )
+    records = _map(folder / "records.bin", RECORD)
+    masks = _map(folder / MASKS_FILE, MASK_RECORD) if MASKS_FILE in files else None
+    if masks is not None and len(masks) != len(records):
+        raise FormatError(
+            f"{folder / MASKS_FILE} has {len(masks)} records for {len(records)} samples: the index is damaged; "
+            "restore it from a copy, or pack again"
+        )
+    return Index(folder, records, _map(folder / "series.bin", SERIES_RECORD), modalities, ranges, masks)
 
 
 def _check_file(path: Path, size: int, crc: int) -> None:

@@ -29,6 +29,7 @@ class Manifest:
         tools: versions of radload and of what encoded the pixels.
         burned_in: how burned-in text was kept out {"attested", "us_regions_cropped", "decisions" (SHA-256 of that file)}.
         source: counts of input files {"packed", "rejected", "ignored"}.
+        masks: samples that have a mask.
     """
 
     generation: int
@@ -49,6 +50,7 @@ class Manifest:
     burned_in: dict[str, Any] = field(default_factory=dict)
     format: str = "radload"
     version: int = FORMAT_VERSION
+    masks: int = 0
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -37,6 +37,14 @@ class Flag(IntFlag):
     RATIO = 64  # spacing_row and spacing_col are only a ratio (Pixel Aspect Ratio), no millimetres
 
 
+class Suspect(IntFlag):
+    """Bits of the column "suspect" of samples.arrow."""
+
+    CONSTANT = 1  # all one value, where its neighbours in the series are not
+    BITS = 2  # values that the source's Bits Stored cannot hold
+    CLAIM = 4  # values outside Smallest and Largest Image Pixel Value of the source
+
+
 # One record per sample, 128 bytes: all that the loader reads for a sample besides its series record.
 RECORD = np.dtype(
     [
@@ -139,6 +147,8 @@ SAMPLES = pa.schema(
         ("window_explanations", pa.list_(pa.uint8())),  # WindowExplanation, one per window
         ("real_world", pa.list_(REAL_WORLD)),  # other quantities that the stored values stand for
         ("lossy_ratios", pa.list_(pa.float64())),  # Lossy Image Compression Ratio, one per compression step
+        ("max_error", pa.float64()),  # of modality values against the source's; 0 where exact, null where not known
+        ("suspect", pa.uint8()),  # Suspect
         ("cropped", pa.list_(pa.int32(), 4)),  # top, left, height, width in the source's frame; null: the whole frame
         ("masked", pa.uint16()),  # rectangles blanked because of burned-in text
     ]
@@ -159,6 +169,20 @@ SERIES = pa.schema(
         ("units", pa.uint8()),
         ("slice_spacing", pa.float64()),  # median distance of neighbouring slices, millimetres
         ("format", pa.string()),  # of the source: dicom, nifti, image
+        # what labels of the series' masks mean: coded Segmented Property Types, null where unknown
+        ("mask_labels", pa.list_(pa.struct([("label", pa.uint16()), ("scheme", pa.string()), ("code", pa.string())]))),
+        ("gaps", pa.uint32()),  # slices that seem to be missing between others
+        ("duplicates", pa.uint32()),  # slices at the place of another
+        ("tilt", pa.float64()),  # degrees between the normal and the direction in which the stack grows
+        ("stacks", pa.uint16()),  # orientations
+        ("phases", pa.uint16()),  # most passes over one orientation: echoes, time points, acquisitions
+        ("irregular", pa.float64()),  # largest distance of a step from a whole number of spacings, millimetres
+        (
+            "foreground_mean",
+            pa.float64(),
+        ),  # over foreground, modality units; the records' mean and std are over all pixels
+        ("foreground_std", pa.float64()),
+        ("foreground_share", pa.float64()),  # of the pixels that are no padding
     ]
 )
 

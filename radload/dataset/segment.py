@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from radload.dataset.files import sync_folder, write_json
 from radload.dataset.schema import (
     LUTS,
+    MASK_RECORD,
     PATIENTS,
     SAMPLES,
     SERIES,
@@ -29,6 +30,7 @@ from radload.dataset.schema import (
     STUDIES,
 )
 
+MASKS_FILE = "masks.bin"
 ARROW_FILES = {
     "samples": SAMPLES,
     "series": SERIES,
@@ -49,6 +51,7 @@ class ShardPart:
         samples: SAMPLES table of n rows; LUT references are local.
         series_records: (m,) SERIES_RECORD with local "first_row", and global "patient" and "study".
         modalities: (m,) DICOM modality of each series; series: SERIES table of m rows; luts: LUTS table.
+        masks: (n,) MASK_RECORD; may be left empty where no sample has a mask.
     """
 
     name: str
@@ -61,16 +64,18 @@ class ShardPart:
     modalities: list[str]
     series: pa.Table
     luts: pa.Table = field(default_factory=LUTS.empty_table)
+    masks: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, MASK_RECORD))
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentSummary:
-    """Totals of a written segment: samples, series, per split counts, and the fingerprint of all pixels."""
+    """Totals of a written segment: samples, series, per split counts, the fingerprint of all pixels, and the samples with a mask."""
 
     samples: int
     series: int
     splits: dict[str, dict[str, int]]
     fingerprint: str
+    masks: int = 0
 
 
 def write_segment(
@@ -84,6 +89,7 @@ def write_segment(
     modalities: dict[str, int] = {}
     counts = np.zeros((len(SPLITS), 2), np.int64)  # samples, series
     totals = {"samples": 0, "series": 0, "shards": 0, "luts": 0}
+    masks = 0
     starts = np.zeros(len(SPLITS) + 1, np.int64)
     patient_of_row: list[NDArray[np.uint32]] = []
     seen_patients: list[set[int]] = [set() for _ in SPLITS]
@@ -91,6 +97,7 @@ def write_segment(
     with ExitStack() as stack:
         records_file = stack.enter_context((folder / "records.bin").open("wb"))
         series_file = stack.enter_context((folder / "series.bin").open("wb"))
+        masks_file = stack.enter_context((folder / MASKS_FILE).open("wb"))
         tables = {
             name: stack.enter_context(pa.ipc.new_file(str(folder / f"{name}.arrow"), schema))
             for name, schema in ARROW_FILES.items()
@@ -112,6 +119,9 @@ def write_segment(
             records["split"] = part.split
             records_file.write(records.tobytes())
             series_file.write(series_records.tobytes())
+            of_samples = part.masks if len(part.masks) else np.zeros(len(records), MASK_RECORD)
+            masks_file.write(of_samples.tobytes())
+            masks += int(np.count_nonzero(of_samples["length"]))
             tables["samples"].write_table(_rebase_luts(part.samples, totals["luts"]))
             tables["series"].write_table(part.series)
             tables["luts"].write_table(part.luts)
@@ -131,6 +141,8 @@ def write_segment(
         )
         (folder / "patient_offsets.bin").write_bytes(offsets.tobytes())
         (folder / "patient_rows.bin").write_bytes(rows.tobytes())
+    if not masks:
+        (folder / MASKS_FILE).unlink()
     splits = {
         name: {"samples": int(counts[i, 0]), "series": int(counts[i, 1]), "patients": len(seen_patients[i])}
         for i, name in enumerate(SPLITS)
@@ -150,7 +162,7 @@ def write_segment(
         with path.open("rb") as file:
             os.fsync(file.fileno())
     sync_folder(folder)
-    return SegmentSummary(totals["samples"], totals["series"], splits, digest.hexdigest())
+    return SegmentSummary(totals["samples"], totals["series"], splits, digest.hexdigest(), masks)
 
 
 def file_crc(path: Path) -> int:

@@ -51,18 +51,33 @@ class ShardFiles:
         if not 0 <= level <= int(record["levels"]):
             raise ValueError(f"{self._where(record)} has no level {level}: 0 to {int(record['levels'])} are there")
         length = int(record["length"]) if level == 0 else int(record["level_end"][level - 1])
+        crc = int(record["level_crc"][level])
+        return self._checked(record, length, int(record["offset"]), crc, self._where(record))
+
+    def read_mask(self, mask: np.void, record: np.void) -> bytes:
+        """The bytes of a sample's KEY.mask.npy, checked; `mask` is its MASK_RECORD, `record` its RECORD.
+
+        Raises:
+            CorruptSample, FormatError: as `read`.
+            ValueError: the sample has no mask.
+        """
+        length = int(mask["length"])
+        if not length:
+            raise ValueError(f"{self._where(record)} has no mask")
+        where = f"the mask of {self._where(record)}"
+        return self._checked(record, length, int(mask["offset"]), int(mask["crc"]), where)
+
+    def _checked(self, record: np.void, length: int, offset: int, crc: int, where: str) -> bytes:
         try:
-            data = self._pread(int(record["shard"]), length, int(record["offset"]))
+            data = self._pread(int(record["shard"]), length, offset)
         except OSError as error:
             raise CorruptSample(
-                f"{self._where(record)} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy"
+                f"{where} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy"
             ) from None
         if len(data) != length:
-            raise CorruptSample(
-                f"{self._where(record)} is cut: {len(data)} of {length} bytes; restore the shard from a copy"
-            )
-        if google_crc32c.value(data) != int(record["level_crc"][level]):
-            raise CorruptSample(f"{self._where(record)} has a wrong checksum (CRC-32C): restore the shard from a copy")
+            raise CorruptSample(f"{where} is cut: {len(data)} of {length} bytes; restore the shard from a copy")
+        if google_crc32c.value(data) != crc:
+            raise CorruptSample(f"{where} has a wrong checksum (CRC-32C): restore the shard from a copy")
         return data
 
     def _pread(self, shard: int, length: int, offset: int) -> bytes:

@@ -49,6 +49,7 @@ class ModalityRow:
     inverted: int
     padded: int
     reducible: int
+    suspect: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ def _modality_rows(dataset: Dataset, patient: NDArray[np.uint32], flags: NDArray
     index = dataset.index
     records, series = index.records, index.series
     modality = series["modality"][records["series"]] if len(records) else np.zeros(0, np.uint8)
+    suspect = index.table("samples").column("suspect").to_numpy()
     rows = []
     for code, name in enumerate(index.modalities):
         mine = np.flatnonzero(modality == code)
@@ -162,6 +164,7 @@ def _modality_rows(dataset: Dataset, patient: NDArray[np.uint32], flags: NDArray
                 inverted=_with(flags[mine], Flag.INVERT),
                 padded=_with(flags[mine], Flag.PADDING),
                 reducible=int((part["safe_levels"] > 0).sum()),
+                suspect=int(np.count_nonzero(suspect[mine])),
             )
         )
     return sorted(rows, key=lambda row: (-row.samples, row.name))

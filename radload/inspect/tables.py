@@ -48,7 +48,7 @@ def size_text(size: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
 
 
-def _table(title: str, *columns: str) -> Table:
+def make_table(title: str, *columns: str) -> Table:
     """The first column is text, all others numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for position, name in enumerate(columns):
@@ -57,7 +57,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _splits(summary: Summary) -> Table:
-    table = _table("Splits", "split", "patients", "series", "samples", "shards", "bytes")
+    table = make_table("Splits", "split", "patients", "series", "samples", "shards", "bytes")
     for row in summary.splits:
         table.add_row(
             Text(row.name), *_numbers(row.patients, row.series, row.samples, row.shards), size_text(row.bytes)
@@ -69,7 +69,7 @@ def _splits(summary: Summary) -> Table:
 
 
 def _classes(summary: Summary) -> Table:
-    table = _table(
+    table = make_table(
         f"Classes of label set {summary.labels} ({summary.task} label, from {escape(str(summary.origin))})",
         "class", *SPLITS, "all", "patients",
     )  # fmt: skip
@@ -84,7 +84,7 @@ def _classes(summary: Summary) -> Table:
 
 
 def _modalities(summary: Summary) -> Table:
-    table = _table("Modalities", "modality", "patients", "series", "samples", "rows x columns", "stored as")
+    table = make_table("Modalities", "modality", "patients", "series", "samples", "rows x columns", "stored as")
     for row in summary.modalities:
         sizes = [f"{rows}x{cols}" for rows, cols, _ in row.sizes]
         sizes += [f"{row.other_sizes} more"] if row.other_sizes else []
@@ -94,21 +94,22 @@ def _modalities(summary: Summary) -> Table:
 
 
 def _traits(summary: Summary) -> Table:
-    table = _table(
-        "Samples with", "modality", "MONOCHROME1", "padding", "safe levels", "exact values", "lossy source"
+    table = make_table(
+        "Samples with", "modality", "MONOCHROME1", "padding", "levels", "exact", "lossy", "suspect"
     )  # fmt: skip
     for row in summary.modalities:
         exact = row.samples - row.inexact
-        table.add_row(Text(row.name), *_numbers(row.inverted, row.padded, row.reducible, exact, row.lossy))
+        table.add_row(Text(row.name), *_numbers(row.inverted, row.padded, row.reducible, exact, row.lossy, row.suspect))
     table.add_section()
     names = ("inverted", "padded", "reducible")
+    suspect = sum(row.suspect for row in summary.modalities)
     totals = [sum(getattr(row, name) for row in summary.modalities) for name in names]
-    table.add_row("all", *_numbers(*totals, summary.exact, summary.lossy))
+    table.add_row("all", *_numbers(*totals, summary.exact, summary.lossy, suspect))
     return table
 
 
 def _codecs(summary: Summary) -> Table:
-    table = _table("Pixels", "codec", "samples", "stored pixels", "in shards", "ratio")
+    table = make_table("Pixels", "codec", "samples", "stored pixels", "in shards", "ratio")
     for row in summary.codecs:
         ratio = f"{row.raw / row.coded:.2f}" if row.coded else ""
         table.add_row(Text(row.name), *_numbers(row.samples), size_text(row.raw), size_text(row.coded), ratio)

@@ -9,6 +9,7 @@ from pathlib import Path
 from radload.dataset.index import Index
 from radload.dataset.labels import DEFAULT, LabelSet, label_names, read_labels
 from radload.errors import UsageError
+from radload.loading.order import Order
 
 DTYPES = ("float32", "float16", "bfloat16")
 MAX_SIZE = 8192
@@ -26,6 +27,17 @@ def check_numbers(
     if not 0 <= max_failures < math.inf:
         raise UsageError(f"max_failures={max_failures} cannot be used: give a fraction below 1, or a number of samples")
     check_epoch(epoch)
+
+
+def check_order(order: Order, split: str | None) -> None:
+    """UsageError for a split that fills no batch although batches must be full."""
+    if order.steps == 0 and order.drop_last:
+        what = (
+            "no samples"
+            if not order.samples
+            else f"{order.samples} samples, fewer than one global batch of {order.global_batch}"
+        )
+        raise UsageError(f"split {split!r} has {what}: take a smaller batch_size, drop_last=False, or another split")
 
 
 def check_epoch(epoch: int) -> None:

@@ -3,6 +3,10 @@
 "default" is the random resized crop of Szegedy et al. (2015) as torchvision's `RandomResizedCrop` computes it (area 0.3 to
 1 of the image, aspect ratio 3/4 to 4/3, ten attempts, then the largest centred crop of a permitted ratio) and a
 horizontal flip of every second draw. Boxes are in pixels of the full image, whatever level is decoded afterwards.
+
+Where the image's proportions are kept (see `fit`), the ratio stays 1: the crop is 0.3 to 1 of the frame's area, has the
+output's proportions in millimetres, and lies where it shows as much of the image as it can: inside the image, or, on an axis
+that is longer than the image, anywhere around it. A frame of given millimetres keeps its size and only moves.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
+from radload.loading.fit import Frames
 from radload.loading.random import uniform
 
 AREA = (0.3, 1.0)
@@ -28,11 +33,11 @@ class Geometry:
     """What part of each image is used.
 
     Attributes:
-        boxes: (n, 4) int64: top, left, height, width in full-resolution pixels, inside the image.
+        boxes: (n, 4) float64: top, left, height, width in full-resolution pixels; they leave the image where a frame does.
         flips: (n,) bool: mirror left and right.
     """
 
-    boxes: NDArray[np.int64]
+    boxes: NDArray[np.float64]
     flips: NDArray[np.bool_]
 
 
@@ -50,21 +55,53 @@ def geometry(
     epoch: int,
     positions: NDArray[np.int64],
     view: int = 0,
+    frames: Frames | None = None,
 ) -> Geometry:
-    """Boxes and flips for draws at `positions` of images of `rows` x `cols`, each (n,). None: the whole image, not mirrored."""
+    """Boxes and flips for draws at `positions` of images of `rows` x `cols`, each (n,). None: the whole image, not mirrored.
+
+    Boxes of samples with a frame are parts of it, the others parts of the image.
+    """
     height, width = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
     n = len(height)
     if name is None:
-        zero = np.zeros(n, np.int64)
-        return Geometry(np.stack([zero, zero, height, width], axis=1), np.zeros(n, np.bool_))
+        boxes = np.zeros((n, 4))
+        boxes[:, 2], boxes[:, 3] = height, width
+        return Geometry(_in_frames(boxes, height, width, frames, None), np.zeros(n, np.bool_))
     u = uniform(seed, epoch, positions, view, 2 * ATTEMPTS + 3)  # (n, 23)
+    boxes = _resized_crops(height, width, u).astype(np.float64)
+    return Geometry(_in_frames(boxes, height, width, frames, u), u[:, -1] < FLIP)
+
+
+def _in_frames(
+    boxes: NDArray[np.float64],
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    frames: Frames | None,
+    u: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """`boxes` (n, 4), replaced by (a random part of) the frame where there is one; u (n, 23) random numbers, None: the frame itself."""
+    if frames is None or not frames.framed.any():
+        return boxes
+    image = np.stack([height, width], axis=1).astype(np.float64)
+    if u is None:
+        extents, place = frames.extents, np.full((len(height), 2), 0.5)
+    else:
+        share = np.sqrt(AREA[0] + (AREA[1] - AREA[0]) * u[:, 0])
+        extents = frames.extents * np.where(frames.fixed, 1.0, share)[:, None]
+        place = u[:, 2 * ATTEMPTS : 2 * ATTEMPTS + 2]
+    framed = np.concatenate([(image - extents) * place, extents], axis=1)
+    return np.where(frames.framed[:, None], framed, boxes)
+
+
+def _resized_crops(height: NDArray[np.int64], width: NDArray[np.int64], u: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n, 4) boxes inside images, any proportions of the permitted ones; u (n, 23) random numbers."""
     area = (height * width)[:, None] * (AREA[0] + (AREA[1] - AREA[0]) * u[:, :ATTEMPTS])
     ratio = np.exp(log(RATIO[0]) + (log(RATIO[1]) - log(RATIO[0])) * u[:, ATTEMPTS : 2 * ATTEMPTS])
     w = np.rint(np.sqrt(area * ratio)).astype(np.int64)  # (n, attempts)
     h = np.rint(np.sqrt(area / ratio)).astype(np.int64)
     fits = (w >= 1) & (h >= 1) & (w <= width[:, None]) & (h <= height[:, None])
     first = np.argmax(fits, axis=1)
-    each = np.arange(n)
+    each = np.arange(len(height))
     centred = ~fits.any(axis=1)
     box_h, box_w = np.where(centred, 0, h[each, first]), np.where(centred, 0, w[each, first])
     if centred.any():  # no attempt fitted: narrow or tiny images
@@ -75,4 +112,4 @@ def geometry(
     place = u[:, 2 * ATTEMPTS : 2 * ATTEMPTS + 2]
     top = np.where(centred, (height - box_h) // 2, (place[:, 0] * (height - box_h + 1)).astype(np.int64))
     left = np.where(centred, (width - box_w) // 2, (place[:, 1] * (width - box_w + 1)).astype(np.int64))
-    return Geometry(np.stack([top, left, box_h, box_w], axis=1), u[:, -1] < FLIP)
+    return np.stack([top, left, box_h, box_w], axis=1)

@@ -1,4 +1,4 @@
-"""What a loader process puts into a slot: rendered pixels (CPU), or checked codestreams and kernel parameters (GPU)."""
+"""What a loader process puts into a slot: rendered pixels (CPU), or checked codestreams and kernel parameters (GPU); and masks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from radload.dataset.shards import ShardFiles
 from radload.loading.decode import decode_level
+from radload.loading.masks import leave_out, put_mask
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.reader import Draw, Reader
 
@@ -51,6 +52,7 @@ class PixelDeliverer:
             padding = np.ones(len(arrays["image"]), np.bool_)
             padding[places] = False
             arrays["image"][padding] = 0
+            leave_out(arrays, np.flatnonzero(padding))
 
     def deliver(
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
@@ -59,6 +61,7 @@ class PixelDeliverer:
         target = arrays["image"][place]
         if draw.content is None:
             target[...] = 0
+            leave_out(arrays, place)
             arrays["valid"][place] = False
             return draw
         scratch, buffer = tools
@@ -77,6 +80,7 @@ class PixelDeliverer:
             self._cpu.to_bfloat16(rendered, target)
         elif self._dtype == "float16":
             self._cpu.to_float16(rendered, target)
+        put_mask(arrays, place, draw.mask, found.samples[at : at + 1])
         arrays["rows"][place] = found.rows[at]
         return draw
 

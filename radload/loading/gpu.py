@@ -23,9 +23,10 @@ from radload.dataset.index import Index
 from radload.errors import UsageError
 from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
-from radload.loading import streams
+from radload.loading import masks, streams
 from radload.loading.plan import Settings
 from radload.loading.ring import Ring, Slot
+from radload.loading.sinks import base_fields
 
 _log = logging.getLogger("radload")
 _INSTALL = 'install radload[cuda13] (or radload[cuda12] for an older driver), or use device="cpu"'
@@ -108,9 +109,9 @@ class GpuSink:
         recipe = settings.recipe
         self.fields = {
             **streams.fields(batch_size, recipe.channels, streams.longest(index, rows)),
-            "rows": ("<i8", (batch_size,)),
-            "valid": ("?", (batch_size,)),
+            **base_fields(batch_size, settings),
         }
+        self._masks = settings.masks
         self._device = torch.device("cuda", number)
         self._size, self._channels = settings.size, recipe.channels
         self._dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[settings.dtype]
@@ -121,11 +122,14 @@ class GpuSink:
             self._decoder = StreamDecoder(batch_size, number)
         self._busy: deque[tuple[torch.cuda.Event, Any]] = deque()  # what the kernel may still read
 
-    def image(self, ring: Ring, slot: Slot) -> torch.Tensor:
+    def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
         arrays = ring.arrays(slot)
         with torch.cuda.device(self._device):
             try:
-                return self._render(arrays)
+                found = {"image": self._render(arrays)}
+                if self._masks:
+                    found[masks.FIELD] = torch.from_numpy(arrays[masks.FIELD]).to(self._device)  # waits for the copy
+                return found
             finally:
                 ring.give_back(slot)  # every byte of it has been copied
 

@@ -27,7 +27,7 @@ def check_resolution(resolution: str, level_slack: float) -> None:
 
 
 def choose_levels(
-    boxes: NDArray[np.int64],
+    boxes: NDArray[np.floating],
     safe_levels: NDArray[np.integer],
     narrow: NDArray[np.bool_],
     size: tuple[int, int],
@@ -37,7 +37,7 @@ def choose_levels(
     """The level of each draw: the largest k <= safe_levels whose crop still has size / level_slack pixels on both axes.
 
     Args:
-        boxes: (n, 4) top, left, height, width in full-resolution pixels.
+        boxes: (n, 4) top, left, height, width in full-resolution pixels; what counts is their scale, so they may leave the image.
         safe_levels: (n,) of the index; narrow: (n,) a CT window under `NARROW_HU` is applied.
         size: output (height, width).
         level_slack: 1.0 never enlarges what was decoded; 1.5 allows an enlargement by 1.5.

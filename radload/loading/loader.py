@@ -20,6 +20,7 @@ from radload.errors import RadloadError, UsageError
 from radload.loading.arguments import (
     check_epoch,
     check_numbers,
+    check_order,
     core_share,
     find_labels,
     output_dtype,
@@ -28,7 +29,9 @@ from radload.loading.arguments import (
 )
 from radload.loading.augment import check_augment
 from radload.loading.columns import Columns, label_column
+from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
+from radload.loading.masks import check_masks
 from radload.loading.order import Order
 from radload.loading.plan import Settings
 from radload.loading.process import Delivery, LoaderProcess
@@ -48,13 +51,14 @@ class Loader:
 
     A batch is a dict: "image" (N, C, H, W) of `dtype`; "label" (N,) int64 with -1 where there is none, or (N, K) float32
     with NaN where unknown; "index" (N,) int64, rows of the index; "valid" (N,) bool in evaluation (`shuffle=False` or
-    `drop_last=False`), False for padding at the end and for samples that could not be read; and the columns of `meta`.
+    `drop_last=False`), False for padding at the end and for samples that could not be read; the columns of `meta`; and with
+    `masks` "mask" (N, H, W) int32: labels of the image's pixels, 0 outside the image, -1 for a sample without a mask.
     Batches may be kept: their memory is used again only when nothing refers to it.
 
     Attributes:
         recipe: the windows in use; classes, task: of the label set, () and None without one.
         failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
-        epoch: the current one.
+        epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
 
     def __init__(
@@ -84,6 +88,9 @@ class Loader:
         std: float | Sequence[float] = STD,
         max_failures: float = 0.01,
         epoch: int = 0,
+        fit: str | None = None,
+        spacing: float | tuple[float, float] | None = None,
+        masks: bool = False,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -105,6 +112,10 @@ class Loader:
             threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
             prefetch: batches prepared ahead.
             max_failures: samples per epoch and rank that may be unreadable: a fraction below 1 (rounded up), or a number.
+            fit: "stretch" the image over the output (the default), or keep its proportions: "pad" shows all of it, "crop" fills the
+                output. spacing: millimetres per output pixel, one number or (row, col); `fit` ("pad" by default) then holds for samples
+                whose millimetres are unknown. See docs/loading.md.
+            masks: label masks too, nearest neighbour under the same geometry.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -120,8 +131,22 @@ class Loader:
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._order = Order(len(self._rows), batch_size, rank, world_size, seed, shuffle, drop_last)
-        self._refuse_too_few()
-        settings = Settings(output_size(size), self.recipe, output_dtype(dtype), level_slack, resolution, augment, seed)
+        check_order(self._order, split)
+        fit, scale = check_fit(fit, spacing)
+        if masks:
+            check_masks(self._index, root)
+        settings = Settings(
+            output_size(size),
+            self.recipe,
+            output_dtype(dtype),
+            level_slack,
+            resolution,
+            augment,
+            seed,
+            fit,
+            scale,
+            masks,
+        )
         self._labels = find_labels(root, labels, self._index)
         self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
         self.task: str | None = self._labels.task if self._labels is not None else None
@@ -135,6 +160,8 @@ class Loader:
             "seed": seed,
             "shuffle": shuffle,
             "drop_last": drop_last,
+            "fit": fit,
+            "spacing": None if scale is None else list(scale),
         }
         self._evaluation = not (shuffle and drop_last)
         self._limit = (
@@ -142,6 +169,7 @@ class Loader:
         )
         self.failures: list[Failure] = []
         self.failed = 0
+        self.unscaled = 0
         self.epoch = epoch
         self._position = 0  # global batches delivered in this epoch
         self._asked = (epoch, 0)  # the next one to ask for
@@ -161,18 +189,6 @@ class Loader:
         self._process = LoaderProcess(config, prefetch) if self._order.steps else None
         self._owner = os.getpid()
         self._closed = False
-
-    def _refuse_too_few(self) -> None:
-        order = self._order
-        if order.steps == 0 and order.drop_last:
-            what = (
-                "no samples"
-                if not order.samples
-                else f"{order.samples} samples, fewer than one global batch of {order.global_batch}"
-            )
-            raise UsageError(
-                f"split {self._split!r} has {what}: take a smaller batch_size, drop_last=False, or another split"
-            )
 
     def __len__(self) -> int:
         """Steps per epoch, the same on every rank."""
@@ -235,12 +251,16 @@ class Loader:
         arrays = process.ring.arrays(delivery.slot)
         rows = arrays["rows"].copy()
         valid = arrays["valid"].copy() if self._evaluation else None
-        batch: dict[str, Any] = {"image": self._sink.image(process.ring, delivery.slot)}
+        batch: dict[str, Any] = dict(self._sink.tensors(process.ring, delivery.slot))
         batch["label"] = label_column(self._labels, rows)
         batch["index"] = torch.from_numpy(rows)
         if valid is not None:
             batch["valid"] = torch.from_numpy(valid)
         batch.update(self._columns.take(rows))
+        if self._facts["spacing"] is not None:
+            self.unscaled += count_unscaled(
+                self._index.records[rows[rows >= 0]], str(self._facts["fit"]), not self.unscaled
+            )
         return self._sink.move(batch)
 
     def _count(self, delivery: Delivery) -> None:

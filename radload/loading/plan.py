@@ -18,6 +18,7 @@ from radload.dataset.schema import STORED_DTYPES, Flag
 from radload.kernels import prepare
 from radload.kernels.prepare import NO_TABLES, Voi
 from radload.loading.augment import geometry
+from radload.loading.fit import STRETCH, Spacing, frames
 from radload.loading.levels import NARROW_HU, choose_levels
 from radload.loading.recipe import CT, DISPLAY, FIXED, FROM_ZERO, Recipe
 from radload.loading.tables import Tables
@@ -36,6 +37,7 @@ class Settings:
         size: (height, width) of the output in pixels.
         recipe: windows, mean and deviation; dtype: "float32", "float16" or "bfloat16".
         level_slack, resolution: see `levels`; augment: see `augment`; seed: 64 bits.
+        fit, spacing: see `fit`. masks: label masks are read too.
     """
 
     size: tuple[int, int]
@@ -45,6 +47,9 @@ class Settings:
     resolution: str
     augment: str | None
     seed: int
+    fit: str = STRETCH
+    spacing: Spacing | None = None
+    masks: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -55,7 +60,8 @@ class Settings:
     def from_dict(cls, content: Mapping[str, Any]) -> Settings:
         """What `as_dict` wrote."""
         size = (int(content["size"][0]), int(content["size"][1]))
-        return cls(**{**content, "size": size, "recipe": Recipe.from_dict(content["recipe"])})
+        spacing = None if content["spacing"] is None else (float(content["spacing"][0]), float(content["spacing"][1]))
+        return cls(**{**content, "size": size, "spacing": spacing, "recipe": Recipe.from_dict(content["recipe"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,14 @@ class Planner:
         centre, width, use_file = self._windows(records, series)
         hounsfield = series["units"] == Units.HU
         narrow = self._is_ct[series["modality"]] & hounsfield & (width.min(axis=1) < NARROW_HU)
-        shape = geometry(settings.augment, records["rows"], records["cols"], settings.seed, epoch, positions)
+        keeps = settings.fit != STRETCH or settings.spacing is not None
+        laid = frames(records, settings.size, settings.fit, settings.spacing) if keeps else None
+        shape = geometry(
+            settings.augment, records["rows"], records["cols"], settings.seed, epoch, positions, frames=laid
+        )
+        safe_levels = np.where(self._bright_rim(records, use_file), 0, records["safe_levels"])
         levels = choose_levels(
-            shape.boxes, records["safe_levels"], narrow, settings.size, settings.level_slack, settings.resolution
+            shape.boxes, safe_levels, narrow, settings.size, settings.level_slack, settings.resolution
         )
         slope, intercept = records["slope"].copy(), records["intercept"].copy()
         broken = ~(np.isfinite(slope) & np.isfinite(intercept))
@@ -165,10 +176,23 @@ class Planner:
             crop=shape.boxes,
             flip=shape.flips * prepare.FLIP_HORIZONTAL,
             padding=padding,
+            size=settings.size,
         )
         records["codec"][broken] = 255  # no such codec: the reader refuses it as damaged
         tables = np.concatenate(pool) if pool else NO_TABLES
         return BatchPlan(np.asarray(rows, np.int64), records, levels, pivot, samples, windows, tables)
+
+    @staticmethod
+    def _bright_rim(records: NDArray[np.void], use_file: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(n,) where a level would show a bright line around padding: its averages of padding and image are no padding any more.
+
+        Levels are safe where padding lies below the image, so those averages are low stored values: dark, unless low is white, or
+        a table says what it is.
+        """
+        flags = records["flags"]
+        white = ((flags & Flag.INVERT) != 0) != (records["slope"] < 0)
+        table = use_file & (records["voi"] == VoiFunction.LUT)
+        return np.asarray(((flags & Flag.PADDING) != 0) & (white | table))
 
     def _windows(
         self, records: NDArray[np.void], series: NDArray[np.void]

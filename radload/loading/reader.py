@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import RadloadError
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
+from radload.loading.masks import read_mask
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.random import stand_in
 
@@ -41,12 +43,14 @@ class Draw(Generic[T]):
         content: of the sample or of its stand-in; None where it failed and nothing may replace it.
         plan, place: entry `place` of `plan` describes the content (another plan than asked for, for a stand-in).
         failures: samples that were tried in vain.
+        mask: (rows, cols) labels of the content at full resolution; None where it has none, or none are wanted.
     """
 
     content: T | None
     plan: BatchPlan
     place: int
     failures: tuple[Failure, ...]
+    mask: NDArray[Any] | None = None
 
 
 class Reader(Generic[T]):
@@ -72,10 +76,11 @@ class Reader(Generic[T]):
             try:
                 data = level_bytes(self._files, record, level)
                 content = self._unpack(data, record, level, float(plan.pivot[place]))
+                mask = self._mask(int(plan.rows[place]), record)
             except SAMPLE_ERRORS as error:
                 failures.append(Failure(key_text(int(record["key"])), str(error)))
             else:
-                return Draw(content, plan, place, tuple(failures))
+                return Draw(content, plan, place, tuple(failures), mask)
             if not self._replace:
                 return Draw(None, plan, place, tuple(failures))
             seed = self._planner.settings.seed
@@ -85,3 +90,7 @@ class Reader(Generic[T]):
             f"sample {failures[0].key} and {ATTEMPTS} others drawn in its place cannot be read "
             f"({failures[-1].reason}): most of the split is damaged, restore it from a copy"
         )
+
+    def _mask(self, row: int, record: np.void) -> NDArray[Any] | None:
+        planner = self._planner
+        return read_mask(self._files, planner.index, row, record) if planner.settings.masks else None

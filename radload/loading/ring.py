@@ -122,14 +122,24 @@ class Ring:
         """Make a slot free that was not lent."""
         self._free.append(slot)
 
-    def lend(self, slot: Slot, name: str) -> NDArray[Any]:
-        """Array `name` of a slot; the slot becomes free when the array, and every tensor made of it, is gone."""
-        array = self.layout.arrays(slot.memory, slot.start)[name]
-        # A tensor of torch.from_numpy(array) holds exactly this object as long as its storage lives.
-        finaliser = weakref.finalize(array, self._free.append, slot)
-        finaliser.atexit = False
-        return array
+    def lend(self, slot: Slot, *names: str) -> list[NDArray[Any]]:
+        """Arrays `names` of a slot; it becomes free when all of them, and every tensor made of them, are gone."""
+        arrays = self.layout.arrays(slot.memory, slot.start)
+        left = list(
+            range(len(names))
+        )  # finalisers pop from it in whatever thread: list.pop is atomic, and one of them gets 0
+        for name in names:
+            # A tensor of torch.from_numpy(array) holds exactly this object as long as its storage lives.
+            finaliser = weakref.finalize(arrays[name], _return, self._free, slot, left)
+            finaliser.atexit = False
+        return [arrays[name] for name in names]
 
     def arrays(self, slot: Slot) -> dict[str, NDArray[Any]]:
         """All arrays of a slot, for copying out of it before it is lent or given back."""
         return self.layout.arrays(slot.memory, slot.start)
+
+
+def _return(free: deque[Slot], slot: Slot, left: list[int]) -> None:
+    """One of a slot's lent arrays is gone; `left` counts down to 0."""
+    if left.pop() == 0:
+        free.append(slot)

@@ -8,6 +8,7 @@ import torch
 
 from radload.dataset.index import Index
 from radload.errors import UsageError
+from radload.loading import masks
 from radload.loading.plan import Settings
 from radload.loading.ring import Ring, Slot
 
@@ -24,8 +25,8 @@ class Sink(Protocol):
     deliver: Literal["pixels", "streams"]
     fields: Fields
 
-    def image(self, ring: Ring, slot: Slot) -> torch.Tensor:
-        """(N, C, H, W) of a delivered slot, which this takes over: it is lent or given back."""
+    def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
+        """ "image" (N, C, H, W), and "mask" (N, H, W) where wanted, of a delivered slot, which is lent or given back."""
 
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:
         """All tensors of a batch on the device."""
@@ -34,9 +35,12 @@ class Sink(Protocol):
         """Give up what belongs to the device."""
 
 
-def base_fields(batch_size: int) -> Fields:
-    """Arrays that every slot has: rows of the index (-1: padding), and whether they hold a sample."""
-    return {"rows": ("<i8", (batch_size,)), "valid": ("?", (batch_size,))}
+def base_fields(batch_size: int, settings: Settings) -> Fields:
+    """Arrays of a slot on every device: rows of the index (-1: padding), whether they hold a sample, and masks where wanted."""
+    fields: Fields = {"rows": ("<i8", (batch_size,)), "valid": ("?", (batch_size,))}
+    if settings.masks:
+        fields[masks.FIELD] = (masks.DTYPE, (batch_size, *settings.size))
+    return fields
 
 
 class CpuSink:
@@ -48,13 +52,16 @@ class CpuSink:
         dtype = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}[settings.dtype]  # NumPy has no bfloat16
         self.fields: Fields = {
             "image": (dtype, (batch_size, settings.recipe.channels, *settings.size)),
-            **base_fields(batch_size),
+            **base_fields(batch_size, settings),
         }
         self._bfloat16 = settings.dtype == "bfloat16"
+        self._names = ("image", masks.FIELD) if settings.masks else ("image",)
 
-    def image(self, ring: Ring, slot: Slot) -> torch.Tensor:
-        image = torch.from_numpy(ring.lend(slot, "image"))
-        return image.view(torch.bfloat16) if self._bfloat16 else image
+    def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
+        found = dict(zip(self._names, map(torch.from_numpy, ring.lend(slot, *self._names)), strict=True))
+        if self._bfloat16:
+            found["image"] = found["image"].view(torch.bfloat16)
+        return found
 
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:
         return batch

@@ -19,6 +19,8 @@ _MUST_MATCH = {
     "seed": "open the loader with the same seed",
     "shuffle": "open the loader with the same shuffle",
     "drop_last": "open the loader with the same drop_last",
+    "fit": "open the loader with the same fit",
+    "spacing": "open the loader with the same spacing",
 }
 
 

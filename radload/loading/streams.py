@@ -1,6 +1,7 @@
 """What the loader process puts into a slot for the GPU: checked, cut codestreams, and the kernel's parameters.
 
-What a GPU decoder cannot take is decoded here: raw members, and colour (which becomes luma before the window).
+What a GPU decoder cannot take is decoded here: raw members, and colour (which becomes luma before the window). Masks are
+rendered here too: nearest neighbour costs less than sending them whole.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
 from radload.kernels.prepare import SAMPLE, WINDOW
 from radload.loading.decode import decode_level
+from radload.loading.masks import leave_out, put_mask
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.reader import Draw, Reader
 
@@ -90,6 +92,7 @@ class StreamDeliverer:
     def begin(self, arrays: dict[str, NDArray[Any]], plan: BatchPlan, places: NDArray[np.int64]) -> None:
         items = arrays["items"].view(ITEM)
         items["kind"], items["length"] = NOTHING, 0
+        leave_out(arrays, np.setdiff1d(np.arange(len(items)), places))
         arrays["used"][0] = 0
         self._add_tables(arrays, plan)
 
@@ -118,6 +121,7 @@ class StreamDeliverer:
     ) -> Draw[Streamed]:
         draw = self._reader.read(plan, entry, epoch, position)
         if draw.content is None:
+            leave_out(arrays, place)
             arrays["valid"][place] = False
             return draw
         content, found, at = draw.content, draw.plan, draw.place
@@ -129,5 +133,6 @@ class StreamDeliverer:
         arrays["samples"][place] = found.samples[at : at + 1].view(np.uint8)
         arrays["windows"][place] = windows.view(np.uint8)
         arrays["items"][place].view(ITEM)[0] = (length, content.kind, *content.shape, 0)
+        put_mask(arrays, place, draw.mask, found.samples[at : at + 1])
         arrays["rows"][place] = found.rows[at]
         return draw

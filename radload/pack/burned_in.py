@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from radload.pack.eligible import DOSES, SCREENS
 from radload.pack.redact import Rectangle, Redaction, box, gaps
 from radload.sources import Header
 
@@ -70,8 +71,7 @@ _RADIOLOGY_CLASSES: Final = ("1", "2", "4", "13.1.3", "20", "128", "130")
 RULES: Final = (
     Rule(
         "a saved screen or a page of figures", _QUARANTINE, _PACK, _LEAVE_OUT,
-        image_type=("SCREEN SAVE", "SCREEN_SAVE", "SCREENSAVE", "SCREEN CAPTURE", "SCREENSHOT", "VXTL STATE", "CSA REPORT", "DOSE",
-                    "DOSEINFO", "DOSE_INFO", "DOSE INFO", "DOSE REPORT", "DOSE_REPORT", "CT_SOM5 PROT", "PATIENT PROTOCOL"),
+        image_type=tuple(sorted(SCREENS | DOSES)),
     ),
     Rule("a secondary capture", _QUARANTINE, _PACK, _QUARANTINE, modalities=("SC",), classes=("7",)),
     Rule("ultrasound", _QUARANTINE, _PACK, _QUARANTINE, modalities=("US", "IVUS"), classes=("3", "6"), cropped=_PACK),

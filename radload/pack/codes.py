@@ -6,16 +6,32 @@ from typing import Final
 
 UNREADABLE: Final = "unreadable"
 INTERNAL_ERROR: Final = "internal-error"
-WORKER_DIED: Final = "worker-died"
+DECODER_CRASHED: Final = "decoder-crashed"
+TIMEOUT: Final = "timeout"
+OUT_OF_MEMORY: Final = "out-of-memory"  # also a code of the sources
 MISSING_FRAME: Final = "missing-frame"
+LOOKS_LIKE_MASK: Final = "looks-like-mask"
+MASK_WITHOUT_IMAGE: Final = "mask-without-image"
+MASK_GRID_DIFFERS: Final = "mask-grid-differs"
+MASK_AMBIGUOUS: Final = "mask-ambiguous"
+MASK_VALUES: Final = "mask-values"
 QUARANTINED: Final = "quarantined"
 BURNED_IN: Final = "burned-in"
 
+# A file that a reader refuses has a code of `sources.CODES`, one that can be read and is no training image one of `eligible.KINDS`.
 PACK_CODES: Final[dict[str, str]] = {
     UNREADABLE: "The operating system refused to read the file: no permission, a broken link, a failing disk.",
     INTERNAL_ERROR: "A reader met something that radload does not know; the reason names the exception's type. Please report it.",
-    WORKER_DIED: "The worker process ended while it read this file, twice: a crash in a decoder, or too little memory.",
+    DECODER_CRASHED: "The worker process ended while it read this file, twice: a crash in a decoder, or a machine out of memory.",
+    TIMEOUT: "Not one more frame of this file came out within `--timeout` seconds: a decoder that hangs, or a disk that does.",
+    OUT_OF_MEMORY: "The file takes more memory than a worker may have (`--memory`).",
     MISSING_FRAME: "The header announces more frames than the file yields.",
+    LOOKS_LIKE_MASK: "Labels of another image, no image itself, and not paired with one: by its name, by its few values, or a DICOM "
+    "segmentation whose images are not there.",
+    MASK_WITHOUT_IMAGE: "A mask for which there is no image, or none of whose images could be packed.",
+    MASK_GRID_DIFFERS: "A mask whose pixels do not lie on those of its image: another size, or another place in space.",
+    MASK_AMBIGUOUS: "A mask that fits several images, or one of several masks of one image.",
+    MASK_VALUES: "A mask whose values are no labels: negative, fractional, above 65,535, or colours.",
     QUARANTINED: "The pixels may hold burned-in text, such as a name: see `radload review` (docs/privacy-pixels.md).",
     BURNED_IN: "Left out because of burned-in text: a saved screen that says so itself, or what a reviewer decided.",
 }

@@ -34,6 +34,7 @@ _CROSSWALK: Final = pa.schema(
         ("series", _TEXT),
         ("sop", _TEXT),
         ("accession", _TEXT),
+        ("mask_source", _TEXT),  # where the sample's mask came from, null without
     ]
 )
 _REJECTS: Final = pa.schema([("source", _TEXT), ("frame", pa.int64()), ("code", _TEXT), ("reason", _TEXT)])
@@ -41,13 +42,13 @@ _SPLITS: Final = pa.schema([("patient", _TEXT), ("name", _TEXT), ("split", _TEXT
 
 
 class CrosswalkWriter:
-    """Writes crosswalk.parquet shard by shard."""
+    """Writes crosswalk.parquet shard by shard. `headers`: of images, then of masks, by catalog row; `patients`: of the images."""
 
     def __init__(self, writer: pq.ParquetWriter, headers: Sequence[Header], patients: Sequence[Patient]) -> None:
         self._writer, self._headers, self._patients = writer, headers, patients
 
-    def add(self, job: ShardJob, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Add the packed samples of a shard; returns their catalog rows."""
+    def add(self, job: ShardJob, keys: NDArray[np.uint64], masks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add the packed samples of a shard; returns their catalog rows. masks: catalog row of each sample's mask, -1 without."""
         frames = np.full((job.count, 2), -1, np.int64)  # catalog row, frame, by key from the shard's first key
         first = job.series[0].first_key
         for series in job.series:
@@ -64,6 +65,7 @@ class CrosswalkWriter:
                 name: [row[name] for row in names]
                 for name in ("source", "patient", "study", "series", "sop", "accession")
             },
+            "mask_source": [printable(self._headers[row].source) if row >= 0 else None for row in masks.tolist()],
         }
         self._writer.write_table(pa.Table.from_pydict(columns, schema=_CROSSWALK))
         return chosen[:, 0]

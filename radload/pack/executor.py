@@ -1,143 +1,119 @@
-"""Runs jobs in worker processes and survives their death: a crash in a decoder costs the job that crashed, not the run.
-
-Processes come from a fork server that has imported the readers once: a fresh worker costs milliseconds, and no state of this process.
-"""
+"""Runs jobs in worker processes and survives their death: a decoder that crashes or hangs costs the job that it was at, not the run."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-import signal
-import threading
+import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import ForkServerContext
-from typing import Final, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from multiprocessing.connection import wait
+from typing import Final
 
 from radload.errors import RadloadError
+from radload.pack.worker import Beat, Died, Job, Limits, Result, Worker
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+__all__ = ["Beat", "Died", "Limits", "run_jobs"]
 
-_PRELOAD: Final = ["radload.pack.scan", "radload.pack.job"]
-_TICK: Final = 0.25  # seconds between looks at the progress
+_TICK: Final = 0.25  # seconds between looks at the workers
+_AWAKE: Final = 1.0  # of a longer time between looks only this counts: this process was stopped, and its workers too
 
-
-class Died:
-    """Stands for the result of a job during which its worker process ended, twice."""
-
-
-DIED: Final = Died()
+Tick = Callable[[Mapping[int, int]], None]
 
 
 def run_jobs(
-    function: Callable[[Job], Result],
+    function: Callable[[Job, Beat], Result],
     jobs: Sequence[Job],
     workers: int,
-    tick: Callable[[], None] = lambda: None,
+    tick: Tick = lambda done: None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Generator[tuple[int, Result | Died], None, None]:
     """Yield (position, result) of every job as it ends; an exception of `function` is raised here.
 
-    A worker that ends without a result breaks the pool. The jobs that were under way are then run again one by one, each alone
-    in a new process; one that ends it again has the result `DIED`.
+    A worker that ends without a result, or makes no progress for `limits.timeout` seconds and is killed for it, is replaced; the
+    result of its job is `Died`. No other job notices.
 
     Args:
-        function: importable by name; jobs: picklable.
-        workers: processes; 0 runs the jobs in this process.
-        tick: called a few times a second while jobs run.
+        function: importable by name. Called with a job and `beat`, which it calls with (item, items done) when it begins an item and
+            with (-1, items done) when it is at none: time runs against it only while it is at an item.
+        jobs: picklable.
+        workers: processes; 0 runs the jobs in this process, without protection.
+        tick: called a few times a second with {position: items done} of the jobs that run.
+
+    Raises:
+        RadloadError: worker processes cannot be started.
     """
     if workers == 0:
-        for position, job in enumerate(jobs):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they quote values of the files
-                result = function(job)
-            tick()
-            yield position, result
+        yield from _run_here(function, jobs, tick)
         return
     waiting = deque(range(len(jobs)))
-    while waiting:
-        suspects = yield from _run_pool(function, jobs, waiting, workers, tick)
-        for position in suspects:
-            alone = deque([position])
-            died = yield from _run_pool(function, jobs, alone, 1, tick)
-            if died:
-                yield position, DIED
+    crew: list[Worker[Job, Result]] = []
+    last = time.monotonic()
+    try:
+        while waiting or any(worker.position is not None for worker in crew):
+            _man(crew, function, jobs, waiting, workers, limits)
+            wait([worker.connection for worker in crew if not worker.idle], _TICK)
+            passed, last = min(time.monotonic() - last, _AWAKE), time.monotonic()
+            tick({worker.position: worker.done for worker in crew if worker.position is not None})
+            for worker in tuple(crew):
+                position = worker.position
+                answer = None if worker.idle else worker.look(passed)
+                if isinstance(answer, Died):
+                    crew.remove(worker)
+                    worker.end(now=True)
+                    yield _blamed(position), answer
+                elif answer is not None:
+                    if answer.error is not None:
+                        raise answer.error
+                    yield _blamed(position), answer.result  # type: ignore[misc]  # without an error it is a Result
+        while crew:
+            crew.pop().end(now=False)
+    finally:
+        for worker in crew:
+            worker.end(now=True)
 
 
-def _run_pool(
-    function: Callable[[Job], Result],
+def _man(
+    crew: list[Worker[Job, Result]],
+    function: Callable[[Job, Beat], Result],
     jobs: Sequence[Job],
     waiting: deque[int],
     workers: int,
-    tick: Callable[[], None],
-) -> Generator[tuple[int, Result | Died], None, list[int]]:
-    """Take jobs from `waiting` until it is empty or the pool breaks; returns the positions that were under way then."""
-    context = multiprocessing.get_context("forkserver")
-    _preload(context)
-    before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(min(workers, len(waiting)), context, _start_worker)
-    running: dict[Future[Result], int] = {}
-    try:
-        _check_start(pool)
-        while waiting or running:
-            while waiting and len(running) < workers + 2:  # a few ahead: none waits for this process
-                running[pool.submit(function, jobs[waiting[0]])] = waiting[0]
+    limits: Limits,
+) -> None:
+    """A worker for every job that can run now, and a job for every idle worker."""
+    for worker in tuple(crew):
+        if worker.idle and waiting:
+            if worker.give(waiting[0], jobs[waiting[0]]):
                 waiting.popleft()
-            done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
-            tick()
-            for future in done:
-                result = future.result()
-                yield running.pop(future), result
-    except BrokenProcessPool:
-        finished = [future for future in running if future.done() and future.exception() is None]
-        for future in finished:
-            yield running.pop(future), future.result()
-        return sorted(running.values())
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return []
+            else:  # it ended between two jobs: nobody's fault
+                crew.remove(worker)
+                worker.end(now=True)
+    starting = sum(not worker.ready for worker in crew)
+    while len(crew) < workers and starting < len(waiting):
+        crew.append(Worker(function, limits))
+        starting += 1
 
 
-def _check_start(pool: ProcessPoolExecutor) -> None:
+def _blamed(position: int | None) -> int:
     """A worker that cannot even start must not be blamed on the first file that it was to read."""
-    try:
-        pool.submit(os.getpid).result()
-    except BrokenProcessPool:
+    if position is None:
         raise RadloadError(
             'worker processes cannot be started: in a script, call radload under `if __name__ == "__main__":`, '
             "or run in one process with --workers 0"
-        ) from None
+        )
+    return position
 
 
-def _preload(context: ForkServerContext) -> None:
-    context.set_forkserver_preload(_PRELOAD)
+def _run_here(
+    function: Callable[[Job, Beat], Result], jobs: Sequence[Job], tick: Tick
+) -> Generator[tuple[int, Result], None, None]:
+    for position, job in enumerate(jobs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values of the files
+            result = function(job, _no_beat)
+        tick({})
+        yield position, result
 
 
-def _start_worker() -> None:
-    """Make a process a worker: it ends with its parent and on Ctrl-C, and says nothing.
-
-    What decoders and parsers print or warn quotes the files that they read, names of patients included.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _no_beat(item: int, done: int) -> None:
+    """Nobody watches a job in this process."""

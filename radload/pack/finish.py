@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +16,16 @@ from radload.dataset.index import segment_folder
 from radload.dataset.labels import DEFAULT, LabelSet, write_labels
 from radload.dataset.schema import SPLITS
 from radload.dataset.segment import SegmentSummary, ShardPart, write_segment
+from radload.pack.codes import MASK_WITHOUT_IMAGE
 from radload.pack.crosswalk import CrosswalkWriter, open_crosswalk, write_rejects
 from radload.pack.label_sets import Labels
 from radload.pack.part import PACKING, RejectedFrame, part_path, read_part
 from radload.pack.patients import Patient
 from radload.pack.plan import Plan
 from radload.pack.scan import Catalog, InputFile, Reject
+from radload.pack.suspect import count_flags
 from radload.pack.workspace import CROSSWALK, REJECTS, Workspace
+from radload.sources import Header, SegmentationType
 
 GENERATION = 0
 
@@ -33,10 +36,13 @@ class _Gathered:
 
     keys: list[NDArray[np.uint64]] = field(default_factory=list)
     catalog_rows: list[NDArray[np.int64]] = field(default_factory=list)
+    mask_rows: set[int] = field(default_factory=set)
     rejects: list[RejectedFrame] = field(default_factory=list)
     patients: set[int] = field(default_factory=set)
     bytes_out: int = 0
     pixels: int = 0
+    overlaps: int = 0
+    suspect: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Written:
         unknown: patients without an identity; packed, ignored: files; rejected: files by code; frames_rejected: of packed files.
         bytes_in: of packed files; bytes_out: of shards; pixels: bytes of stored values.
         labels: the label set written, or None.
+        suspect: samples by their `suspect` flags, 0 left out.
+        masks: mask files packed; overlaps: pixels of them that several segments claim; fractional: those that held fractions.
     """
 
     segment: SegmentSummary
@@ -59,6 +67,10 @@ class Written:
     bytes_out: int
     pixels: int
     labels: LabelSet | None
+    suspect: Counter[int]
+    masks: int = 0
+    overlaps: int = 0
+    fractional: int = 0
 
 
 def write_dataset(
@@ -75,20 +87,21 @@ def write_dataset(
     folder = workspace.out / segment_folder(GENERATION)
     for path in (temporary, folder):
         shutil.rmtree(path, ignore_errors=True)
-    with open_crosswalk(workspace.private / CROSSWALK, catalog.headers, patients) as crosswalk:
+    headers = (*catalog.headers, *plan.masks)
+    with open_crosswalk(workspace.private / CROSSWALK, headers, patients) as crosswalk:
         parts = _parts(workspace.out, plan, crosswalk, gathered)
         segment = write_segment(temporary, GENERATION, parts, plan.patients, plan.studies)
     folder.parent.mkdir(exist_ok=True)
     temporary.rename(folder)
     sync_folder(folder.parent)
     rows = np.concatenate([np.zeros(0, np.int64), *gathered.catalog_rows])
-    frames = _frame_rejects(catalog, gathered.rejects)
-    rejects = [*catalog.rejects, *frames]
+    frames = _frame_rejects(headers, gathered.rejects)
+    rejects = [*catalog.rejects, *frames, *_unused_masks(headers, len(catalog.headers), gathered, frames)]
     write_rejects(workspace.private / REJECTS, rejects)
     written = _write_labels(
         workspace.out, labels, rows, np.concatenate([np.zeros(0, np.uint64), *gathered.keys]), segment
     )
-    packed, rejected = _files(catalog, rows, rejects)
+    packed, rejected = _files(headers, (*rows.tolist(), *gathered.mask_rows), rejects)
     sizes = {file.source: file.size for file in files}
     known = plan.patients.column("known").to_pylist()
     return Written(
@@ -102,6 +115,10 @@ def write_dataset(
         gathered.bytes_out,
         gathered.pixels,
         written,
+        gathered.suspect,
+        len(gathered.mask_rows),
+        gathered.overlaps,
+        sum(_fractional(headers[row]) for row in gathered.mask_rows),
     )
 
 
@@ -110,24 +127,27 @@ def _parts(out: Path, plan: Plan, crosswalk: CrosswalkWriter, gathered: _Gathere
         part = read_part(part_path(out, job.stem))
         gathered.rejects += part.rejects
         gathered.pixels += part.pixels
+        gathered.overlaps += part.overlaps
         if not len(part.shard.records):
             continue
         keys = part.shard.records["key"]
         gathered.keys.append(keys)
-        gathered.catalog_rows.append(crosswalk.add(job, keys))
+        gathered.catalog_rows.append(crosswalk.add(job, keys, part.mask_rows))
+        gathered.mask_rows.update(row for row in np.unique(part.mask_rows).tolist() if row >= 0)
         gathered.patients.update(part.shard.series_records["patient"].tolist())
         gathered.bytes_out += part.shard.size
+        gathered.suspect += count_flags(part.shard.samples.column("suspect").to_numpy())
         yield part.shard
 
 
-def _frame_rejects(catalog: Catalog, rejects: Sequence[RejectedFrame]) -> list[Reject]:
+def _frame_rejects(headers: Sequence[Header], rejects: Sequence[RejectedFrame]) -> list[Reject]:
     """Rejects of planned frames; a file all of whose frames have one reason is one row, and its parts are rows too."""
-    by_row: dict[int, list[RejectedFrame]] = defaultdict(list)
+    by_row: dict[int, dict[int, RejectedFrame]] = defaultdict(dict)
     for reject in rejects:
-        by_row[reject.row].append(reject)
+        by_row[reject.row].setdefault(reject.frame, reject)  # a segmentation of two series may say everything twice
     found: list[Reject] = []
     for row in sorted(by_row):
-        header, frames = catalog.headers[row], sorted(by_row[row], key=lambda reject: reject.frame)
+        header, frames = headers[row], [by_row[row][frame] for frame in sorted(by_row[row])]
         code, reason = frames[0].code, frames[0].reason
         whole = len(frames) == header.frames
         if whole and all((frame.code, frame.reason) == (code, reason) for frame in frames):
@@ -139,11 +159,30 @@ def _frame_rejects(catalog: Catalog, rejects: Sequence[RejectedFrame]) -> list[R
     return found
 
 
-def _files(catalog: Catalog, rows: NDArray[np.int64], rejects: Sequence[Reject]) -> tuple[set[str], dict[str, str]]:
+def _unused_masks(
+    headers: Sequence[Header], first: int, gathered: _Gathered, rejects: Sequence[Reject]
+) -> list[Reject]:
+    """Masks, from row `first` on, of which nothing is packed and nothing was wrong: it was their images that could not be packed."""
+    said = {reject.source for reject in rejects}
+    return [
+        Reject(source, None, MASK_WITHOUT_IMAGE, "none of its images could be packed")
+        for row, header in enumerate(headers[first:], first)
+        if row not in gathered.mask_rows and header.source not in said
+        for source in (header.source, *header.parts)
+    ]
+
+
+def _fractional(header: Header) -> bool:
+    return header.segmentation is not None and header.segmentation.type is SegmentationType.FRACTIONAL
+
+
+def _files(
+    headers: Sequence[Header], rows: Iterable[int], rejects: Sequence[Reject]
+) -> tuple[set[str], dict[str, str]]:
     """(packed files, rejected file -> code): a file is packed where one of its frames is."""
     packed: set[str] = set()
-    for row in np.unique(rows):
-        header = catalog.headers[row]
+    for row in set(rows):
+        header = headers[row]
         packed.update((header.source, *header.parts))
     rejected: dict[str, str] = {}
     for reject in rejects:

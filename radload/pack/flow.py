@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -18,18 +18,22 @@ from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
 from radload.pack import privacy, quarantine
+from radload.pack.codes import DECODER_CRASHED, LOOKS_LIKE_MASK, TIMEOUT
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
 from radload.pack.divide import Division, divide
-from radload.pack.executor import Died, run_jobs
+from radload.pack.eligible import without_left_out
+from radload.pack.executor import Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
-from radload.pack.job import pack_shard, read_progress
-from radload.pack.options import MEBIBYTE, Checked, PackOptions, check
+from radload.pack.job import pack_shard
+from radload.pack.masks import Masks, is_mask, mask_patterns, take_masks
+from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions, check
 from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
 from radload.pack.quarantine import Screened
 from radload.pack.scan import Catalog, InputFile, make_catalog, walk
 from radload.pack.summary import PackSummary, count_classes
+from radload.pack.suspect import describe
 from radload.pack.workspace import (
     SPLITS_FILE,
     Folders,
@@ -64,6 +68,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     files = walk(folders.source)
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
+    masks_given = mask_patterns(options.masks, files)
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
@@ -73,21 +78,25 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             _check_same(folders, description)
         try:
             display.start("scanning", len(files), "files")
-            catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance)
+            catalog = make_catalog(folders.source, files, checked.axis, workers, display.advance, checked.limits)
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; nothing was changed") from None
         catalog = replace(catalog, headers=tuple(quarantine.prepared(header) for header in catalog.headers))
-        screened = quarantine.screen(catalog, options)
-        catalog = screened.catalog
+        catalog = without_left_out(catalog, checked.include)
+        masks_as_images = LOOKS_LIKE_MASK in checked.include
+        screened = quarantine.screen(catalog, options, partial(is_mask, patterns=masks_given, allow=masks_as_images))
+        catalog, masks = take_masks(screened.catalog, masks_given, allow=masks_as_images)
         if not catalog.headers:
             raise UsageError(
                 quarantine.nothing_left(options, screened) if screened.groups else _no_images(options, catalog)
             )
         division = divide(options, checked, folders, files, catalog)
-        plan = quarantine.with_redactions(_plan(options, checked, workspace, catalog, division), screened.redactions)
+        plan = _plan(options, checked, workspace, catalog, division, masks)
+        plan = quarantine.with_redactions(plan, screened.redactions)
         workspace.keep(description)
         _write_private_splits(workspace, division)
-        slices = _write_shards(plan, workspace, workers, display)
+        slices = _write_shards(plan, workspace, workers, checked.limits, display)
+        screened = replace(screened, catalog=catalog)
         return _finish(options, workspace, plan, screened, files, division, slices, started)
 
 
@@ -125,19 +134,24 @@ def _no_images(options: PackOptions, catalog: Catalog) -> str:
     if not catalog.rejects:
         return f"--src {options.source} holds no image ({catalog.ignored:,} other files): give a folder with DICOM, NIfTI or PNG files"
     codes = ", ".join(sorted({reject.code for reject in catalog.rejects}))
+    kinds = sorted({reject.code for reject in catalog.rejects} & set(INCLUDABLE))
+    back = f", or bring files back by --include {' --include '.join(kinds)}" if kinds else ""
     return (
         f"--src {options.source} holds no image that can be packed ({len(catalog.rejects):,} files rejected: {codes}; "
-        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files"
+        f"{catalog.ignored:,} ignored): give a folder with readable DICOM, NIfTI, PNG or JPEG files{back}"
     )
 
 
-def _plan(options: PackOptions, checked: Checked, workspace: Workspace, catalog: Catalog, division: Division) -> Plan:
+def _plan(
+    options: PackOptions, checked: Checked, workspace: Workspace, catalog: Catalog, division: Division, masks: Masks
+) -> Plan:
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
     shard_options = ShardOptions(
-        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target
+        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target, checked.wide
     )
     pseudonym = partial(privacy.pseudonym, workspace.key)
-    return make_plan(catalog.headers, division.patients, division.splits, options.split_seed, shard_options, pseudonym)
+    seed = options.split_seed
+    return make_plan(catalog.headers, division.patients, division.splits, seed, shard_options, pseudonym, masks)
 
 
 def _write_private_splits(workspace: Workspace, division: Division) -> None:
@@ -154,31 +168,30 @@ def _write_private_splits(workspace: Workspace, division: Division) -> None:
     write_splits(workspace.private / SPLITS_FILE, rows)
 
 
-def _write_shards(plan: Plan, workspace: Workspace, workers: int, display: Display) -> int:
+def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
     """Run the jobs that are not finished yet; returns the number of frames worked on."""
     workspace.clean()
     for split in {job.split for job in plan.jobs}:
         (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
-    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name)}
+    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
     waiting = [job for job in plan.jobs if job.stem not in finished]
     total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
     display.start("packing", total, "slices", before)
+    ended = before
+
+    def tick(running: Mapping[int, int]) -> None:
+        display.reach(ended + sum(running.values()))
+
     try:
         while waiting:
-            open_jobs = {job.stem: job for job in waiting}
             again: list[ShardJob] = []
-
-            def tick(stems: dict[str, ShardJob] = open_jobs) -> None:
-                ended = total - sum(job.count for job in stems.values())
-                display.reach(ended + sum(read_progress(workspace.out, stem)[1] for stem in stems))
-
-            with closing(run_jobs(pack_shard, waiting, workers, tick)) as results:
+            with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
                 for position, result in results:
                     job = waiting[position]
                     if isinstance(result, Died):
-                        again.append(_without_culprit(job, workspace))
+                        again.append(_after_death(job, result))
                     else:
-                        del open_jobs[job.stem]
+                        ended += job.count
             waiting = again
     except KeyboardInterrupt:
         raise Stopped(f"stopped: {_stopped(plan, workspace)}") from None
@@ -191,19 +204,23 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, display: Displ
     return total - before
 
 
-def _without_culprit(job: ShardJob, workspace: Workspace) -> ShardJob:
-    """The job without the file during which its worker ended twice."""
-    row, _ = read_progress(workspace.out, job.stem)
-    if row < 0 or row in job.skip:
+def _after_death(job: ShardJob, died: Died) -> ShardJob:
+    """The job as it is to be run again: without the file that hung its worker, or that ended it for the second time.
+
+    A crash has a second try, because an innocent file may have been read when the machine ran out of memory.
+    """
+    if died.item in job.skip or (died.item < 0 and died.item in job.tried):
         raise RadloadError(
             f"the worker that writes {job.name} ended twice, and no single file explains it (too little memory?): {_stopped_hint()} "
             "with fewer --workers"
         )
-    return replace(job, skip=job.skip | {row})
+    if died.hung or died.item in job.tried:
+        return replace(job, skip={**job.skip, died.item: TIMEOUT if died.hung else DECODER_CRASHED})
+    return replace(job, tried=job.tried | {died.item})
 
 
 def _stopped(plan: Plan, workspace: Workspace) -> str:
-    finished = sum(is_finished(workspace.out, job.stem, job.name) for job in plan.jobs)
+    finished = sum(is_finished(workspace.out, job.stem, job.name, job.digest) for job in plan.jobs)
     return f"{finished} of {len(plan.jobs)} shards are finished; {_stopped_hint()} to go on"
 
 
@@ -226,12 +243,14 @@ def _finish(
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
         raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
-    notes = [*division.notes, *quarantine.notes(options, screened)]
+    notes = [*division.notes, *_mask_notes(written), *quarantine.notes(options, screened)]
     empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
     wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
     if set(empty) & set(wanted):
         names = " and the ".join(name for name in empty if name in wanted)
         notes.append(f"the {names} split is empty: there are too few patients for --split {options.split}")
+    if (suspects := describe(written.suspect)) is not None:
+        notes.append(suspects)
     for folder in (workspace.out / name for name in empty):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -252,7 +271,17 @@ def _finish(
         time.monotonic() - started,
         slices,
         tuple(notes),
+        written.masks,
     )
+
+
+def _mask_notes(written: Written) -> list[str]:
+    notes = []
+    if written.overlaps:
+        notes.append(f"{written.overlaps:,} mask pixels lie in several segments: the last segment has them")
+    if written.fractional:
+        notes.append(f"{written.fractional:,} fractional segmentations were cut at one half")
+    return notes
 
 
 def _manifest(
@@ -275,6 +304,7 @@ def _manifest(
         tools={name: version(name) for name in ("radload", "imagecodecs", "pydicom", "nibabel", "numpy")},
         source={"packed": written.packed, "rejected": sum(written.rejected.values()), "ignored": written.ignored},
         notes=list(notes),
+        masks=segment.masks,
         burned_in=quarantine.account(options, options.identity()["--decisions"]),
     )
 

@@ -7,18 +7,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from radload.codecs import CodecName
 from radload.errors import UsageError
+from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.colour import ColourMode
 from radload.pack.decisions import read_decisions
+from radload.pack.eligible import KINDS
 from radload.pack.splits import Ratio, parse_ratio
+from radload.pack.wide import WideMode
+from radload.pack.worker import Limits
 
 T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
+GIBIBYTE = 1 << 30
+INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes that these files are rejected with else
 UNCERTAIN = ("ignore", "zero", "one")
+_LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,10 @@ class PackOptions:
         order: "series" (slices of a series together); "slices" is refused, see `check`.
         shard_size: MiB of stored pixels per shard; None: 128, less for small data sets (`plan.shard_target`).
         workers: processes; None: all cores; 0: this process, without protection against a decoder that crashes.
+        masks: globs of paths relative to the source: files that are masks of images, and no images (docs/masks.md).
+        include: kinds of files to pack that are left out by default (`INCLUDABLE`).
+        wide: "raw" or "scale", for values that do not fit 16 bits exactly (`wide`).
+        timeout: seconds that a worker may spend on one frame; memory: GiB that it may take. Neither is part of the plan.
         attest_no_phi: the user vouches that PNG and JPEG files, which have no header to tell, hold no burned-in text.
         crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
     """
@@ -54,6 +65,11 @@ class PackOptions:
     order: str = "series"
     shard_size: float | None = None
     workers: int | None = None
+    masks: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    timeout: float = 120.0
+    memory: float = 2.0
+    wide: str = "raw"
     attest_no_phi: bool = False
     crop_us_regions: bool = False
     decisions: Path | None = None
@@ -73,6 +89,9 @@ class PackOptions:
             "--axis": self.axis,
             "--order": self.order,
             "--shard-size": self.shard_size,
+            "--masks": sorted(self.masks),
+            "--include": sorted(set(self.include)),
+            "--wide": self.wide,
             "--attest-no-phi": self.attest_no_phi,
             "--crop-us-regions": self.crop_us_regions,
             "--decisions": _content(self.decisions, "--decisions"),
@@ -92,6 +111,9 @@ class Checked:
     codec: CodecName
     color: ColourMode
     axis: int  # 0, 1 or 2: along which a NIfTI volume is cut
+    limits: Limits
+    include: frozenset[str]
+    wide: WideMode
 
 
 def check(options: PackOptions) -> Checked:
@@ -101,6 +123,7 @@ def check(options: PackOptions) -> Checked:
         UsageError: one sentence about the first that cannot be used.
     """
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
+    wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
     check_uncertain(options.uncertain)
     axis = int(_one_of(options.axis, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
@@ -123,7 +146,21 @@ def check(options: PackOptions) -> Checked:
         )
     if options.decisions is not None:
         read_decisions(options.decisions)
-    return Checked(parse_ratio(options.split), codec, color, axis)
+    if not 0 < options.timeout < float("inf"):
+        raise UsageError(f"--timeout {options.timeout:g} is no time in seconds: give a number above 0, such as 120")
+    if not _LEAST_MEMORY <= options.memory <= 1 << 20:
+        raise UsageError(
+            f"--memory {options.memory:g} is no size in GiB for a worker: give {_LEAST_MEMORY:g} or more, such as 2"
+        )
+    limits = Limits(options.timeout, int(options.memory * GIBIBYTE))
+    return Checked(parse_ratio(options.split), codec, color, axis, limits, check_include(options.include), wide)
+
+
+def check_include(kinds: Sequence[str]) -> frozenset[str]:
+    """Raises UsageError for a kind that --include does not know."""
+    for kind in kinds:
+        _one_of(kind, INCLUDABLE, "--include")
+    return frozenset(kinds)
 
 
 def check_labels_from(text: str) -> None:

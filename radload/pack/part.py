@@ -13,9 +13,10 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from radload.dataset.files import atomic_file
-from radload.dataset.schema import RECORD, SERIES_RECORD
+from radload.dataset.schema import MASK_RECORD, RECORD, SERIES_RECORD
 from radload.dataset.segment import ShardPart
 
 PACKING: Final = ".packing"
@@ -38,21 +39,25 @@ class RejectedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A shard job's result; pixels: bytes of the stored values packed."""
+    """A shard job's result.
+
+    Attributes:
+        rejects: frames of images and of masks; pixels: bytes of the stored values packed; job: digest of the job.
+        mask_rows: (n,) int64, catalog row of each sample's mask, -1 where it has none.
+        overlaps: pixels of masks that several segments claim.
+    """
 
     shard: ShardPart
     rejects: tuple[RejectedFrame, ...]
     pixels: int
+    job: str
+    mask_rows: NDArray[np.int64]
+    overlaps: int = 0
 
 
 def part_path(out: Path, stem: str) -> Path:
     """File of the part of job `stem`."""
     return out / PACKING / "parts" / f"{stem}.arrow"
-
-
-def progress_path(out: Path, stem: str) -> Path:
-    """File that job `stem` writes its progress into."""
-    return out / PACKING / "now" / stem
 
 
 def write_part(path: Path, part: Part) -> None:
@@ -65,6 +70,8 @@ def write_part(path: Path, part: Part) -> None:
         "sha256": shard.sha256.hex(),
         "modalities": shard.modalities,
         "pixels": part.pixels,
+        "overlaps": part.overlaps,
+        "job": part.job,
     }
     rejects = [{"row": r.row, "frame": r.frame, "code": r.code, "reason": r.reason} for r in part.rejects]
     content = {
@@ -74,6 +81,8 @@ def write_part(path: Path, part: Part) -> None:
         "samples": _pack(shard.samples),
         "series": _pack(shard.series),
         "luts": _pack(shard.luts),
+        "masks": shard.masks.tobytes(),
+        "mask_rows": part.mask_rows.tobytes(),
         "rejects": _pack(pa.Table.from_pylist(rejects, schema=_REJECTS)),
     }
     table = pa.Table.from_pydict({"name": list(content), "content": list(content.values())}, schema=_FILE)
@@ -98,17 +107,22 @@ def read_part(path: Path) -> Part:
         info["modalities"],
         _unpack(content["series"]),
         _unpack(content["luts"]),
+        np.frombuffer(content["masks"], MASK_RECORD),
     )
     rejects = tuple(RejectedFrame(**row) for row in _unpack(content["rejects"]).to_pylist())
-    return Part(shard, rejects, info["pixels"])
+    mask_rows = np.frombuffer(content["mask_rows"], np.int64)
+    return Part(shard, rejects, info["pixels"], info["job"], mask_rows, info["overlaps"])
 
 
-def is_finished(out: Path, stem: str, name: str) -> bool:
-    """Whether the job `stem` has left its part, and the shard that belongs to it is whole (size and SHA-256)."""
+def is_finished(out: Path, stem: str, name: str, job: str) -> bool:
+    """Whether the job `stem` of digest `job` has left its part, and the shard that belongs to it is whole (size and SHA-256)."""
     path = part_path(out, stem)
     if not path.is_file():
         return False
-    part = read_part(path).shard
+    whole = read_part(path)
+    part = whole.shard
+    if whole.job != job:
+        return False
     if not len(part.records):
         return True
     shard = out / name

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radload.pack.stacks import Geometry, Traits, measure, orientations, split_phases
 from radload.sources import Header
-
-_SAME_STACK = 0.98  # cosine between normals: gantry tilt and rounding stay below, localizers in other planes do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,6 @@ class SeriesFiles:
         identity: patient, series UID, rows, cols, channels as one text; equal in every pack.
         rows: in order of their first frame; places[i][frame] is the place of a frame of rows[i] in the series, from 0.
         count: frames; size: bytes of their stored values.
-        slice_spacing: median distance of neighbouring positions in millimetres, None where unknown.
     """
 
     identity: str
@@ -29,7 +27,18 @@ class SeriesFiles:
     places: tuple[tuple[int, ...], ...]
     count: int
     size: int
-    slice_spacing: float | None
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame of a series; position: None where those of its orientation are not all known."""
+
+    row: int
+    frame: int
+    orientation: int
+    position: float | None
+    phase: Traits = ()
 
 
 def find_series(headers: Sequence[Header], patients: Sequence[str]) -> list[SeriesFiles]:
@@ -45,69 +54,73 @@ def find_series(headers: Sequence[Header], patients: Sequence[str]) -> list[Seri
 
 
 def _order(identity: str, rows: list[int], headers: Sequence[Header]) -> SeriesFiles:
-    """Stack by stack (largest first), each along its normal; by instance number and name where a position is missing."""
-    stacks = _stacks(rows, headers)
-    sizes = Counter(stacks.values())
-    complete = {
-        stack: stack >= 0 and all(headers[row].positions is not None for row in rows if stacks[row] == stack)
-        for stack in sizes
-    }
+    """Orientation by orientation (largest first), phase by phase, each along its normal; where a position is missing, by instance
+    number and name."""
+    frames = _frames(rows, headers)
+    sizes = Counter(frame.orientation for frame in frames)
 
-    def rank(row: int, frame: int) -> tuple[object, ...]:
-        header, stack = headers[row], stacks[row]
-        position = header.positions[frame] if complete[stack] and header.positions is not None else 0.0
+    def rank(item: _Frame) -> tuple[object, ...]:
+        header = headers[item.row]
         instance = header.instance if header.instance is not None else np.inf
-        return -sizes[stack], stack, position, instance, header.source, frame
+        position = item.position if item.position is not None else 0.0
+        orientation = item.orientation
+        return -sizes[orientation], orientation, item.phase, position, instance, header.source, item.frame
 
-    frames = sorted(
-        ((row, frame) for row in rows for frame in range(headers[row].frames)), key=lambda item: rank(*item)
-    )
+    frames.sort(key=rank)
     places: dict[int, list[int]] = {row: [0] * headers[row].frames for row in rows}
-    for place, (row, frame) in enumerate(frames):
-        places[row][frame] = place
-    ordered = tuple(dict.fromkeys(row for row, _ in frames))
+    for place, item in enumerate(frames):
+        places[item.row][item.frame] = place
+    ordered = tuple(dict.fromkeys(item.row for item in frames))
     first = headers[rows[0]]
+    bytes_per_value = max(1, -(-max(headers[row].bits for row in rows) // 8))
     return SeriesFiles(
         identity,
         ordered,
         tuple(tuple(places[row]) for row in ordered),
         len(frames),
-        len(frames)
-        * first.rows
-        * first.cols
-        * first.channels
-        * max(1, -(-max(headers[row].bits for row in rows) // 8)),
-        _spacing(rows, headers, stacks, complete),
+        len(frames) * first.rows * first.cols * first.channels * bytes_per_value,
+        _geometry(frames, headers),
     )
 
 
-def _stacks(rows: list[int], headers: Sequence[Header]) -> dict[int, int]:
-    """Row -> number of its stack of parallel slices; -1 for a file without a normal of its own."""
-    normals: list[tuple[float, ...]] = []
-    found: dict[int, int] = {}
-    for row in sorted(rows, key=lambda row: headers[row].source):
-        normal = headers[row].normal
-        if normal is None:
-            # one file of a volume without a known orientation still has an order of its own
-            found[row] = 0 if len(rows) == 1 and headers[row].format == "nifti" else -1
+def _frames(rows: list[int], headers: Sequence[Header]) -> list[_Frame]:
+    """All frames of a series with their orientations, positions and phases."""
+    orientation = orientations(rows, headers)
+    found: list[_Frame] = []
+    for number in sorted(set(orientation.values())):
+        mine = [row for row in rows if orientation[row] == number]
+        frames = [(row, frame) for row in mine for frame in range(headers[row].frames)]
+        positions = [position for row in mine for position in headers[row].positions or ()]
+        if number < 0 or len(positions) != len(frames):
+            found += [_Frame(row, frame, number, None) for row, frame in frames]
             continue
-        near = [i for i, other in enumerate(normals) if float(np.dot(normal, other)) > _SAME_STACK]
-        if not near:
-            near = [len(normals)]
-            normals.append(normal)
-        found[row] = near[0]
+        traits = [_traits(headers[row], frame) for row, frame in frames]
+        phases = split_phases(positions, traits, [headers[row].instance for row, _ in frames])
+        found += [
+            _Frame(row, frame, number, position, phase)
+            for (row, frame), position, phase in zip(frames, positions, phases, strict=True)
+        ]
     return found
 
 
-def _spacing(
-    rows: list[int], headers: Sequence[Header], stacks: dict[int, int], complete: dict[int, bool]
-) -> float | None:
-    """Of the largest stack."""
-    usable = [stack for stack in complete if complete[stack]]
-    if not usable:
-        return None
-    largest = max(usable, key=lambda stack: (sum(stacks[row] == stack for row in rows), -stack))
-    positions = np.unique([p for row in rows if stacks[row] == largest for p in headers[row].positions or ()])
-    gaps = np.diff(positions)
-    gaps = gaps[gaps > 1e-3]
-    return float(np.median(gaps)) if len(gaps) else None
+def _traits(header: Header, frame: int) -> Traits:
+    """What may tell passes over one place apart, the surest first: echo, time point, b-value, kind of image, acquisition."""
+    echo, time, acquisition = header.phases[frame] if header.phases is not None else (0, 0, 0)
+    b_value = header.attributes.b_value
+    return echo, time, -1.0 if b_value is None else b_value, header.image_type, acquisition
+
+
+def _geometry(frames: Sequence[_Frame], headers: Sequence[Header]) -> Geometry:
+    """`frames` in order of place."""
+    stacks: dict[tuple[int, Traits], list[_Frame]] = defaultdict(list)
+    for item in frames:
+        if item.position is not None:
+            stacks[item.orientation, item.phase].append(item)
+    phases = Counter(orientation for orientation, _ in stacks)
+    measured = []
+    for stack in sorted(stacks.values(), key=len, reverse=True):
+        origins = [known[item.frame] for item in stack if (known := headers[item.row].origins) is not None]
+        positions = [item.position for item in stack if item.position is not None]
+        measured.append((positions, origins if len(origins) == len(stack) else None))
+    known_orientations = {item.orientation for item in frames if item.orientation >= 0}
+    return measure(measured, len(known_orientations), max(phases.values(), default=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +13,13 @@ import pyarrow as pa
 from radload.codecs import CodecName
 from radload.dataset.schema import PATIENTS, SPLITS, STUDIES
 from radload.pack.colour import ColourMode
+from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
 from radload.pack.redact import Redaction
+from radload.pack.stacks import Geometry
+from radload.pack.wide import WideMode
 from radload.sources import Header
 
 DEFAULT_SHARD: Final = 128 * MEBIBYTE
@@ -33,6 +36,16 @@ class FileJob:
     row: int
     header: Header
     places: tuple[int, ...]
+    mask: PairedMask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsJob:
+    """The segmentation of a series: its catalog row, its header, and per frame of it the places in the series that it lies on."""
+
+    row: int
+    header: Header
+    places: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,8 @@ class SeriesJob:
     patient: int
     study: int
     pseudonym: str
-    slice_spacing: float | None
+    geometry: Geometry
+    segments: SegmentsJob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,8 @@ class ShardJob:
 
     Attributes:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
-        axis: along which NIfTI volumes are cut; skip: catalog rows that ended a worker before.
+        axis: along which NIfTI volumes are cut.
+        skip: catalog row -> reject code of files that cost a worker; tried: rows that ended a worker once.
         redactions: catalog row -> what is cut away or blanked in all frames of that file.
     """
 
@@ -66,13 +81,27 @@ class ShardJob:
     codec: CodecName
     color: ColourMode
     axis: int
-    skip: frozenset[int] = frozenset()
+    skip: Mapping[int, str] = field(default_factory=dict)
+    tried: frozenset[int] = frozenset()
+    wide: WideMode = "raw"
     redactions: Mapping[int, Redaction] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """Frames."""
         return sum(series.count for series in self.series)
+
+    @property
+    def digest(self) -> str:
+        """Of what the job writes: keys, files and places. A file whose header could be read only in the second of two runs changes it."""
+        digest = hashlib.sha256(self.name.encode())
+        for series in self.series:
+            digest.update(
+                repr((series.first_key, series.count, series.patient, series.study, series.pseudonym)).encode()
+            )
+            for file in series.files:
+                digest.update(repr((file.row, file.header.source, file.places)).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     @property
     def stem(self) -> str:
@@ -87,6 +116,7 @@ class Plan:
     jobs: tuple[ShardJob, ...]
     patients: pa.Table
     studies: pa.Table
+    masks: tuple[Header, ...] = ()  # of the catalog rows behind those of the images
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +129,7 @@ class ShardOptions:
     color: ColourMode
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
+    wide: WideMode = "raw"
 
 
 def shard_target(total: int) -> int:
@@ -116,6 +147,7 @@ def make_plan(
     seed: int,
     options: ShardOptions,
     pseudonym: Pseudonym,
+    masks: Masks = NO_MASKS,
 ) -> Plan:
     """Plan the shards of a catalog.
 
@@ -123,7 +155,7 @@ def make_plan(
     target is reached, a larger series has a shard of its own.
 
     Args:
-        patients: of each header; splits: patient identity -> split.
+        patients: of each header; splits: patient identity -> split; masks: those of the files.
     """
     series = find_series(headers, [patient.identity for patient in patients])
     split_of = {one.identity: splits[patients[one.rows[0]].identity] for one in series}
@@ -140,21 +172,59 @@ def make_plan(
                 first = headers[one.rows[0]]
                 patient, study = tables.rows(patients[one.rows[0]], split, first)
                 files = tuple(
-                    FileJob(row, headers[row], places) for row, places in zip(one.rows, one.places, strict=True)
+                    FileJob(row, headers[row], places, masks.paired.get(row))
+                    for row, places in zip(one.rows, one.places, strict=True)
                 )
                 parts.append(
                     SeriesJob(
-                        next_key, one.count, files, patient, study, pseudonym("series", one.identity), one.slice_spacing
+                        next_key,
+                        one.count,
+                        files,
+                        patient,
+                        study,
+                        pseudonym("series", one.identity),
+                        one.geometry,
+                        _segments(one, masks),
                     )
                 )
                 next_key += one.count
             name = f"{split_name}/{number:06d}.tar"
             jobs.append(
                 ShardJob(
-                    name, split, tuple(parts), options.root, options.out, options.codec, options.color, options.axis
+                    name,
+                    split,
+                    tuple(parts),
+                    options.root,
+                    options.out,
+                    options.codec,
+                    options.color,
+                    options.axis,
+                    wide=options.wide,
                 )
             )
-    return Plan(tuple(jobs), *tables.arrow())
+    return Plan(tuple(jobs), *tables.arrow(), masks.headers)
+
+
+def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:
+    """The segmentation of a series, None where it has none."""
+    found = {row: masks.segments[row] for row in series.rows if row in masks.segments}
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    places: list[set[int]] = [set() for _ in range(first.header.frames)]
+    for row, of_row in zip(series.rows, series.places, strict=True):
+        for frame, lying in found[row].frames.items() if row in found else ():
+            for number in lying:
+                places[number].add(of_row[frame])
+    return SegmentsJob(first.row, _without_images(first.header), tuple(tuple(sorted(one)) for one in places))
+
+
+def _without_images(header: Header) -> Header:
+    """What a worker needs of a segmentation's header: `places` stand for the images, of which each frame may name all."""
+    if header.segmentation is None:
+        return header
+    said = replace(header.segmentation, images=(), instances=frozenset(), series=frozenset())
+    return replace(header, segmentation=said)
 
 
 class _Tables:

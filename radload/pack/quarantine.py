@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,19 @@ def prepared(header: Header) -> Header:
     return radimagenet.with_modality(header)
 
 
-def screen(catalog: Catalog, options: PackOptions) -> Screened:
+def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], bool] = lambda header: False) -> Screened:
     """Apply the table (`burned_in.RULES`), and then --decisions to what it puts in quarantine.
+
+    Args:
+        spare: true for files that are no images and stay as they are: masks.
 
     Raises:
         UsageError: decisions that cannot be used.
     """
-    outcomes = [decide(header, options.attest_no_phi, options.crop_us_regions) for header in catalog.headers]
+    outcomes = [
+        (Action.PACK, None) if spare(header) else decide(header, options.attest_no_phi, options.crop_us_regions)
+        for header in catalog.headers
+    ]
     asked = {
         position: group_of(catalog.headers[position])
         for position, (action, _) in enumerate(outcomes)

@@ -60,30 +60,39 @@ def overlap(one: Rectangle, other: Rectangle) -> Rectangle | None:
     return (top, left, bottom - top, right - left) if bottom > top and right > left else None
 
 
-def redact(outcome: Slice | Refused, redaction: Redaction | None) -> Slice | Refused:
-    """A slice as it is packed; what was refused, and what needs no redaction, as it is.
+def redact(image: Slice, redaction: Redaction | None) -> Slice:
+    """A slice as it is packed; what needs no redaction as it is.
 
     Masks that the crop cuts away leave no trace; those that are left are counted in `masked`. The position moves with the first pixel
     (PS3.3 C.7.6.2.1.1), and is unknown where the file does not say by how much.
+
+    Raises:
+        Refused: `changed-file`, where a rectangle is not inside the frame.
     """
-    if redaction is None or not isinstance(outcome, Slice):
-        return outcome
-    rows, cols = outcome.stored.shape[:2]
+    if redaction is None:
+        return image
+    rows, cols = image.stored.shape[:2]
     crop = redaction.crop or (0, 0, rows, cols)
     if not all(inside(one, rows, cols) for one in (crop, *redaction.masks)):
-        return Refused("changed-file", "the frame is smaller than the one that was reviewed")
+        raise Refused("changed-file", "the frame is smaller than the one that was reviewed")
     top, left, height, width = crop
-    stored = np.ascontiguousarray(outcome.stored[top : top + height, left : left + width])
+    stored = cut(image.stored, crop)
     masks = [shared for mask in redaction.masks if (shared := overlap(mask, crop)) is not None]
     if masks:
         stored = stored.copy()
         hidden = np.zeros((height, width), bool)
         for mask in masks:
             hidden[mask[0] - top : mask[0] - top + mask[2], mask[1] - left : mask[1] - left + mask[3]] = True
-        stored[hidden] = _blank(outcome, stored[~hidden])
+        stored[hidden] = _blank(image, stored[~hidden])
     if (top, left, height, width) == (0, 0, rows, cols):
-        return replace(outcome, stored=stored, masked=len(masks))
-    return replace(outcome, stored=stored, masked=len(masks), cropped=crop, position=_moved(outcome, top, left))
+        return replace(image, stored=stored, masked=len(masks))
+    return replace(image, stored=stored, masked=len(masks), cropped=crop, position=_moved(image, top, left))
+
+
+def cut(values: NDArray[Any], rectangle: Rectangle) -> NDArray[Any]:
+    """That part of (rows, cols, ...), in C order."""
+    top, left, height, width = rectangle
+    return np.ascontiguousarray(values[top : top + height, left : left + width])
 
 
 def _blank(image: Slice, visible: NDArray[np.generic]) -> NDArray[Any]:

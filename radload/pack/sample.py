@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from radload.codecs import Encoded
 from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_DTYPES, Codec, Flag, key_text
 from radload.pack.colour import Picture
+from radload.pack.mask_planes import Mask
 from radload.pack.plan import SeriesJob
 from radload.pack.statistics import Statistics
 from radload.sources import Lut, RealWorld, SeriesAttributes, Slice, Units, VoiFunction, WindowExplanation
@@ -37,6 +38,7 @@ class Packed:
     text: bytes
     luts: tuple[Lut | None, Lut | None]  # modality, VOI
     real_world_luts: tuple[Lut | None, ...]  # of row["real_world"], entry by entry
+    mask: Mask | None = None
 
 
 @dataclass(slots=True)
@@ -62,9 +64,16 @@ class LutTable:
 
 
 def pack_sample(
-    image: Slice, picture: Picture, encoded: Encoded, series: SeriesJob, place: int, attributes: SeriesAttributes
+    image: Slice,
+    picture: Picture,
+    encoded: Encoded,
+    series: SeriesJob,
+    place: int,
+    attributes: SeriesAttributes,
+    max_error: float | None,
+    suspect: int,
 ) -> Packed:
-    """Rows and JSON of the slice that stands at `place` of `series`."""
+    """Rows and JSON of the slice that stands at `place` of `series`; `max_error` as in `to_sixteen_bits`, `suspect` bits of Suspect."""
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
     record = np.zeros((), RECORD)
@@ -105,6 +114,8 @@ def pack_sample(
         "window_explanations": [int(explanation) for explanation in image.explanations],
         "real_world": [_real_world(mapping) for mapping in image.real_world],
         "lossy_ratios": list(image.lossy_ratios),
+        "max_error": max_error,
+        "suspect": int(suspect),
         "cropped": None if image.cropped is None else list(image.cropped),
         "masked": image.masked,
     }
@@ -138,8 +149,12 @@ def series_record(
     return record
 
 
-def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any]:
-    """Row of SERIES."""
+def series_row(
+    series: SeriesJob, attributes: SeriesAttributes, statistics: Statistics, masked: bool = False
+) -> dict[str, Any]:
+    """Row of SERIES; masked: whether a slice of the series has a mask."""
+    segmentation = series.segments.header.segmentation if series.segments is not None and masked else None
+    codes = segmentation.codes if segmentation is not None else ()
     return {
         "pseudonym": series.pseudonym,
         "modality": attributes.modality,
@@ -152,8 +167,12 @@ def series_row(series: SeriesJob, attributes: SeriesAttributes) -> dict[str, Any
         "repetition_time": attributes.repetition_time,
         "b_value": attributes.b_value,
         "units": int(attributes.units),
-        "slice_spacing": series.slice_spacing,
         "format": series.files[0].header.format,
+        "mask_labels": [{"label": one.segment, "scheme": one.scheme, "code": one.code} for one in codes] or None,
+        **asdict(series.geometry),
+        "foreground_mean": statistics.foreground_mean,
+        "foreground_std": statistics.foreground_std,
+        "foreground_share": statistics.foreground_share,
     }
 
 
@@ -221,6 +240,7 @@ def _text(
         "real_world": [{**_real_world(mapping), "lut": _lut(mapping.lut)} for mapping in image.real_world],
         "bits_stored": row["bits_stored"],
         "exact": picture.exact,
+        "max_error": row["max_error"],
         "lossy": image.lossy,
         "lossy_ratios": row["lossy_ratios"],
         "levels": encoded.levels,

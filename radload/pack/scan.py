@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from radload.pack.codes import INTERNAL_ERROR, UNREADABLE, WORKER_DIED
-from radload.pack.executor import Died, run_jobs
-from radload.sources import Header, NotAnImage, PartOf, Refused, scan
+from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
+from radload.pack.executor import Beat, Died, Limits, run_jobs
+from radload.sources import Header, NotAnImage, PartOf, Refused, few_values, scan
 
+FEW_VALUES = 16  # distinct values up to which a NIfTI file looks like a label map: real scans have hundreds
 _CHUNK = 256  # files of one job: enough to pay for its way, few enough for all cores to end together
 
 
@@ -91,17 +92,20 @@ def make_catalog(
     axis: int,
     workers: int,
     on_files: Callable[[int], None] = lambda count: None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Catalog:
     """Scan `files` below `root`.
 
     Args:
         axis: along which NIfTI volumes are cut.
         on_files: called with the number of files just scanned.
+        limits: of a worker.
     """
     size = max(1, min(_CHUNK, -(-len(files) // (4 * max(workers, 1)))))
     names = [file.source for file in files]
     outcomes: dict[str, Header | Reject | PartOf | None] = {}
-    for sources, result in _scan(root, [tuple(names[i : i + size]) for i in range(0, len(names), size)], axis, workers):
+    chunks = [_ScanJob(root, tuple(names[i : i + size]), axis) for i in range(0, len(names), size)]
+    for sources, result in _scan(chunks, workers, limits):
         outcomes.update(zip(sources, result, strict=True))
         on_files(len(sources))
     headers: list[Header] = []
@@ -128,34 +132,58 @@ def make_catalog(
 
 
 def _scan(
-    root: Path, chunks: list[tuple[str, ...]], axis: int, workers: int
+    jobs: list[_ScanJob], workers: int, limits: Limits
 ) -> Iterator[tuple[tuple[str, ...], list[Header | Reject | PartOf | None]]]:
-    """Outcomes by chunk; a chunk that ends its worker is scanned again file by file."""
-    jobs = [_ScanJob(root, chunk, axis) for chunk in chunks]
-    with closing(run_jobs(_scan_files, jobs, workers)) as results:
-        for position, result in results:
-            chunk = chunks[position]
-            if not isinstance(result, Died):
-                yield chunk, result
-            elif len(chunk) == 1:
-                yield chunk, [Reject(chunk[0], None, WORKER_DIED, "a worker process ended while it read the header")]
-            else:
-                yield from _scan(root, [(source,) for source in chunk], axis, workers)
+    """Outcomes by job. A file that hung its worker is rejected, one that ended it is tried once more, alone; the others go on."""
+    tried: set[str] = set()
+    while jobs:
+        again: list[_ScanJob] = []
+        with closing(run_jobs(_scan_files, jobs, workers, limits=limits)) as results:
+            for position, result in results:
+                job = jobs[position]
+                if not isinstance(result, Died):
+                    yield job.sources, result
+                    continue
+                item = max(result.item, 0)
+                culprit, rest = job.sources[item], (job.sources[:item], job.sources[item + 1 :])
+                again += [replace(job, sources=sources) for sources in rest if sources]
+                if result.hung:
+                    yield (
+                        (culprit,),
+                        [Reject(culprit, None, TIMEOUT, "the header was not read within the time allowed")],
+                    )
+                elif culprit in tried:
+                    reason = "a worker process ended while it read the header, twice"
+                    yield (culprit,), [Reject(culprit, None, DECODER_CRASHED, reason)]
+                else:
+                    tried.add(culprit)
+                    again.append(replace(job, sources=(culprit,)))
+        jobs = again
 
 
-def _scan_files(job: _ScanJob) -> list[Header | Reject | PartOf | None]:
-    return [_scan_file(job, source) for source in job.sources]
+def _scan_files(job: _ScanJob, beat: Beat) -> list[Header | Reject | PartOf | None]:
+    found = []
+    for position, source in enumerate(job.sources):
+        beat(position, position)
+        found.append(_scan_file(job, source))
+    beat(-1, len(job.sources))
+    return found
 
 
 def _scan_file(job: _ScanJob, source: str) -> Header | Reject | PartOf | None:
     try:
-        return scan(job.root / source, source, job.axis)
+        header = scan(job.root / source, source, job.axis)
+        if header.format == "nifti":
+            header = replace(header, few_values=few_values(job.root / source, FEW_VALUES))
+        return header
     except PartOf as part:
         return part
     except NotAnImage:
         return None
     except Refused as refused:
         return Reject(source, None, refused.code, refused.reason)
+    except MemoryError:
+        return Reject(source, None, OUT_OF_MEMORY, "the header takes more memory than a worker may have")
     except OSError as error:
         return Reject(source, None, UNREADABLE, error.strerror or type(error).__name__)
     except Exception as error:  # noqa: BLE001 - one file never stops a run; only the type is kept, the text may hold a path

@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.sources.slice import Slice
+from radload.pack.foreground import OUTSIDE_FIELD, foreground, moments
+from radload.sources.slice import SeriesAttributes, Slice, Units
 
 _HISTOGRAM_SPAN: Final = 1 << 17  # stored integers are counted by value up to this span (16-bit data always)
 _MAX_ENTRIES: Final = 1 << 22  # distinct (value, weight) pairs kept: 64 MiB
@@ -21,7 +22,7 @@ ToModality = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The statistics fields of SERIES_RECORD, by their names."""
+    """The statistics fields of SERIES_RECORD and the foreground_ columns of SERIES, by their names."""
 
     minimum: float
     p005: float
@@ -32,6 +33,9 @@ class Statistics:
     maximum: float
     mean: float
     std: float
+    foreground_mean: float = 0.0
+    foreground_std: float = 0.0
+    foreground_share: float = 0.0
 
 
 class SeriesStatistics:
@@ -41,9 +45,13 @@ class SeriesStatistics:
     stored value, percentiles as `numpy.percentile` (linear) gives them. Floats, and integers spanning more than 2**17: minimum,
     maximum, mean and deviation exact, percentiles from about 16,000 evenly spaced pixels a slice. Above 4 million distinct values
     neighbouring ones are merged: a percentile is then off by less than 1 in a million of the ranks.
+
+    HU below -1500 are no tissue and no air but what fills the square around a round field: they do not count, whether the file calls
+    them padding or not. Foreground: see `foreground`; its share is of the pixels counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, attributes: SeriesAttributes = SeriesAttributes()) -> None:  # noqa: B008 - frozen
+        """`attributes` of the series: its modality and units decide what counts."""
         self._values: list[NDArray[np.float64]] = []
         self._weights: list[NDArray[np.float64]] = []
         self._entries = 0
@@ -53,10 +61,13 @@ class SeriesStatistics:
         self._to_modality: ToModality = _identity
         self._minimum, self._maximum = np.inf, -np.inf
         self._number, self._sum, self._squares, self._origin = 0, 0.0, 0.0, 0.0
+        self._attributes, self._invert = attributes, False
+        self._floor = OUTSIDE_FIELD if attributes.units == Units.HU else -np.inf  # modality values below do not count
 
     def add(self, image: Slice, values: NDArray[np.generic], padding: tuple[int, int] | None) -> None:
         """Count one slice: `values` as packed, the rescale from `image`."""
         rescale, to_modality = _modality_step(image)
+        self._invert = image.invert
         pixels: NDArray[Any] = values.reshape(-1)
         if values.dtype.kind == "f":
             pixels = pixels[np.isfinite(pixels)]
@@ -72,9 +83,11 @@ class SeriesStatistics:
         stride = max(1, len(pixels) // _SAMPLE_PER_SLICE)
         while math.gcd(stride, values.shape[-1]) != 1:  # else every row would give the same columns
             stride += 1
-        sampled = pixels[::stride]
-        self._moments(to_modality(pixels), None)
-        self._keep(to_modality(sampled), np.full(len(sampled), len(pixels) / len(sampled)))
+        everything, sampled = to_modality(pixels), to_modality(pixels[::stride])
+        everything, sampled = everything[everything >= self._floor], sampled[sampled >= self._floor]
+        if len(everything) and len(sampled):
+            self._moments(everything, None)
+            self._keep(sampled, np.full(len(sampled), len(everything) / len(sampled)))
 
     def result(self) -> Statistics:
         """The statistics of all slices so far; all 0 where no pixel was counted."""
@@ -85,6 +98,9 @@ class SeriesStatistics:
         p005, p01, p50, p99, p995 = _percentiles(self._values[0], self._weights[0], (0.5, 1, 50, 99, 99.5))
         mean = self._sum / self._number
         variance = max(0.0, self._squares / self._number - mean * mean)
+        values, weights = self._values[0], self._weights[0]
+        content = foreground(values, weights, self._attributes, self._invert)
+        foreground_mean, foreground_std = moments(values[content], weights[content])
         return Statistics(
             float(self._minimum),
             p005,
@@ -95,6 +111,9 @@ class SeriesStatistics:
             float(self._maximum),
             mean + self._origin,
             float(np.sqrt(variance)),
+            foreground_mean,
+            foreground_std,
+            float(weights[content].sum() / weights.sum()),
         )
 
     def _count(
@@ -117,6 +136,11 @@ class SeriesStatistics:
         weights = self._counts[used].astype(np.float64)
         values = self._to_modality(used + self._lowest)
         self._counts = None
+        inside = values >= self._floor
+        if not inside.all():
+            values, weights = values[inside], weights[inside]
+        if not len(values):
+            return
         self._moments(values, weights)
         self._keep(values, weights)
 

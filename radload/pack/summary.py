@@ -24,6 +24,7 @@ class PackSummary:
         bytes_in, bytes_out: of packed files, of shards; pixels: bytes of stored values.
         seconds, slices: time of this run, and slices that it wrote itself (fewer than samples where it went on from a stopped one).
         notes: sentences about what the user should know.
+        masks: those of the packed files that are masks of others.
     """
 
     fresh: bool
@@ -40,6 +41,7 @@ class PackSummary:
     seconds: float = 0.0
     slices: int = 0
     notes: tuple[str, ...] = ()
+    masks: int = 0
 
     @property
     def files(self) -> int:
@@ -85,7 +87,9 @@ def print_labels(labels: LabelSet, console: Console) -> None:
 
 def _files_table(summary: PackSummary) -> Table:
     table = _table("input files", ("", "left"), ("files", "right"))
-    table.add_row("packed", f"{summary.packed:,}")
+    table.add_row("packed", f"{summary.packed - summary.masks:,}")
+    if summary.masks:
+        table.add_row("packed as masks", f"{summary.masks:,}")
     for code, count in summary.rejected.items():
         table.add_row(f"rejected: {code}", f"{count:,}")
     table.add_row("ignored (no image)", f"{summary.ignored:,}")

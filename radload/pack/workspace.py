@@ -135,7 +135,7 @@ class Workspace:
             self._make(self.private, 0o700, "--private")
             self._take_lock()
             self._new_key = not (self.private / KEY).exists()
-            self.key = new_key() if self._new_key else _read_key(self.private)
+            self.key = new_key() if self._new_key else read_key(self.private)
         except BaseException:
             self._leave()
             raise
@@ -146,8 +146,7 @@ class Workspace:
             with atomic_file(self.private / KEY, 0o600) as file:
                 file.write(self.key.hex().encode() + b"\n")
         write_json(self.private / PLAN, plan, 0o600)
-        for name in ("parts", "now"):
-            (self.out / PACKING / name).mkdir(parents=True, exist_ok=True)
+        (self.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         with atomic_file(self.out / PACKING / "plan") as file:
             file.write(plan["plan"].encode())
         self._kept = True
@@ -230,7 +229,7 @@ def read_plan(folders: Folders) -> tuple[bytes, dict[str, Any]]:
         raise UsageError(
             f"{folders.private / PLAN} is damaged: restore the private folder from a copy, or pack to another --out"
         ) from None
-    return _read_key(folders.private), plan
+    return read_key(folders.private), plan
 
 
 def describe_plan(key: bytes, options: dict[str, Any], files: Sequence[InputFile]) -> dict[str, Any]:
@@ -252,7 +251,8 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(names)
 
 
-def _read_key(private: Path) -> bytes:
+def read_key(private: Path) -> bytes:
+    """The pseudonym key of a private folder. Raises UsageError."""
     try:
         key = bytes.fromhex((private / KEY).read_text("ascii").strip())
     except (OSError, ValueError):

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from radload.errors import UsageError
 from radload.pack.burned_in import Action, decide
 from radload.pack.codes import QUARANTINED
+from radload.pack.eligible import left_out
 from radload.pack.executor import Died, run_jobs
 from radload.pack.groups import Group, group_of
+from radload.pack.masks import is_mask
 from radload.pack.privacy import printable
 from radload.pack.quarantine import prepared
 from radload.pack.scan import walk
@@ -59,9 +61,12 @@ def find_groups(source: Path, rejects: Path, workers: int) -> dict[Group, list[H
         for position, result in results:
             found[position] = [] if isinstance(result, Died) else result
     groups: defaultdict[Group, list[Header]] = defaultdict(list)
-    for header in (prepared(header) for position in sorted(found) for header in found[position]):
-        if listed is not None or decide(header)[0] is Action.QUARANTINE:
-            groups[group_of(header)].append(header)
+    headers = [prepared(header) for position in sorted(found) for header in found[position]]
+    gone = left_out(headers) if listed is None else {}
+    for place, header in enumerate(headers):
+        if listed is None and (place in gone or is_mask(header) or decide(header)[0] is not Action.QUARANTINE):
+            continue
+        groups[group_of(header)].append(header)
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0].name)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from radload.sources.codes import CODES, SUV_MISSING
+from radload.sources.segmentation import Segmentation, SegmentationType, SegmentCode
 from radload.sources.slice import (
     Header,
     Lut,
@@ -24,6 +25,7 @@ from radload.sources.slice import (
 )
 
 if TYPE_CHECKING:
+    from radload.sources.nifti import few_values
     from radload.sources.open import read, scan
 
 __all__ = [
@@ -35,11 +37,15 @@ __all__ = [
     "PartOf",
     "RealWorld",
     "Refused",
+    "SegmentCode",
+    "Segmentation",
+    "SegmentationType",
     "SeriesAttributes",
     "Slice",
     "Units",
     "VoiFunction",
     "WindowExplanation",
+    "few_values",
     "read",
     "scan",
 ]
@@ -51,4 +57,8 @@ def __getattr__(name: str) -> Any:
         from radload.sources import open as doors
 
         return getattr(doors, name)
+    if name == "few_values":
+        from radload.sources.nifti import few_values
+
+        return few_values
     raise AttributeError(f"module 'radload.sources' has no attribute {name!r}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.uid import UID
 
 from radload.sources import dicom_tags as tags
+from radload.sources.dicom_classes import refuse_object
 from radload.sources.dicom_codestreams import LOSSY
 from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_file import DicomFile, open_dicom
@@ -19,15 +20,13 @@ from radload.sources.dicom_groups import Groups, groups_of
 from radload.sources.dicom_layout import Layout, layout_of
 from radload.sources.dicom_luts import palette_of
 from radload.sources.dicom_meaning import attributes_of, inverted, modality_of, padding_of, voi_of
+from radload.sources.dicom_phases import phases_of
 from radload.sources.dicom_pixels import frames_of
 from radload.sources.dicom_real_world import real_world_of
+from radload.sources.dicom_segmentation import segmentation_of
 from radload.sources.dicom_suv import suv_of
 from radload.sources.dicom_ultrasound import regions_of
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice
-
-_MASKS: Final = frozenset(
-    ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-)  # Segmentation, Label Map Segmentation
 
 _UPSAMPLED: Final = {"YBR_FULL_422": "YBR_FULL", "YBR_PARTIAL_422": "YBR_PARTIAL", "YBR_PARTIAL_420": "YBR_PARTIAL"}
 
@@ -44,6 +43,7 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
     enhanced = bool(groups.frames)
     planes = [plane_of(elements, groups, frame) for frame in range(layout.frames if enhanced else 1)]
     positions, normal = stack_of(planes)
+    origins = tuple(position for position, _ in planes if position is not None)
     instance = elements.hint(tags.InstanceNumber, "IS")
     return Header(
         source=source,
@@ -66,6 +66,11 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         sop_class=dicom.sop_class,
         image_type=elements.texts(tags.ImageType),
         intent=elements.text(tags.PresentationIntentType),
+        segmentation=segmentation_of(elements, groups, layout.frames, dicom.sop_class),
+        phases=phases_of(elements, groups, layout.frames),
+        origins=origins if positions is not None and len(origins) == layout.frames else None,
+        laterality=_laterality(elements, groups, 0),
+        view=_view(elements),
         burned_in=elements.text(tags.BurnedInAnnotation),
         us_regions=regions_of(elements, layout),
     )
@@ -115,14 +120,12 @@ def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
 
 def _image_layout(dicom: DicomFile) -> Layout:
     """The layout of a file that holds an image; refuses what holds none."""
-    if dicom.sop_class in _MASKS:
-        raise Refused("looks-like-mask", "a segmentation object: labels of another image")
     if dicom.pixels is None:
         if dicom.size <= 132:
             raise Refused("truncated", "the file ends before its header starts")
         if tags.Rows in dicom.elements or UID(dicom.sop_class).name.endswith("Image Storage"):
             raise Refused("no-pixel-data", "no pixel data follows the header")
-        raise Refused("not-an-image-object", "a DICOM object without an image")
+        raise refuse_object(dicom.sop_class)
     return layout_of(dicom)
 
 
@@ -157,13 +160,31 @@ def _meaning(dicom: DicomFile, groups: Groups, frame: int, layout: Layout, store
         real_world=real_world_of(elements, groups, frame, layout),
         suv_factor=suv.factor,
         suv_missing=suv.missing,
+        claimed=_claimed(elements, layout),
     )
+
+
+def _claimed(elements: Elements, layout: Layout) -> tuple[int, int] | None:
+    """Smallest and Largest Image Pixel Value, read with the sign of the pixels whatever VR the file gives; 0 and 0 are no claim."""
+    found = [elements.hint(tag, "US") for tag in (tags.SmallestImagePixelValue, tags.LargestImagePixelValue)]
+    if not all(found):
+        return None
+    low, high = (int(values[0]) & 0xFFFF for values in found)
+    if layout.signed:
+        low, high = (value - 0x10000 if value >= 0x8000 else value for value in (low, high))
+    return (low, high) if low < high else None
 
 
 def _laterality(elements: Elements, groups: Groups, frame: int) -> str | None:
     anatomy = groups.macro(frame, tags.FrameAnatomySequence)
     own = anatomy.text(tags.FrameLaterality) if anatomy is not None else None
     return own or elements.text(tags.ImageLaterality) or elements.text(tags.Laterality)
+
+
+def _view(elements: Elements) -> str | None:
+    """View Position, or the code of the View Code Sequence, which mammograms have (PS3.3 C.8.11.7)."""
+    code = elements.item(tags.ViewCodeSequence)
+    return elements.text(tags.ViewPosition) or (code.text(tags.CodeValue) if code is not None else None)
 
 
 def _series_attributes(dicom: DicomFile, groups: Groups, layout: Layout) -> SeriesAttributes:

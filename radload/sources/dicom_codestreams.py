@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import imagecodecs
@@ -31,6 +32,8 @@ _JPEG_2000: Final = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _HTJ2K: Final = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 _RLE: Final = "1.2.840.10008.1.2.5"
 _DEFLATED_FRAME: Final = "1.2.840.10008.1.2.8.1"
+
+_MOST_COMPONENTS: Final = 4  # a decoder makes room for as many as a stream announces, up to 16,384
 
 SYNTAXES: Final = frozenset((*_JPEG, *_JPEG_LOSSLESS, *_JPEG_LS, *_JPEG_2000, *_HTJ2K, _RLE, _DEFLATED_FRAME))
 LOSSY: Final = frozenset((*_JPEG, "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"))
@@ -70,6 +73,8 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
         return native_values(_inflate(codestream, -(-layout.frame_bits() // 8)), layout)
     if syntax in (*_JPEG_2000, *_HTJ2K):
         _check_size(codestream, layout)
+    elif syntax != _RLE:
+        _check_frame_header(codestream, layout)
     errors = []
     for values_of in (_by_imagecodecs, _by_pydicom):
         try:
@@ -161,32 +166,60 @@ def _by_pydicom(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.ge
         except _DECODER_ERRORS:
             if plugin == plugins[-1]:
                 raise
+        except BaseException as error:
+            if (
+                type(error).__name__ != "PanicException"
+            ):  # a panic in Rust (pylibjpeg-rle) is no Exception, nor importable
+                raise
+            if plugin == plugins[-1]:
+                raise ValueError("the decoder gave up") from None
     raise ValueError("pydicom has no decoder for this syntax")
 
 
 def _check_size(codestream: bytes, layout: Layout) -> None:
     """Refuse a JPEG 2000 stream of another size than the header's (SIZ marker, ITU-T T.800 A.5.1) before a decoder makes room for it."""
     start = codestream.find(b"\xff\x4f\xff\x51", 0, 4096)  # some writers wrap the codestream in JP2 boxes
-    if start < 0 or len(codestream) < start + 24:
+    if start < 0 or len(codestream) < start + 42:
         raise Refused("decode-failed", "the compressed pixels are no JPEG 2000 codestream")
     right, bottom, left, top = struct.unpack_from(">4I", codestream, start + 8)
-    if (bottom - top, right - left) != (layout.rows, layout.cols):
+    (components,) = struct.unpack_from(">H", codestream, start + 40)
+    if (bottom - top, right - left) != (layout.rows, layout.cols) or components > _MOST_COMPONENTS:
         raise Refused("decode-failed", "the codestream has another size than the header says")
+
+
+def _check_frame_header(codestream: bytes, layout: Layout) -> None:
+    """The same for JPEG and JPEG-LS (SOFn and SOF55, ITU-T T.81 B.2.2 and T.87 C.2.2); a height of 0 is left to the decoder (DNL)."""
+    for marker, body in _segments(codestream):
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
+            rows, cols = struct.unpack_from(">HH", body, 1) if len(body) >= 6 else (0, 0)
+            if cols != layout.cols or rows not in (0, layout.rows) or body[5] > _MOST_COMPONENTS:
+                raise Refused("decode-failed", "the codestream has another size than the header says")
+            return
+    raise Refused("decode-failed", "the compressed pixels have no frame header")
+
+
+def _segments(codestream: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, content) of the marker segments before the first scan."""
+    position = 2
+    while position + 4 <= len(codestream) and codestream[position] == 0xFF:
+        marker, length = codestream[position + 1], int.from_bytes(codestream[position + 2 : position + 4], "big")
+        if marker == 0xFF:  # fill bytes may stand before a marker
+            position += 1
+            continue
+        if marker == 0xDA:
+            return
+        yield marker, codestream[position + 4 : position + 2 + length]
+        position += 2 + length
 
 
 def _jpeg_colour(codestream: bytes) -> str | None:
     """RGB or YBR_FULL where the stream says so (Adobe's APP14 transform, else JFIF's APP0, else component names), else None."""
-    position, colour = 2, None
-    while position + 4 <= len(codestream) and codestream[position] == 0xFF:
-        marker, length = codestream[position + 1], int.from_bytes(codestream[position + 2 : position + 4], "big")
-        body = codestream[position + 4 : position + 2 + length]
+    colour = None
+    for marker, body in _segments(codestream):
         if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
             return "YBR_FULL" if body[11] == 1 else "RGB"
         if marker == 0xE0 and body.startswith(b"JFIF"):
             colour = "YBR_FULL"
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 15 and colour is None:
             return "RGB" if body[6:15:3] in (b"RGB", b"rgb") else None
-        if marker == 0xDA:
-            break
-        position += 2 + length
     return colour

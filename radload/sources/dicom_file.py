@@ -12,6 +12,7 @@ from pydicom.filereader import data_element_generator
 
 from radload.sources import dicom_tags as tags
 from radload.sources.dicom_elements import Elements
+from radload.sources.limits import MAX_INFLATED
 from radload.sources.slice import Refused
 
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
@@ -24,7 +25,7 @@ UNDEFINED: Final = 0xFFFFFFFF
 _PIXEL_TAGS: Final = (tags.FloatPixelData, tags.DoubleFloatPixelData, tags.PixelData)
 _MEDIA_STORAGE_CLASS: Final = 0x00020002
 _TRANSFER_SYNTAX: Final = 0x00020010
-_INFLATED_LIMIT: Final = 1 << 32  # bytes; a deflated file that grows beyond is no image
+_INFLATE_STEP: Final = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +115,20 @@ def _cut(found: dict[int, Any]) -> bool:
 
 def _inflate(file: BinaryIO) -> BinaryIO:
     """The data set of a Deflated Explicit VR Little Endian file (PS3.5 A.5)."""
-    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    inflater, inflated = zlib.decompressobj(wbits=-zlib.MAX_WBITS), io.BytesIO()
     try:
-        data = inflater.decompress(file.read(), _INFLATED_LIMIT)
+        while not inflater.eof:
+            packed = inflater.unconsumed_tail or file.read(_INFLATE_STEP)
+            block = inflater.decompress(packed, _INFLATE_STEP)
+            if not packed and not block:
+                raise Refused("truncated", "the deflated data set ends early")
+            if inflated.tell() + len(block) > MAX_INFLATED:
+                raise Refused("too-large", "the deflated data set grows beyond 1 GiB")
+            inflated.write(block)
     except zlib.error as error:
         raise Refused("decode-failed", "the deflated data set is damaged") from error
-    if inflater.unconsumed_tail:
-        raise Refused("too-large", "the deflated data set grows beyond 4 GiB")
-    if not inflater.eof:
-        raise Refused("truncated", "the deflated data set ends early")
-    return io.BytesIO(data)
+    inflated.seek(0)
+    return inflated
 
 
 def _encoding(stream: BinaryIO, syntax: str | None) -> tuple[bool, bool]:

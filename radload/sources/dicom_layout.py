@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,9 +11,12 @@ import numpy as np
 from radload.sources import dicom_tags as tags
 from radload.sources.dicom_codestreams import SYNTAXES
 from radload.sources.dicom_file import NATIVE, DicomFile, PixelElement
+from radload.sources.limits import MAX_FRAMES, check_frame
 from radload.sources.slice import Refused
 
-MAX_FRAMES: Final = 1 << 20
+_SMALLEST_FRAGMENT: Final = 10  # bytes: an item's header and a value of even length (PS3.5 A.4)
+_FEW_FRAMES: Final = 1024  # so many may be missing, whatever is there
+_SHORTAGE: Final = 100  # above, native pixel data may lack at most so many times the frames that it has
 _COLOURS: Final = {
     "MONOCHROME1": 1,
     "MONOCHROME2": 1,
@@ -69,13 +73,14 @@ def layout_of(dicom: DicomFile) -> Layout:
     """Read and check the Image Pixel module.
 
     Raises:
-        Refused: `no-pixel-data`, `bad-header`, `unsupported-colour`, `unsupported-dtype`, `unsupported-transfer-syntax`, `truncated`.
+        Refused: `no-pixel-data`, `bad-header`, `unsupported-colour`, `unsupported-dtype`, `unsupported-transfer-syntax`, `truncated`,
+            `too-large`.
     """
     elements, pixels = dicom.elements, dicom.pixels
     if pixels is None or pixels.length == 0:
         raise Refused("no-pixel-data", "no pixel data follows the header")
     if dicom.syntax not in NATIVE and dicom.syntax not in SYNTAXES:
-        raise Refused("unsupported-transfer-syntax", f"no decoder for transfer syntax {dicom.syntax}")
+        raise Refused("unsupported-transfer-syntax", f"no decoder for {_public_name(dicom.syntax)}")
     rows, cols = elements.integer(tags.Rows, "US"), elements.integer(tags.Columns, "US")
     allocated = elements.integer(tags.BitsAllocated, "US")
     if not rows or not cols or not allocated or rows < 0 or cols < 0:
@@ -109,7 +114,26 @@ def layout_of(dicom: DicomFile) -> Layout:
         photometric=photometric,
         floating=floating,
     )
-    return _native_layout(dicom, pixels, layout) if dicom.syntax in NATIVE else layout
+    check_frame(rows, cols, samples, max(allocated // 8, 1))
+    if dicom.syntax in NATIVE:
+        return _native_layout(dicom, pixels, layout)
+    _check_frames(frames, (dicom.size - pixels.offset) // _SMALLEST_FRAGMENT)
+    return layout
+
+
+def _public_name(syntax: str) -> str:
+    """A transfer syntax as a message may name it: damaged headers have anything there, a patient's name for one."""
+    return (
+        f"transfer syntax {syntax}"
+        if re.fullmatch(r"1\.2\.840\.10008\.[0-9.]{1,40}", syntax)
+        else "this transfer syntax"
+    )
+
+
+def _check_frames(frames: int, most: int) -> None:
+    """Refuse a Number of Frames that the pixel data cannot come near: each frame that is missing is a reject of its own."""
+    if frames > _FEW_FRAMES and frames > most:
+        raise Refused("bad-header", "Number of Frames is far more than the pixel data can hold")
 
 
 def _native_layout(dicom: DicomFile, pixels: PixelElement, layout: Layout) -> Layout:
@@ -127,4 +151,5 @@ def _native_layout(dicom: DicomFile, pixels: PixelElement, layout: Layout) -> La
             raise Refused("bad-header", f"{layout.photometric} with an odd number of columns")
     if here * 8 < layout.frame_bits():
         raise Refused("truncated", "the pixel data is shorter than one frame")
+    _check_frames(layout.frames, _SHORTAGE * (here * 8 // layout.frame_bits()))
     return layout

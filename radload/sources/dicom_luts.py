@@ -6,6 +6,7 @@ Read here and not by pydicom, whose `apply_voi` wraps tables of 8-bit entries, a
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from radload.sources import dicom_tags as tags
 from radload.sources.dicom_elements import Elements
 from radload.sources.slice import Lut, Refused
+
+_MOST_SEGMENTS: Final = 1 << 17  # references to empty segments could go on for hours
 
 
 def table_of(item: Elements, signed: bool) -> Lut:
@@ -76,10 +79,15 @@ def _segments(item: Elements, tag: int, entries: int, bits: int) -> NDArray[np.u
     size, dtype = (1, "u1") if bits <= 8 else (2, f"{order}u2")
     data = np.frombuffer(raw[: len(raw) // size * size], dtype=dtype).tolist()
     out: list[int] = []
+    steps = 0
 
     def expand(position: int, count: int, nested: bool) -> None:
+        nonlocal steps
         done = 0
         while position + 1 < len(data) and done < count and len(out) < entries:
+            steps += 1
+            if steps > _MOST_SEGMENTS:
+                raise Refused("bad-header", "a segmented palette has more segments than it can have entries")
             opcode, length = data[position], data[position + 1]
             position, done = position + 2, done + 1
             if opcode == 0:

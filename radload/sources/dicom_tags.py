@@ -20,12 +20,19 @@ CodeValue: Final = 0x00080100
 CodingSchemeDesignator: Final = 0x00080102
 TimezoneOffsetFromUTC: Final = 0x00080201
 ManufacturerModelName: Final = 0x00081090
+ReferencedSeriesSequence: Final = 0x00081115
+ReferencedInstanceSequence: Final = 0x0008114A
+ReferencedSOPInstanceUID: Final = 0x00081155
+ReferencedFrameNumber: Final = 0x00081160
+SourceImageSequence: Final = 0x00082112
+DerivationImageSequence: Final = 0x00089124
 PatientID: Final = 0x00100020
 IssuerOfPatientID: Final = 0x00100021
 PatientWeight: Final = 0x00101030
 BodyPartExamined: Final = 0x00180015
 RepetitionTime: Final = 0x00180080
 EchoTime: Final = 0x00180081
+EchoNumbers: Final = 0x00180086
 MagneticFieldStrength: Final = 0x00180087
 RadiopharmaceuticalStartTime: Final = 0x00181072
 RadionuclideTotalDose: Final = 0x00181074
@@ -47,15 +54,20 @@ MRDiffusionSequence: Final = 0x00189117
 CTReconstructionSequence: Final = 0x00189314
 StudyInstanceUID: Final = 0x0020000D
 SeriesInstanceUID: Final = 0x0020000E
+AcquisitionNumber: Final = 0x00200012
 InstanceNumber: Final = 0x00200013
 ImagePositionPatient: Final = 0x00200032
 ImageOrientationPatient: Final = 0x00200037
 Laterality: Final = 0x00200060
 ImageLaterality: Final = 0x00200062
+TemporalPositionIdentifier: Final = 0x00200100
 FrameAnatomySequence: Final = 0x00209071
 FrameLaterality: Final = 0x00209072
+FrameContentSequence: Final = 0x00209111
 PlanePositionSequence: Final = 0x00209113
 PlaneOrientationSequence: Final = 0x00209116
+TemporalPositionIndex: Final = 0x00209128
+FrameAcquisitionNumber: Final = 0x00209156
 SamplesPerPixel: Final = 0x00280002
 PhotometricInterpretation: Final = 0x00280004
 PlanarConfiguration: Final = 0x00280006
@@ -69,6 +81,8 @@ BitsAllocated: Final = 0x00280100
 BitsStored: Final = 0x00280101
 HighBit: Final = 0x00280102
 PixelRepresentation: Final = 0x00280103
+SmallestImagePixelValue: Final = 0x00280106
+LargestImagePixelValue: Final = 0x00280107
 PixelPaddingValue: Final = 0x00280120
 PixelPaddingRangeLimit: Final = 0x00280121
 FloatPixelPaddingValue: Final = 0x00280122
@@ -105,10 +119,18 @@ RealWorldValueFirstValueMapped: Final = 0x00409216
 RealWorldValueIntercept: Final = 0x00409224
 RealWorldValueSlope: Final = 0x00409225
 RadiopharmaceuticalInformationSequence: Final = 0x00540016
+ViewCodeSequence: Final = 0x00540220
 Units: Final = 0x00541001
 SUVType: Final = 0x00541006
 DecayCorrection: Final = 0x00541102
 FrameReferenceTime: Final = 0x00541300
+SegmentationType: Final = 0x00620001
+SegmentSequence: Final = 0x00620002
+SegmentNumber: Final = 0x00620004
+SegmentIdentificationSequence: Final = 0x0062000A
+ReferencedSegmentNumber: Final = 0x0062000B
+MaximumFractionalValue: Final = 0x0062000E
+SegmentedPropertyTypeCodeSequence: Final = 0x0062000F
 PresentationLUTShape: Final = 0x20500020
 SharedFunctionalGroupsSequence: Final = 0x52009229
 PerFrameFunctionalGroupsSequence: Final = 0x52009230
@@ -160,6 +182,17 @@ HEADER: Final = frozenset(
         Units,
         SharedFunctionalGroupsSequence,
         PerFrameFunctionalGroupsSequence,
+        ReferencedSeriesSequence,
+        SegmentationType,
+        SegmentSequence,
+        MaximumFractionalValue,
+        EchoNumbers,
+        TemporalPositionIdentifier,
+        AcquisitionNumber,
+        Laterality,
+        ImageLaterality,
+        ViewPosition,
+        ViewCodeSequence,
         SequenceOfUltrasoundRegions,
         BurnedInAnnotation,
     )
@@ -169,11 +202,10 @@ FRAME: Final = HEADER | frozenset(
     (
         ImagerPixelSpacing,
         NominalScannedPixelSpacing,
-        ViewPosition,
-        Laterality,
-        ImageLaterality,
         PixelSpacing,
         PixelAspectRatio,
+        SmallestImagePixelValue,
+        LargestImagePixelValue,
         PixelPaddingValue,
         PixelPaddingRangeLimit,
         FloatPixelPaddingValue,

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from radload.sources.limits import check_frame
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice, Units
 from radload.sources.sniff import Kind
 
-_SIDE_LIMIT, _PIXEL_LIMIT = 65535, 1 << 29
 _PNG_START: Final = 8
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6  # PNG colour types
+_PNG_CHANNELS: Final = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}
 _JPEG_FRAMES: Final = frozenset(
     (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 )  # SOFn
@@ -143,11 +144,10 @@ def _pillow(data: bytes, form: str) -> Image.Image:
         raise Refused("decode-failed", f"the {form}'s pixels are damaged or end early") from error
 
 
-def _limit(rows: int, cols: int) -> None:
+def _limit(rows: int, cols: int, channels: int, size: int) -> None:
     if rows < 1 or cols < 1:
         raise Refused("bad-header", "the image has no pixels")
-    if max(rows, cols) > _SIDE_LIMIT or rows * cols > _PIXEL_LIMIT:
-        raise Refused("too-large", "more than 65,535 rows or columns, or more than half a billion pixels")
+    check_frame(rows, cols, channels, size)
 
 
 def _png_shape(head: bytes) -> _Shape:
@@ -164,7 +164,7 @@ def _png_shape(head: bytes) -> _Shape:
         raise Refused("bad-header", "the PNG's header is damaged")
     if zlib.crc32(head[12:29]) != struct.unpack_from(">I", head, 29)[0]:
         raise Refused("bad-checksum", "the PNG's header does not match its checksum")
-    _limit(rows, cols)
+    _limit(rows, cols, _PNG_CHANNELS[colour], max(depth // 8, 1))
     return _Shape(rows, cols, depth, colour)
 
 
@@ -208,7 +208,7 @@ def _jpeg_shape(file: BinaryIO) -> _Shape:
                 raise Refused("unsupported-dtype", f"a JPEG of {depth} bits")
             if components not in (1, 3):
                 raise Refused("unsupported-colour", f"a JPEG of {components} components")
-            _limit(rows, cols)
+            _limit(rows, cols, components, 1)
             return _Shape(rows, cols, depth, _GREY if components == 1 else _RGB)
         if marker[1] == 0xDA or length < 2:
             raise Refused("bad-header", "the JPEG has no frame header")

@@ -23,6 +23,8 @@ from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from radload.sources.limits import MAX_FRAMES, MAX_SIDE, check_frame
+from radload.sources.nifti_voxels import blocks, is_gzip
 from radload.sources.slice import Header, NotAnImage, Refused, SeriesAttributes, Slice
 from radload.sources.sniff import GZIP, nifti_magic, pair_stem
 
@@ -30,7 +32,7 @@ _HEADERS: Final = {b"n+1": Nifti1Header, b"ni1": Nifti1PairHeader, b"n+2": Nifti
 _CIFTI_INTENTS: Final = range(3000, 3100)
 _TOO_WIDE: Final = (1536, 2048)  # float128 and complex256
 _TO_MM: Final = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units
-_SIDE_LIMIT, _BYTES_LIMIT = 65535, 1 << 36
+_BLOCK_LIMIT: Final = 1 << 30  # bytes of a volume that is cut along another axis than the last
 _SILENT: Final = logging.Logger("nifti", logging.CRITICAL + 1)  # nibabel tells of every oddity on stderr
 _LPS: Final = np.diag([-1.0, -1.0, 1.0])  # NIfTI's axes are RAS, DICOM's are LPS
 
@@ -80,10 +82,10 @@ def scan_nifti(file: BinaryIO, path: Path, source: str, axis: int) -> Header:
     """
     volume = _volume(file, path, axis)
     if volume.data == path:
-        held = None if _is_gzip(path) else path.stat().st_size
+        held = None if is_gzip(path) else path.stat().st_size
         parts: tuple[str, ...] = ()
     else:
-        held = None if _is_gzip(volume.data) else volume.data.stat().st_size
+        held = None if is_gzip(volume.data) else volume.data.stat().st_size
         parts = (source[: len(source) - len(path.name)] + volume.data.name,)
     if held is not None and held < volume.offset + math.prod(volume.shape) * volume.dtype.itemsize:
         raise Refused("truncated", "the file ends before its voxels do")
@@ -109,7 +111,7 @@ def scan_nifti(file: BinaryIO, path: Path, source: str, axis: int) -> Header:
 
 
 def read_nifti(file: BinaryIO, path: Path, axis: int) -> Iterator[Slice]:
-    """Yield the slices of the NIfTI file `path`, open as `file`; the voxels are read and, if gzipped, checked as a whole before the first.
+    """Yield the slices of the NIfTI file `path`, open as `file`; a gzipped one is checked as a whole before the first.
 
     `stored` is (rows, cols), or (rows, cols, 3) for RGB24 and RGBA32. Alpha is dropped, and complex numbers are scaled and become their
     magnitude: `exact` is False for both.
@@ -118,17 +120,21 @@ def read_nifti(file: BinaryIO, path: Path, axis: int) -> Iterator[Slice]:
         Refused: the file can give no slice (codes in `codes.CODES`).
     """
     volume = _volume(file, path, axis)
-    raw = _voxels(volume)
-    grid = np.ndarray(volume.shape, dtype=volume.dtype, buffer=raw, order="F")
-    grid = grid.reshape((*volume.shape[:3], -1), order="F")
     rows, cols = volume.plane
+    depth = volume.shape[volume.axis]
+    block_shape = (*volume.shape[:2], 1 if volume.axis == 2 else volume.shape[2])
+    size = math.prod(block_shape) * volume.dtype.itemsize
+    stream = blocks(volume.data, volume.offset, size, math.prod(volume.shape) // math.prod(block_shape))
+    block = np.zeros(0, volume.dtype)
     native = volume.dtype.newbyteorder("=")
     complex_numbers = volume.dtype.kind == "c"
     for frame in range(volume.frames):
-        time, index = divmod(frame, volume.shape[volume.axis])
+        index = frame % depth
+        if volume.axis == 2 or index == 0:
+            block = np.ndarray(block_shape, dtype=volume.dtype, buffer=next(stream), order="F")
         cut: list[Any] = [slice(None)] * 3
-        cut[volume.axis] = index
-        plane = grid[..., time][tuple(cut)].T  # (rows, cols); np.take would copy the volume for each slice
+        cut[volume.axis] = 0 if volume.axis == 2 else index
+        plane = block[tuple(cut)].T  # (rows, cols); np.take would copy the volume for each slice
         if volume.channels == 3:
             stored: NDArray[np.generic] = np.stack([plane[name] for name in "RGB"], axis=-1)
         elif complex_numbers:
@@ -186,11 +192,10 @@ def _volume(file: BinaryIO, path: Path, axis: int) -> _Volume:
     shape = shape + (1,) * (3 - len(shape))
     if min(shape) < 1 or offset < 0:
         raise Refused("bad-header", "the NIfTI header names no voxels")
-    if max(shape[:3]) > _SIDE_LIMIT or math.prod(shape) * dtype.itemsize > _BYTES_LIMIT:
-        raise Refused("too-large", "more than 65,535 voxels along an axis, or more than 64 GiB")
     widest = 16 if dtype.kind == "c" else 8
     if dtype.names is None and (dtype.kind not in "iufc" or dtype.itemsize > widest or dtype.str[1:] == "f2"):
         raise Refused("unsupported-dtype", "the voxels are floats of an unusual width")
+    _check_size(shape, axis, dtype)
     scale = _TO_MM.get(int(header["xyzt_units"]) & 7, 1.0)
     zooms = [abs(float(zoom)) * scale for zoom in header.get_zooms()[:3]] + [0.0] * 3
     return _Volume(
@@ -206,6 +211,15 @@ def _volume(file: BinaryIO, path: Path, axis: int) -> _Volume:
     )
 
 
+def _check_size(shape: tuple[int, ...], axis: int, dtype: np.dtype[Any]) -> None:
+    rows, cols = (shape[other] for other in range(3) if other != axis)
+    check_frame(rows, cols, 1, dtype.itemsize)
+    if shape[axis] > MAX_SIDE or math.prod(shape) // (rows * cols) > MAX_FRAMES:
+        raise Refused("too-large", "more than 65,535 slices in a volume, or more than a million in a file")
+    if axis != 2 and math.prod(shape[:3]) * dtype.itemsize > _BLOCK_LIMIT:
+        raise Refused("too-large", "more than 1 GiB in a volume that is not cut along its last axis")
+
+
 def _head(file: BinaryIO) -> bytes:
     """The first bytes of the header, inflated where the file is gzipped."""
     file.seek(0)
@@ -213,7 +227,7 @@ def _head(file: BinaryIO) -> bytes:
     if not head.startswith(GZIP):
         return head
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, 1024)
+        return zlib.decompressobj(wbits=31).decompress(head, Nifti2Header.template_dtype.itemsize)
     except zlib.error as error:
         raise Refused("decode-failed", "the gzip stream is damaged") from error
 
@@ -227,11 +241,6 @@ def _partner(path: Path) -> Path:
         if partner.is_file():
             return partner
     raise Refused("missing-part", "the .img that belongs to this .hdr is not beside it")
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == GZIP
 
 
 def _affine(header: Any, scale: float) -> NDArray[np.float64] | None:
@@ -267,37 +276,33 @@ def _plane(volume: _Volume, index: int) -> tuple[Any, Any, Any, float]:
     return position, (*along_row.tolist(), *along_column.tolist()), rounded, float(corner @ normal)
 
 
-def _voxels(volume: _Volume) -> bytearray:
-    """The voxels' bytes. A gzipped file is inflated once and to its end, which is where its CRC is."""
-    count = math.prod(volume.shape) * volume.dtype.itemsize
-    if not _is_gzip(volume.data):
-        with volume.data.open("rb") as plain:
-            if plain.seek(0, io.SEEK_END) < volume.offset + count:
-                raise Refused("truncated", "the file ends before its voxels do")
-            plain.seek(volume.offset)
-            raw = bytearray(count)
-            plain.readinto(raw)
-            return raw
+def few_values(path: Path, most: int) -> tuple[int, ...]:
+    """All stored values of the NIfTI file `path`, ascending, where they are at most `most` whole numbers from 0 to 65,535.
+
+    Empty where they are not, where the file scales them or holds colour, and where the voxels cannot be read. Reading stops at the
+    first value too many, which for an image is near its start.
+    """
+    found: NDArray[np.bool_] = np.zeros(1 << 16, bool)
     try:
-        with gzip.open(volume.data) as packed:
-            if len(packed.read(volume.offset)) < volume.offset:
-                raise Refused("truncated", "the file ends before its voxels do")
-            raw = _fill(packed, count)
-            while packed.read(1 << 20):  # to the end, for the CRC
-                pass
-            return raw
-    except EOFError as error:
-        raise Refused("truncated", "the gzip stream ends early") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise Refused("bad-checksum", "the gzip stream is damaged") from error
-
-
-def _fill(packed: io.BufferedIOBase, count: int) -> bytearray:
-    """Exactly `count` bytes, taken in steps, so that a header that lies costs no memory."""
-    raw = bytearray()
-    while len(raw) < count:
-        block = packed.read(min(1 << 24, count - len(raw)))
-        if not block:
-            raise Refused("truncated", "the file ends before its voxels do")
-        raw += block
-    return raw
+        with path.open("rb") as file:
+            volume = _volume(file, path, 2)
+        if volume.dtype.names is not None or (volume.slope, volume.intercept) != (1.0, 0.0):
+            return ()
+        left = math.prod(volume.shape) * volume.dtype.itemsize
+        with gzip.open(volume.data) if is_gzip(volume.data) else volume.data.open("rb") as voxels:
+            voxels.seek(volume.offset)
+            while left:
+                block = voxels.read(min(left, 1 << 18))  # a multiple of every item's size
+                values = np.frombuffer(block, volume.dtype) if len(block) % volume.dtype.itemsize == 0 else None
+                if values is None or not len(values) or not 0 <= values.min() <= values.max() <= 65535:
+                    return ()
+                whole = values.astype(np.uint16)
+                if volume.dtype.kind == "f" and (whole != values).any():
+                    return ()
+                found |= np.bincount(whole, minlength=1 << 16) > 0
+                if np.count_nonzero(found) > most:
+                    return ()
+                left -= len(block)
+    except (Refused, NotAnImage, OSError, EOFError, zlib.error):  # whoever reads the file for its slices says why
+        return ()
+    return tuple(np.flatnonzero(found).tolist())

@@ -24,7 +24,6 @@ _PARSE_ERRORS: Final = (
     AttributeError,
     ArithmeticError,
     EOFError,
-    MemoryError,
     RuntimeError,  # with RecursionError and NotImplementedError
     struct.error,
     zlib.error,
@@ -133,5 +132,7 @@ def _damaged_bytes_are_refused() -> Iterator[None]:
             if error.errno is not None:
                 raise
             raise Refused("bad-header", "the file cannot be parsed") from error
+        except MemoryError as error:
+            raise Refused("out-of-memory", "reading the file takes more memory than there is") from error
         except _PARSE_ERRORS as error:
             raise Refused("bad-header", f"the file cannot be parsed ({type(error).__name__})") from error

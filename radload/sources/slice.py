@@ -11,6 +11,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.sources.segmentation import Segmentation
+
 
 class Refused(Exception):
     """A file or a frame that cannot become a sample. `code` is stable (kebab-case), `reason` one clause without names or paths."""
@@ -150,6 +152,10 @@ class Header:
         instance: Instance Number (0020,0013), the order where positions are absent.
         normal: unit normal of the slices, rounded to 3 decimals, None where unknown or not one for all frames.
         sop_class: SOP Class UID; image_type: Image Type (0008,0008); intent: Presentation Intent Type (0008,0068). DICOM only.
+        segmentation: of a DICOM segmentation, None for everything else.
+        few_values: all stored values of a NIfTI file where somebody looked and found few (`nifti.few_values`); empty otherwise.
+        phases: per frame (echo, temporal position, acquisition), 0 where the file does not say; None for other formats.
+        origins: per frame Image Position (Patient), where `positions` are known; laterality, view: of the first frame. DICOM only.
         burned_in: Burned In Annotation (0028,0301) as stored; us_regions: (top, left, height, width) of the two-dimensional Ultrasound
             Regions (0018,6011). DICOM only.
     """
@@ -175,6 +181,12 @@ class Header:
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     intent: str | None = None
+    segmentation: Segmentation | None = None
+    few_values: tuple[int, ...] = ()
+    phases: tuple[tuple[int, int, int], ...] | None = None
+    origins: tuple[tuple[float, float, float], ...] | None = None
+    laterality: str | None = None
+    view: str | None = None
     burned_in: str | None = None
     us_regions: tuple[tuple[int, int, int, int], ...] = ()
 
@@ -204,6 +216,7 @@ class Slice:
         suv_factor: SUV (body weight, g/ml) = modality value * factor, for PET; None where it cannot be had, and `suv_missing` says why
             (a key of `codes.SUV_MISSING`). Both None for what is no PET.
         lossy_ratios: Lossy Image Compression Ratio (0028,2112), one per compression step that the file tells of.
+        claimed: Smallest and Largest Image Pixel Value (0028,0106) and (0028,0107), None where the file does not say.
         cropped: (top, left, height, width) of `stored` in the frame that the file holds, None where it is the whole frame.
         masked: number of rectangles of `stored` that were blanked because of burned-in text.
     """
@@ -238,6 +251,7 @@ class Slice:
     suv_factor: float | None = None
     suv_missing: str | None = None
     lossy_ratios: tuple[float, ...] = ()
+    claimed: tuple[int, int] | None = None
     cropped: tuple[int, int, int, int] | None = None
     masked: int = 0
 

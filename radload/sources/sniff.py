@@ -39,7 +39,9 @@ def nifti_magic(head: bytes) -> bytes | None:
     """b"n+1", b"ni1", b"n+2" or b"ni2" (n+: single file, ni: header of a pair), None where `head`, gzipped or not, is no NIfTI header."""
     if head.startswith(GZIP):
         try:
-            head = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+            head = zlib.decompressobj(wbits=31).decompress(
+                head, _NIFTI2_SIZE
+            )  # no further: the CRC is the reader's affair
         except zlib.error:
             return None
     if len(head) < _NIFTI1_SIZE:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from radload.codecs import EXTENSIONS, CodecName, crc32c, decode_stored, encode
+from radload.codecs import EXTENSIONS, CodecName, crc32c, decode_mask, decode_stored, encode
 from radload.dataset.schema import STORED_DTYPES, Codec
 from radload.errors import CorruptSample
 
@@ -78,3 +78,13 @@ def test_real_slices(shared_data: Path, series: str, codec: CodecName) -> None:
         stored = decode_stored(encoded.data, encoded.codec, bias=encoded.bias, dtype=image.dtype, shape=image.shape)
         np.testing.assert_array_equal(stored, image)
         assert encoded.safe_levels == (5 if codec == "htj2k" else 0)
+
+
+def test_masks_are_of_the_samples_size_and_of_whole_numbers() -> None:
+    for dtype in (np.uint8, np.uint16):
+        labels = np.arange(20, dtype=dtype).reshape(4, 5)
+        np.testing.assert_array_equal(decode_mask(encode(labels, "raw").data, (4, 5)), labels, strict=True)
+        with pytest.raises(CorruptSample, match=r"\(4, 5\) where the sample is \(5, 4\)"):
+            decode_mask(encode(labels, "raw").data, (5, 4))
+    with pytest.raises(CorruptSample, match="the mask holds int16"):
+        decode_mask(encode(np.zeros((4, 5), np.int16), "raw").data, (4, 5))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from radload.dataset.index import open_index, segment_folder, split_range
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
-from radload.dataset.schema import LUTS, PATIENTS, RECORD, SAMPLES, SERIES, SERIES_RECORD, STUDIES
-from radload.dataset.segment import ShardPart, rows_by, write_segment
+from radload.dataset.schema import LUTS, MASK_RECORD, PATIENTS, RECORD, SAMPLES, SERIES, SERIES_RECORD, STUDIES
+from radload.dataset.segment import ShardPart, file_crc, rows_by, write_segment
 from radload.errors import FormatError, UsageError
 
 MANIFEST = Manifest(
@@ -149,3 +149,33 @@ def test_rows_by_lists_every_row_once(groups: list[int]) -> None:
         assert rows[int(offsets[group]) : int(offsets[group + 1])].tolist() == [
             i for i, g in enumerate(groups) if g == group
         ]
+
+
+def test_masks_have_a_record_per_sample_and_a_file_only_where_there_are_any(folder: Path, tmp_path: Path) -> None:
+    assert open_index(folder, MANIFEST).masks is None and not (folder / segment_folder(0) / "masks.bin").exists()
+    masks = np.zeros(5, MASK_RECORD)
+    masks[3] = (512, 200, 77)
+    parts = [
+        replace(part("train/000000.tar", 0, 10, [2, 3], [0, 1]), masks=masks),
+        part("val/000000.tar", 1, 30, [4], [1]),
+    ]
+    root = tmp_path / "masked"
+    tables = (pa.Table.from_pylist([{"pseudonym": "p"}] * 2, schema=PATIENTS), STUDIES.empty_table())
+    summary = write_segment(root / segment_folder(0), 0, parts, *tables)
+    index = open_index(root, MANIFEST)
+    assert summary.masks == 1 and index.masks is not None
+    assert index.masks.tolist() == [(0, 0, 0)] * 3 + [(512, 200, 77)] + [(0, 0, 0)] * 5
+    path = root / segment_folder(0) / "masks.bin"
+    path.write_bytes(path.read_bytes()[:-16])
+    with pytest.raises(FormatError, match=r"masks\.bin has 128 bytes instead of 144"):
+        open_index(root, MANIFEST)
+
+
+def test_masks_that_are_not_one_per_sample_are_damage(folder: Path) -> None:
+    segment = folder / segment_folder(0)
+    (segment / "masks.bin").write_bytes(bytes(32))
+    summary = json.loads((segment / "segment.json").read_bytes())
+    summary["files"]["masks.bin"] = {"bytes": 32, "crc32c": file_crc(segment / "masks.bin")}
+    (segment / "segment.json").write_text(json.dumps(summary))
+    with pytest.raises(FormatError, match=r"masks\.bin has 2 records for 10 samples"):
+        open_index(folder, MANIFEST)

@@ -32,7 +32,8 @@ def test_equals_the_cpu_kernel(output: gpu.Output) -> None:
     ]
     rows, cols = (np.array(full)[:, i] for i in (0, 1))
     crop = np.stack([rows * 0.125, cols * 0.25, rows * 0.75, cols * 0.5], axis=1)
-    samples = prepare.samples(rows, cols, level=level, crop=crop, flip=np.arange(count) % 4, padding=(7, 9))
+    crop[::3] = np.stack([rows * -0.5, cols * -0.25, rows * 2.0, cols * 1.25], axis=1)[::3]  # beyond the image
+    samples = prepare.samples(rows, cols, level=level, crop=crop, flip=np.arange(count) % 4, padding=(7, 9), size=size)
     tables = rng.random(100).astype(np.float32)
     windows = prepare.windows(
         [Voi.LINEAR, Voi.SIGMOID, Voi.TABLE],

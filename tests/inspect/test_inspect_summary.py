@@ -33,6 +33,7 @@ def test_counts_equal_those_of_the_samples(phantom_shards: dict[str, Path]) -> N
         assert modality.series == len({sample.meta["series"] for sample in mine})
         assert modality.inverted == sum(sample.meta["invert"] for sample in mine)
         assert modality.padded == sum(sample.meta["padding"] is not None for sample in mine)
+        assert modality.suspect == sum(sample.meta["suspect"] > 0 for sample in mine)
         assert dict(modality.dtypes) == Counter(sample.meta["dtype"] for sample in mine)
         sizes = Counter(sample.shape for sample in mine)
         assert {(rows, cols): count for rows, cols, count in modality.sizes} == sizes

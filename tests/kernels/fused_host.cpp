@@ -22,7 +22,7 @@ extern "C" void render(const radload::Source* sources, const radload::Sample* sa
                     if (at < 0) continue;
                     for (int c = 0; c < PLANES; ++c)
                         out[((long long)n * PLANES + c) * height * width + at] =
-                            sums[t].y[c] / sums[t].total * norm[2 * c] + norm[2 * c + 1];
+                            (shown(j, t) ? sums[t].y[c] / sums[t].total : 0.0f) * norm[2 * c] + norm[2 * c + 1];
                 }
             }
 }

@@ -51,6 +51,7 @@ class Case:
             crop=o.get("crop"),
             flip=flip[0] * prepare.FLIP_HORIZONTAL + flip[1] * prepare.FLIP_VERTICAL,
             padding=o.get("padding"),
+            size=self.size,
         )
         count = len(self.windows)
         norm = prepare.normalisation(o.get("mean", [0.0] * count), o.get("std", [1.0] * count))
@@ -96,6 +97,9 @@ def random_case(rng: np.random.Generator, planes: int | None = None, size: tuple
     if rng.random() < 0.6:
         extent = np.maximum(np.array(full) * rng.random(2), 0.05)
         start = (np.array(full) - extent) * rng.random(2) * 0.999
+        if rng.random() < 0.5:  # beyond the image, by little or by much
+            grown = extent * 10.0 ** rng.uniform(-1, 2.5, 2)
+            start, extent = start + rng.uniform(-0.999, 0.999, 2) * (extent - grown) / 2 + (extent - grown) / 2, grown
         options["crop"] = (start[0], start[1], extent[0], extent[1])
     if rng.random() < 0.3 and finite.size:
         ends = np.sort(rng.choice(finite, 2))

@@ -73,6 +73,10 @@ def nvrtc() -> ctypes.CDLL:
     found = [lib for f in folders for lib in sorted(f.glob("*/lib/libnvrtc.so.1*"))]
     if not found:
         pytest.skip("NVRTC is not installed (pip package nvidia-cuda-nvrtc): the CUDA source is not compiled here")
+    for part in sorted(found[0].parent.glob("libnvrtc-builtins.so.*")):
+        ctypes.CDLL(
+            str(part)
+        )  # NVRTC opens it by name, and would find it by itself only where torch has loaded it before
     return ctypes.CDLL(str(found[0]))
 
 

@@ -121,10 +121,41 @@ def test_samples_default_to_the_whole_image_without_padding() -> None:
     assert crops["padding_last"].tolist() == [4, 4]
 
 
-@pytest.mark.parametrize("crop", [(-0.1, 0, 2, 2), (0, 0, 9, 8), (0, 7, 1, 1.1), (0, 0, 0, 1), (0, 0, np.nan, 1)])
-def test_a_crop_outside_its_image(crop: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("crop", [(-2, 0, 2, 2), (8, 0, 9, 8), (0, 0, 0, 1), (0, 0, np.nan, 1), (0, 0, 1, np.inf)])
+def test_a_crop_that_shows_nothing(crop: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="crop"):
-        prepare.samples(8, 8, crop=crop)
+        prepare.samples(8, 8, crop=crop, size=(4, 4))
+
+
+def test_a_crop_beyond_the_image_needs_the_output_s_size() -> None:
+    boxes = [(-4, 0, 16, 8), (0, 0, 8, 8), (0, -0.5, 8, 8)]
+    with pytest.raises(ValueError, match="size"):
+        prepare.samples(8, 8, crop=boxes)
+    found = prepare.samples(8, 8, crop=boxes, size=(8, 16))
+    names = ("row_first", "row_end", "col_first", "col_end")
+    every = prepare.EVERY
+    assert [tuple(int(s[n]) for n in names) for s in found] == [
+        (2, 6, 0, every),
+        (0, every, 0, every),
+        (0, every, 1, 16),
+    ]
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    st.integers(1, 9000),
+    st.integers(1, 300),
+    st.floats(-3, 1, exclude_max=True),
+    st.one_of(st.floats(1e-6, 1e6), st.integers(1, 8).map(float)),
+)
+def test_outputs_in_the_image_are_those_of_the_reference(full: int, n_out: int, where: float, share: float) -> None:
+    """To the last bit, ties at the border included: an output on the wrong side would be wrong by all of its value."""
+    extent = full * share
+    start = where * full if where > 0 else where * extent / 3.001
+    inside = reference.shown(full, start, extent, n_out)
+    assert inside.any()
+    s = prepare.samples(full, 1, crop=(start, 0, extent, 1), size=(n_out, 1))[0]
+    assert np.array_equal(np.flatnonzero(inside), np.arange(s["row_first"], min(s["row_end"], n_out)))
 
 
 def test_sizes_levels_and_deviations_out_of_range() -> None:

@@ -110,6 +110,40 @@ def test_weights_are_averages_over_the_crop(full: int, level: int, where: float,
         assert ((w > 0).sum(axis=1) == 1).all()
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(0, 3), st.integers(1, 4), st.integers(0, 9), st.booleans())
+def test_a_crop_beyond_the_image_is_the_image_with_floor_around(
+    rows: int, cols: int, level: int, factor: int, border: int, flip: bool
+) -> None:
+    """Whole output pixels of border: what is inside equals the image rendered alone (where no border is, the image fills it)."""
+    rng = np.random.default_rng(rows * 41 + cols)
+    full = rows * factor * 2**level, cols * factor * 2**level
+    coded = rng.random((rows * factor, cols * factor))
+    options = {"full": full, "level": level, "mean": [0.3], "std": [0.2], "flip": (flip, False)}
+    alone = reference.render(coded, [IDENTITY], (rows, cols), **options)
+    pixel = factor * 2**level  # of the output, in pixels of the image
+    crop = (-border * pixel, 0, full[0] + 2 * border * pixel, full[1])
+    whole = reference.render(coded, [IDENTITY], (rows + 2 * border, cols), crop=crop, **options)
+    assert np.allclose(whole[:, border : border + rows], alone, atol=1e-12)
+    outside = np.concatenate([whole[:, :border], whole[:, border + rows :]], axis=1)
+    assert np.allclose(outside, (0 - 0.3) / 0.2)
+
+
+def test_an_image_smaller_than_an_output_is_still_seen() -> None:
+    for n, at in ((4, 2), (5, 2)):
+        y = reference.render(np.ones((1, 1)), [IDENTITY], (n, n), crop=(-49.5, -49.5, 100, 100))[0]
+        assert y[at, at] == 1 and y.sum() == 1
+
+
+def test_masks_take_the_pixel_under_the_centre() -> None:
+    mask = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
+    assert reference.render_mask(mask, (2, 2)).tolist() == [[1, 3], [7, 9]]
+    assert reference.render_mask(mask, (2, 2), flip=(True, False)).tolist() == [[3, 1], [9, 7]]
+    assert reference.render_mask(mask, (4, 4), crop=(-1, 1, 4, 4)).tolist() == [
+        [0, 0, 0, 0], [2, 3, 0, 0], [5, 6, 0, 0], [8, 9, 0, 0],
+    ]  # fmt: skip
+
+
 def test_order_is_window_inversion_padding_resample_normalisation() -> None:
     coded = np.array([[0, 10, 5, 7]], np.int16)
     options = {"slope": 0.1, "invert": True, "padding": (7, 7), "mean": [0.5], "std": [0.25]}
@@ -135,7 +169,7 @@ def test_luma() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [(5, 1, 8, 0, 8, 4), (8, 0, 8, -1, 4, 4), (8, 0, 8, 5, 4, 4), (8, 0, 8, 0, 0, 4), (8, 0, 8, 0, 8, 0)]
+    "args", [(5, 1, 8, 0, 8, 4), (8, 0, 8, -4, 4, 4), (8, 0, 8, 8, 4, 4), (8, 0, 8, 0, 0, 4), (8, 0, 8, 0, 8, 0)]
 )
 def test_sizes_that_do_not_fit(args: tuple[int, int, int, float, float, int]) -> None:
     with pytest.raises(ValueError, match=r"level|crop"):

@@ -18,6 +18,7 @@ from radload.dataset.labels import LabelSet, write_labels
 from radload.dataset.manifest import Manifest, write_manifest
 from radload.dataset.schema import (
     LUTS,
+    MASK_RECORD,
     PATIENTS,
     RECORD,
     SAMPLES,
@@ -50,6 +51,9 @@ class Image:
     averaging: bool = True
     codec: str = "htj2k"
     view: str | None = None
+    spacing: tuple[float, float] = (0.5, 0.5)
+    ratio: bool = False  # the spacing is only a ratio
+    mask: NDArray[Any] | None = None
 
 
 @dataclass
@@ -71,14 +75,17 @@ def write_dataset(root: Path, series: list[Series], labels: LabelSet | None = No
     for split in SPLITS:
         chosen = [(i, s) for i, s in enumerate(series) if s.split == split]
         if chosen:
-            part, key = _part(root, split, chosen, key)
-            parts.append(part)
+            part, masks, key = _part(root, split, chosen, key)
+            parts.append((part, masks))
     count = len(series)
     patients = pa.Table.from_pylist(
         [{"pseudonym": f"p{i}", "split": SPLITS.index(s.split), "known": True} for i, s in enumerate(series)], PATIENTS
     )
     studies = pa.Table.from_pylist([{"pseudonym": f"s{i}", "patient": i} for i in range(count)], STUDIES)
-    summary = write_segment(root / segment_folder(0), 0, parts, patients, studies)
+    summary = write_segment(root / segment_folder(0), 0, [part for part, _ in parts], patients, studies)
+    masks = np.concatenate([m for _, m in parts])
+    if masks["length"].any():
+        rewrite(root, "masks.bin", masks.tobytes())
     manifest = Manifest(
         generation=0, generations=[0], fingerprint=summary.fingerprint, samples=summary.samples, series=summary.series,
         patients=count, unknown_patients=0, splits=summary.splits, split_rule={}, patient_rule="", codec="htj2k",
@@ -94,10 +101,13 @@ def write_dataset(root: Path, series: list[Series], labels: LabelSet | None = No
     return root
 
 
-def _part(root: Path, split: str, series: list[tuple[int, Series]], key: int) -> tuple[ShardPart, int]:
+def _part(
+    root: Path, split: str, series: list[tuple[int, Series]], key: int
+) -> tuple[ShardPart, NDArray[np.void], int]:
     name = f"{split}/000000.tar"
     (root / split).mkdir(parents=True)
     records, samples, luts, series_records, series_rows = [], [], [], [], []
+    masks: list[NDArray[np.void]] = []
     with (root / name).open("wb") as shard:
         for local, (number, one) in enumerate(series):
             series_records.append(_series_record(one, number, len(records)))
@@ -109,6 +119,12 @@ def _part(root: Path, split: str, series: list[tuple[int, Series]], key: int) ->
                 encoded = codecs.encode(image.stored, image.codec, averaging=image.averaging, padding=image.padding)
                 record = _record(image, encoded, key, shard.tell(), local)
                 shard.write(encoded.data + bytes(-len(encoded.data) % 512))
+                masks.append(np.zeros(1, MASK_RECORD))
+                if image.mask is not None:
+                    shard.write(bytes(512))
+                    labels = codecs.encode(image.mask, "raw")
+                    masks[-1][0] = (shard.tell(), len(labels.data), labels.level_crc[0])
+                    shard.write(labels.data + bytes(-len(labels.data) % 512))
                 references = {}
                 for column, lut in (("modality_lut", image.modality_lut), ("voi_lut", image.voi_lut)):
                     references[column] = None if lut is None else len(luts)
@@ -131,18 +147,19 @@ def _part(root: Path, split: str, series: list[tuple[int, Series]], key: int) ->
         series=pa.Table.from_pylist(series_rows, SERIES),
         luts=pa.Table.from_pylist(luts, LUTS) if luts else LUTS.empty_table(),
     )
-    return part, key
+    return part, np.concatenate(masks), key
 
 
 def _record(image: Image, encoded: codecs.Encoded, key: int, offset: int, series: int) -> NDArray[np.void]:
     record = np.zeros(1, RECORD)
     stored = image.stored
     flags = Flag.EXACT | (Flag.INVERT * image.invert) | (Flag.PADDING * (image.padding is not None))
+    flags |= Flag.RATIO * image.ratio
     flags |= (Flag.MODALITY_LUT * (image.modality_lut is not None)) | (Flag.VOI_LUT * (image.voi_lut is not None))
     values = {
         "key": key, "offset": offset, "slope": image.slope, "intercept": image.intercept, "length": len(encoded.data),
-        "series": series, "bias": encoded.bias, "rows": stored.shape[0], "cols": stored.shape[1], "spacing_row": 0.5,
-        "spacing_col": 0.5, "window_centre": image.centre, "window_width": image.width,
+        "series": series, "bias": encoded.bias, "rows": stored.shape[0], "cols": stored.shape[1], "spacing_row": image.spacing[0],
+        "spacing_col": image.spacing[1], "window_centre": image.centre, "window_width": image.width,
         "padding_first": image.padding[0] if image.padding else 0, "padding_last": image.padding[1] if image.padding else 0,
         "codec": int(Codec(encoded.codec)), "dtype": STORED_DTYPES.index(f"{stored.dtype.kind}{stored.dtype.itemsize}"),
         "channels": 3 if stored.ndim == 3 else 1, "flags": int(flags), "voi": int(image.voi),

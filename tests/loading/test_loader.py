@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from make import Image, Series, ct_slice, write_dataset
 from test_pixels import render_all, settings
 from test_reader import flip_byte
 
@@ -259,3 +260,39 @@ def test_an_empty_split_for_evaluation_has_no_steps(ct_data: Path) -> None:
 
 def test_it_is_radload_loader() -> None:
     assert radload.Loader is Loader
+
+
+def test_samples_without_millimetres_are_counted_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = [
+        Image(ct_slice(i), spacing=(np.nan, np.nan) if i % 3 == 1 else (0.5, 0.5), ratio=i % 3 == 2) for i in range(12)
+    ]
+    root = write_dataset(tmp_path / "d", [Series(images)])
+    with caplog.at_level(logging.WARNING, "radload"), load(root, spacing=1.0, meta=["spacing_row"]) as loader:
+        list(loader)
+        assert loader.unscaled == 8
+    said = [r.getMessage() for r in caplog.records if "millimetres" in r.getMessage()]
+    assert len(said) == 1 and "fit='pad'" in said[0]
+    with load(root, fit="pad") as loader:
+        list(loader)
+        assert loader.unscaled == 0
+
+
+def test_a_state_holds_for_one_fit_only(ct_data: Path) -> None:
+    with load(ct_data, fit="pad", spacing=1.0) as loader:
+        next(iter(loader))
+        state = loader.state_dict()
+    for changes, name in (({"fit": "crop", "spacing": 1.0}, "fit"), ({"fit": "pad"}, "spacing"), ({}, "fit")):
+        with load(ct_data, **changes) as other, pytest.raises(UsageError, match=f"same {name}"):
+            other.load_state_dict(state)
+    with load(ct_data, spacing=(1.0, 1.0)) as same_again:
+        same_again.load_state_dict(state)
+        assert same_again.state_dict() == state
+
+
+def test_a_fit_that_does_not_exist_is_refused(ct_data: Path) -> None:
+    with pytest.raises(UsageError, match="'crop'"):
+        load(ct_data, fit="fill")
+    with pytest.raises(UsageError, match="millimetres per output pixel"):
+        load(ct_data, spacing=-1)

@@ -45,13 +45,13 @@ def test_both_sides_see_the_same_memory() -> None:
     os.close(descriptor)
     slot = _take(ring)
     ring.layout.arrays(other, (slot.number - first) * ring.layout.size)["image"][...] = 7
-    assert (ring.lend(slot, "image") == 7).all()
+    assert (ring.lend(slot, "image")[0] == 7).all()
 
 
 def test_a_slot_waits_for_every_tensor_and_view() -> None:
     ring = _ring()
     slot = _take(ring)
-    tensor = torch.from_numpy(ring.lend(slot, "image"))
+    tensor = torch.from_numpy(ring.lend(slot, "image")[0])
     view = tensor[1:].permute(2, 0, 1).view(torch.int32)
     back = tensor.numpy()
     lent = []
@@ -71,7 +71,7 @@ def test_a_slot_waits_for_every_tensor_and_view() -> None:
 def test_it_grows_by_doubling_so_that_descriptors_stay_few() -> None:
     ring = _ring()
     before = len(list(Path("/proc/self/fd").iterdir()))
-    kept = [torch.from_numpy(ring.lend(_take(ring), "image")).fill_(i) for i in range(500)]
+    kept = [torch.from_numpy(ring.lend(_take(ring), "image")[0]).fill_(i) for i in range(500)]
     assert len(list(Path("/proc/self/fd").iterdir())) - before < 12
     assert [int(t[0, 0, 0]) for t in kept] == list(range(500))
     assert len({t.data_ptr() for t in kept}) == 500
@@ -79,7 +79,7 @@ def test_it_grows_by_doubling_so_that_descriptors_stay_few() -> None:
 
 def test_spare_slots_give_their_memory_back() -> None:
     ring = _ring()
-    kept = [torch.from_numpy(ring.lend(_take(ring), "image")).fill_(1) for _ in range(64)]
+    kept = [torch.from_numpy(ring.lend(_take(ring), "image")[0]).fill_(1) for _ in range(64)]
     kept.clear()
     gc.collect()
     fresh = [ring.arrays(_take(ring))["image"] for _ in range(60)]
@@ -96,3 +96,15 @@ def test_the_shared_file_cannot_be_cut() -> None:
     finally:
         os.close(descriptor)
     raise AssertionError("the file could be cut, which would kill its readers with SIGBUS")
+
+
+def test_a_slot_of_two_arrays_is_free_when_both_are_gone() -> None:
+    ring = Ring(Layout.of({"image": ("u1", (8,)), "mask": ("u1", (8,))}), 1)
+    for first in (0, 1):
+        slot = _take(ring)
+        pair = [torch.from_numpy(a) for a in ring.lend(slot, "image", "mask")]
+        free = len(ring._free)
+        del pair[first]
+        assert len(ring._free) == free
+        pair.clear()
+        assert len(ring._free) == free + 1

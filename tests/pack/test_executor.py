@@ -7,29 +7,61 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from radload.pack.executor import DIED, run_jobs
+from radload.pack.executor import Beat, Died, Limits, run_jobs
 
 
-def square(number: int) -> int:
+def square(number: int, beat: Beat) -> int:
     warnings.warn("a name", UserWarning, stacklevel=1)
     print("a name")
     return number * number
 
 
-def deadly(number: int) -> int:
+def deadly(number: int, beat: Beat) -> int:
+    beat(10 * number, 1)
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
-def failing(number: int) -> int:
+def hanging(number: int, beat: Beat) -> int:
+    """3 sleeps at its second item, 4 is stopped, 5 is slow but goes on, 6 takes its time while it is at no item."""
+    beat(10 * number, 0)
+    if number == 3:
+        beat(31, 1)
+        time.sleep(3600)
+    elif number == 4:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif number == 5:
+        for done in range(8):
+            time.sleep(0.4)
+            beat(50, done)
+    elif number == 6:
+        beat(-1, 1)
+        time.sleep(3)
+    return number
+
+
+def failing(number: int, beat: Beat) -> int:
     raise ValueError(str(number))
+
+
+def greedy(number: int, beat: Beat) -> str:
+    """How far a worker comes with memory, and that it can go on afterwards."""
+    try:
+        return str(len(bytearray(number << 20)))
+    except MemoryError:
+        return "too much"
+
+
+def unsendable(number: int, beat: Beat) -> object:
+    return lambda: number
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -37,15 +69,39 @@ def test_every_job_has_its_result_and_workers_are_silent(workers: int, capfd: py
     ticks = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = dict(run_jobs(square, range(9), workers, lambda: ticks.append(1)))
+        found = dict(run_jobs(square, range(9), workers, ticks.append))
     assert found == {number: number * number for number in range(9)} and ticks
     assert workers == 0 or capfd.readouterr() == ("", "")
 
 
 def test_a_worker_that_dies_costs_its_own_job_only() -> None:
     found = dict(run_jobs(deadly, range(8), 2))
-    assert found.pop(3) is DIED
+    assert found.pop(3) == Died(30, hung=False)
     assert found == {number: number for number in range(8) if number != 3}
+
+
+def test_a_worker_without_progress_is_replaced_and_a_slow_one_is_not() -> None:
+    found = dict(run_jobs(hanging, range(8), 3, limits=Limits(timeout=1.5)))
+    assert (found.pop(3), found.pop(4)) == (Died(31, hung=True), Died(40, hung=True))
+    assert found == {number: number for number in range(8) if number not in (3, 4)}
+    assert not multiprocessing.active_children()
+
+
+def test_the_owner_learns_how_far_jobs_are() -> None:
+    seen: list[dict[int, int]] = []
+    dict(run_jobs(hanging, [0, 5], 1, lambda done: seen.append(dict(done))))
+    assert {done[1] for done in seen if 1 in done} >= {2, 4, 6}
+
+
+def test_memory_has_a_ceiling_that_a_worker_survives() -> None:
+    limits = Limits(memory=1 << 30)
+    found = dict(run_jobs(greedy, [100, 2000, 300], 1, limits=limits))
+    assert found == {0: str(100 << 20), 1: "too much", 2: str(300 << 20)}
+
+
+def test_an_answer_that_cannot_be_sent_is_an_error_and_no_crash() -> None:
+    with pytest.raises(RuntimeError, match="cannot be sent"):
+        dict(run_jobs(unsendable, range(2), 1))
 
 
 def test_an_error_in_the_code_reaches_the_caller_and_leaves_no_process() -> None:

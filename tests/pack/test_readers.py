@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest_pack import WriteSeries
+from segmentation_make import write_segmentation
 
 import radload
 from radload.codecs import decode_stored
@@ -73,3 +75,53 @@ def test_dali_reads_and_decodes_the_shards(shards: Path, tmp_path: Path) -> None
             coded = np.asarray(images.at(i))[..., 0].astype(np.int64)
             assert meta["key"] == sample.key
             np.testing.assert_array_equal(coded - meta["bias"], sample.stored)
+
+
+@pytest.fixture
+def masked(tmp_path: Path, write_series: WriteSeries) -> Path:
+    """Two series of three slices, one of them with a segmentation of its first slice."""
+    for number in range(2):
+        write_series(tmp_path / "src" / str(number), patient=f"P{number}", series=f"s{number}")
+    labels = np.arange(24 * 20).reshape(24, 20) % 2
+    write_segmentation(tmp_path / "src/seg.dcm", [(tmp_path / "src/1/000.dcm", 7, labels.astype(np.uint8))])
+    pack(PackOptions(tmp_path / "src", tmp_path / "out", split="100/0/0", workers=0))
+    return tmp_path / "out"
+
+
+def test_webdataset_reads_shards_with_masks(masked: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    found = list(webdataset.WebDataset(str(masked / "train/000000.tar"), shardshuffle=False, empty_check=False))
+    with radload.open(masked) as dataset:
+        assert [sample["__key__"] for sample in found] == [sample.key for sample in dataset]
+        for sample, mine in zip(found, dataset, strict=True):
+            assert ("mask.npy" in sample) == (mine.mask is not None) and {"j2c", "json"} <= set(sample)
+            if mine.mask is not None:
+                np.testing.assert_array_equal(np.load(io.BytesIO(sample["mask.npy"])), mine.mask)
+        assert sum("mask.npy" in sample for sample in found) == 3
+
+
+def test_dali_reads_shards_with_masks(masked: Path, tmp_path: Path) -> None:
+    """Images are found as before; where a sample has no mask, DALI gives an empty one."""
+    pytest.importorskip("nvidia.dali")
+    from nvidia.dali import fn, pipeline_def
+    from wds2idx import IndexCreator
+
+    tar, index = masked / "train/000000.tar", tmp_path / "000000.idx"
+    with IndexCreator(str(tar), str(index)) as creator:
+        creator.create_index()
+
+    @pipeline_def(batch_size=6, num_threads=1, device_id=None)
+    def pipeline():  # type: ignore[no-untyped-def]
+        meta, mask = fn.readers.webdataset(  # type: ignore[misc]
+            paths=[str(tar)], index_paths=[str(index)], ext=["json", "mask.npy"], missing_component_behavior="empty"
+        )
+        return meta, mask
+
+    metas, masks = pipeline().run()
+    with radload.open(masked) as dataset:
+        for i, sample in enumerate(dataset):
+            assert json.loads(bytes(np.asarray(metas.at(i))))["key"] == sample.key
+            data = bytes(np.asarray(masks.at(i)))
+            assert bool(data) == (sample.mask is not None)
+            if sample.mask is not None:
+                np.testing.assert_array_equal(np.load(io.BytesIO(data)), sample.mask)

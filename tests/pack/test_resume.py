@@ -24,10 +24,14 @@ import radload
 from radload.dataset.manifest import MANIFEST
 from radload.errors import RadloadError
 from radload.pack import PackOptions, pack
+from radload.pack import scan as scanning
 from radload.pack.job import pack_shard
 from radload.pack.part import PACKING
 from radload.pack.plan import ShardJob
-from radload.sources import read
+from radload.pack.worker import Beat
+from radload.sources import Refused, read, scan
+
+scan_files = scanning._scan_files
 
 SIZE = 0.3  # MiB: two series of a shard
 
@@ -137,7 +141,7 @@ def test_what_ended_workers_had_begun_is_removed(source: Path, tmp_path: Path) -
 def test_an_unfinished_pack_wants_its_own_options_and_private_folder(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(job: ShardJob) -> None:
+    def full(job: ShardJob, beat: Beat) -> None:
         raise OSError(28, "No space left on device")
 
     out = tmp_path / "out"
@@ -156,29 +160,87 @@ def test_an_unfinished_pack_wants_its_own_options_and_private_folder(
     assert pack(PackOptions(source, out, tmp_path / "elsewhere", shard_size=SIZE, workers=0)).samples == 160
 
 
-def deadly_pack_shard(shard: ShardJob) -> None:
-    """In a worker: reading killer.dcm ends the process, as a crash in a decoder would."""
+def test_a_file_that_could_not_be_scanned_the_first_time_moves_its_neighbours(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time-out while scanning is no property of the file: the shards that it shifts are packed again, the same as by one run."""
+    out = tmp_path / "out"
 
+    def slow_scan(path: Path, name: str, axis: int) -> Any:
+        if name == "7/2.dcm":
+            raise Refused("timeout", "the disk slept")
+        return scan(path, name, axis)
+
+    shards = []
+
+    def filling_disk(job: ShardJob, beat: Beat) -> None:
+        shards.append(job.name)
+        if len(shards) > 15:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        pack_shard(job, beat)
+
+    with monkeypatch.context() as patch, pytest.raises(RadloadError, match="15 of 20 shards are finished"):
+        patch.setattr("radload.pack.scan.scan", slow_scan)
+        patch.setattr("radload.pack.flow.pack_shard", filling_disk)
+        pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    resumed = pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+    whole = pack(PackOptions(source, tmp_path / "whole", shard_size=SIZE, workers=0))
+    assert resumed.samples == whole.samples == 160
+    assert shards_of(out) == shards_of(tmp_path / "whole")
+    assert (out / "index/000000/records.bin").read_bytes() == (tmp_path / "whole/index/000000/records.bin").read_bytes()
+
+
+def deadly(path: Path, *others: Any) -> None:
+    """What broken decoders do: one crashes, one sleeps for ever, one is stopped, one takes all memory."""
+    if path.name == "killer.dcm":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif path.name == "sleeper.dcm":
+        time.sleep(3600)
+    elif path.name == "stopped.dcm":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif path.name == "bomb.dcm":
+        np.ones(1 << 28)  # 2 GiB
+
+
+def deadly_pack_shard(shard: ShardJob, beat: Beat) -> None:
     def deadly_read(path: Path, *others: Any) -> Iterator[Any]:
-        if path.name == "killer.dcm":
-            os.kill(os.getpid(), signal.SIGKILL)
+        deadly(path)
         yield from read(path, *others)
 
     with mock.patch("radload.pack.job.read", deadly_read):
-        pack_shard(shard)
+        pack_shard(shard, beat)
 
 
-def test_a_file_that_kills_its_worker_costs_itself(
-    tmp_path: Path, write_series: WriteSeries, write_dicom: WriteDicom, monkeypatch: pytest.MonkeyPatch
+def deadly_scan_files(job: scanning._ScanJob, beat: Beat) -> list[Any]:
+    def deadly_scan(path: Path, *others: Any) -> Any:
+        deadly(path)
+        return scan(path, *others)
+
+    with mock.patch("radload.pack.scan.scan", deadly_scan):
+        return scan_files(job, beat)
+
+
+@pytest.mark.parametrize("where", ["radload.pack.flow.pack_shard", "radload.pack.scan._scan_files"])
+def test_files_that_cost_a_worker_cost_themselves(
+    tmp_path: Path, write_series: WriteSeries, write_dicom: WriteDicom, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    monkeypatch.setattr("radload.pack.flow.pack_shard", deadly_pack_shard)
+    """A decoder that crashes, hangs, is stopped or eats memory: that file is rejected with its code, the rest goes on."""
+    monkeypatch.setattr(where, deadly_pack_shard if where.endswith("pack_shard") else deadly_scan_files)
     for number in range(3):
         write_series(tmp_path / f"src/{number}", series=f"s{number}")
-    write_dicom(tmp_path / "src/1/killer.dcm", series="s1", place=7)
-    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=2, shard_size=0.001))
-    assert (summary.samples, summary.rejected) == (9, {"worker-died": 1})
-    (reject,) = pq.read_table(tmp_path / "out.private/rejects.parquet").to_pylist()
-    assert (reject["source"], reject["code"]) == ("1/killer.dcm", "worker-died")
+    expected = {
+        "1/killer.dcm": "decoder-crashed",
+        "1/sleeper.dcm": "timeout",
+        "2/stopped.dcm": "timeout",
+        "0/bomb.dcm": "out-of-memory",
+    }
+    for place, name in enumerate(expected):
+        write_dicom(tmp_path / "src" / name, series=f"s{name[0]}", place=7 + place)
+    options = PackOptions(tmp_path / "src", tmp_path / "out", workers=2, shard_size=0.001, timeout=1.5, memory=1)
+    summary = pack(options)
+    assert (summary.samples, summary.rejected) == (9, {"timeout": 2, "decoder-crashed": 1, "out-of-memory": 1})
+    rejects = pq.read_table(tmp_path / "out.private/rejects.parquet").to_pylist()
+    assert {reject["source"]: reject["code"] for reject in rejects} == expected
 
 
 def test_two_packs_do_not_write_to_one_folder(source: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from radload.pack.statistics import SeriesStatistics, Statistics
-from radload.sources import Lut, Slice
+from radload.sources import Lut, SeriesAttributes, Slice, Units, read, scan
 
 
 def gather(slices: list[Slice], padding: tuple[int, int] | None = None) -> Statistics:
@@ -94,3 +95,103 @@ def test_memory_is_bounded_and_percentiles_stay(monkeypatch: pytest.MonkeyPatch)
     assert (found.minimum, found.maximum) == (values.min(), values.max())
     assert found.mean == pytest.approx(values.mean(), rel=1e-9)
     assert found.p50 == pytest.approx(np.percentile(values, 50), rel=0.02)
+
+
+def counted(values: NDArray[Any], attributes: SeriesAttributes, **changes: Any) -> Statistics:
+    statistics = SeriesStatistics(attributes)
+    image = Slice(0, values, **changes)
+    statistics.add(image, image.stored, None)
+    return statistics.result()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("filling", [-2000, -3024])
+def test_what_lies_outside_a_ct_field_does_not_count(dtype: type, filling: int) -> None:
+    """Rule 18: unnamed padding around a round field; air and noise in it stay."""
+    random = np.random.default_rng(0)
+    image = random.normal(40, 200, (64, 64)).clip(-1100, 3000).astype(dtype)
+    image[:8] = -1100
+    whole = image.copy()
+    whole[20:50] = filling
+    ct = SeriesAttributes("CT", units=Units.HU)
+    found, content = counted(whole, ct), np.delete(whole, slice(20, 50), axis=0).astype(float)
+    assert (found.minimum, found.maximum) == (-1100, content.max())
+    assert found.mean == pytest.approx(content.mean()) and found.p50 == pytest.approx(np.median(content), abs=1e-3)
+    assert counted(whole, SeriesAttributes("MR")).minimum == filling
+    assert counted(np.full((4, 4), filling, dtype), ct) == Statistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def phantom(background: int, body: tuple[float, float], share: float, dtype: type) -> tuple[NDArray[Any], NDArray[Any]]:
+    """An image, a `share` of whose pixels are body (normal), and where; the background is Rayleigh noise as in magnitude MR."""
+    random = np.random.default_rng(1)
+    inside = random.permutation(np.arange(10_000) < 10_000 * share).reshape(100, 100)
+    noise = background + random.rayleigh(6, inside.shape)
+    return np.where(inside, random.normal(*body, inside.shape), noise).astype(dtype), inside
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("modality", ["MR", "PT", "NM", ""])
+def test_foreground_is_the_body_whatever_the_field_of_view(modality: str, share: float) -> None:
+    image, inside = phantom(0, (400, 60), share, np.uint16)
+    found = counted(image, SeriesAttributes(modality))
+    body = image[inside].astype(float)
+    assert found.foreground_share == pytest.approx(share, abs=0.01)
+    assert found.foreground_mean == pytest.approx(body.mean(), rel=0.01)
+    assert found.foreground_std == pytest.approx(body.std(), rel=0.05)
+    assert found.mean == pytest.approx(image.mean()), "the records' mean stays over all pixels"
+
+
+def test_a_bright_tail_does_not_draw_the_foreground_into_the_body() -> None:
+    image, inside = phantom(0, (400, 60), 0.4, np.uint16)
+    image[:2] *= 20  # 2 %: vessels, bladder
+    assert counted(image, SeriesAttributes("PT")).foreground_share == pytest.approx(inside.mean(), abs=0.03)
+
+
+def test_foreground_by_modality() -> None:
+    ct = np.array([[-1000, -900, -501, -500, -499, 40, 60]], np.int16)
+    found = counted(ct, SeriesAttributes("CT", units=Units.HU))
+    assert (found.foreground_share, found.foreground_mean) == (pytest.approx(3 / 7), pytest.approx(-399 / 3))
+    us = np.array([[0, 0, 0, 10, 30]], np.uint8)
+    assert counted(us, SeriesAttributes("US")).foreground_mean == 20.0
+    assert counted(us, SeriesAttributes("", units=Units.DISPLAY)).foreground_share == 0.4
+    for modality in ("DX", "CR", "XA"):
+        found = counted(us, SeriesAttributes(modality))
+        assert (found.foreground_share, found.foreground_mean, found.foreground_std) == (
+            1.0,
+            found.mean,
+            pytest.approx(found.std),
+        )
+
+
+def test_the_breast_is_foreground_whichever_side_is_white() -> None:
+    image, _ = phantom(100, (3000, 200), 0.3, np.uint16)
+    bright = counted(image, SeriesAttributes("MG"))
+    dark = counted(4095 - image.clip(0, 4095), SeriesAttributes("MG"), invert=True, photometric="MONOCHROME1")
+    assert bright.foreground_share == pytest.approx(0.3, abs=0.01) == dark.foreground_share
+    assert dark.foreground_mean == pytest.approx(4095 - bright.foreground_mean, abs=1)
+
+
+@pytest.mark.parametrize("modality", ["MR", "MG", "US", "CT", "DX", ""])
+def test_an_image_of_one_value_has_statistics(modality: str) -> None:
+    found = counted(np.full((5, 5), 7, np.uint16), SeriesAttributes(modality))
+    assert found.mean == 7 and found.foreground_share in (0.0, 1.0) and np.isfinite(found.foreground_std)
+
+
+def test_real_series_have_plausible_foregrounds(shared_data: Path) -> None:
+    """The share of head, body and trunk in their fields."""
+    expected = {
+        "mr_brain_t1_adi": (0.4, 0.6),
+        "mr_brain_t2_adi": (0.35, 0.55),
+        "pt_wholebody_qinhn0024": (0.15, 0.35),
+        "ct_chest_lidc0314": (0.25, 0.4),
+    }
+    for folder, (low, high) in expected.items():
+        paths = sorted((shared_data / "series" / folder).iterdir())[::4]
+        statistics = SeriesStatistics(scan(paths[0], "a").attributes)
+        for path in paths:
+            for image in read(path):
+                assert isinstance(image, Slice)
+                statistics.add(image, image.stored, image.padding)
+        found = statistics.result()
+        assert low < found.foreground_share < high, folder
+        assert found.foreground_mean > found.mean, folder

@@ -342,7 +342,9 @@ def test_a_segmented_palette_is_expanded(tmp_path: Path) -> None:
 
 def test_what_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="truncated"):
-        scan(make_dicom(tmp_path / "a.dcm", RAMP, Rows=60000, Columns=60000), "a")
+        scan(make_dicom(tmp_path / "a.dcm", RAMP, Rows=8000, Columns=8000), "a")
+    with pytest.raises(Refused, match="too-large"):
+        scan(make_dicom(tmp_path / "e.dcm", RAMP, Rows=60000, Columns=60000), "e")
     with pytest.raises(Refused, match="bad-header"):
         scan(make_dicom(tmp_path / "b.dcm", RAMP, NumberOfFrames=2_000_000_000), "b")
     with pytest.raises(Refused, match="bad-header"):

@@ -120,7 +120,7 @@ def test_rules_28_and_30_positions_along_the_normal_give_order_and_spacing(tmp_p
     (series,) = find_series(headers, ["p"] * count)
     assert [place for (place,) in series.places] == list(range(count))
     assert list(series.rows) == list(range(count))
-    assert series.slice_spacing == pytest.approx(gap, rel=1e-4)
+    assert series.geometry.slice_spacing == pytest.approx(gap, rel=1e-4)
 
 
 def test_rule_28_without_positions_the_instance_number_orders(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_rule_28_without_positions_the_instance_number_orders(tmp_path: Path) ->
         headers.append(scan(path, path.name))
     (series,) = find_series(headers, ["p"] * 3)
     assert [headers[row].instance for row in series.rows] == [1, 2, 3]
-    assert series.slice_spacing is None
+    assert series.geometry.slice_spacing is None
 
 
 def test_rule_31_planes_and_sizes_of_one_uid(tmp_path: Path) -> None:
@@ -171,4 +171,4 @@ def test_rules_15_and_30_planes_of_frames(tmp_path: Path) -> None:
     assert [piece.spacing for piece in pieces] == [(1, 2), (1, 2), (3, 4), (1, 2)]
     (series,) = find_series([scan(path, "a.dcm")], ["p"])
     assert series.places == ((3, 0, 2, 1),)
-    assert series.slice_spacing == 2.5
+    assert series.geometry.slice_spacing == 2.5

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from source_golden import GOLDEN
 
-from radload.sources import Refused, Slice, read, scan
+from radload.sources import Refused, Slice, few_values, read, scan
 
 
 def save(path: Path, volume: np.ndarray, affine: np.ndarray | None = None, kind: type = nib.Nifti1Image) -> Path:
@@ -239,7 +239,7 @@ def test_a_gzipped_volume_is_inflated_once(tmp_path: Path, monkeypatch: pytest.M
     path = save(tmp_path / "a.nii.gz", np.arange(4 * 5 * 30, dtype=np.int16).reshape(4, 5, 30))
     opened = []
     original = gzip.open
-    monkeypatch.setattr("radload.sources.nifti.gzip.open", lambda *args: opened.append(1) or original(*args))
+    monkeypatch.setattr("radload.sources.nifti_voxels.gzip.open", lambda *args: opened.append(1) or original(*args))
     assert len(slices(path)) == 30
     assert len(opened) == 1
 
@@ -271,3 +271,45 @@ def test_five_dimensions_and_an_extension_before_the_voxels(tmp_path: Path) -> N
     assert len(pieces) == 12
     for frame, piece in enumerate(pieces):
         np.testing.assert_array_equal(piece.stored, flat[:, :, frame].T)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".img"])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "<i2", ">u2", "<i4", "<f4", "<f8"])
+def test_few_values_are_all_values_where_there_are_few(tmp_path: Path, dtype: str, suffix: str) -> None:
+    labels = np.zeros((50, 60, 70), dtype)
+    labels[10:20], labels[-1, -1, -1] = 3, 100  # the last voxel lies in the last block
+    kind = nib.Nifti1Pair if suffix == ".img" else nib.Nifti1Image
+    save(tmp_path / f"a{suffix}", labels, kind=kind)
+    path = tmp_path / f"a{suffix.replace('img', 'hdr')}"
+    assert few_values(path, 3) == (0, 3, 100)
+    assert few_values(path, 2) == ()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[[0, -1]]], np.int16),
+        np.array([[[0, 70000]]], np.int32),
+        np.array([[[0, 0.5]]], np.float32),
+        np.array([[[0, np.nan]]], np.float32),
+        np.array([[[0, np.inf]]], np.float64),
+        np.array([[[(0, 0, 1)]]], [("R", "u1"), ("G", "u1"), ("B", "u1")]),
+    ],
+)
+def test_other_values_are_never_few(tmp_path: Path, values: np.ndarray) -> None:
+    image = nib.Nifti1Image(values, np.eye(4))
+    image.to_filename(tmp_path / "a.nii")
+    assert few_values(tmp_path / "a.nii", 16) == ()
+
+
+def test_scaled_and_damaged_files_have_no_few_values(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((40, 40, 40), np.int16), np.eye(4))
+    image.header.set_slope_inter(0.5, 0)
+    image.to_filename(tmp_path / "scaled.nii")
+    assert few_values(tmp_path / "scaled.nii", 16) == ()
+    whole = save(tmp_path / "whole.nii.gz", np.random.default_rng(0).integers(0, 3, (40, 40, 40)).astype(np.uint8))
+    assert few_values(whole, 16) == (0, 1, 2)
+    (tmp_path / "cut.nii.gz").write_bytes(whole.read_bytes()[:-200])
+    assert few_values(tmp_path / "cut.nii.gz", 16) == ()
+    (tmp_path / "text.nii").write_text("no header")
+    assert few_values(tmp_path / "text.nii", 16) == () == few_values(tmp_path / "absent.nii", 16)

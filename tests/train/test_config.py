@@ -43,14 +43,16 @@ def test_flags_are_read_with_their_types() -> None:
 @pytest.mark.parametrize(
     "flags",
     ["--size 0", "--batch-size -4", "--lr -1", "--lr nan", "--warmup 1", "--label-smoothing 1.5", "--channels 2",
-     "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0"],
+     "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0", "--spacing 0", "--spacing nan", "--spacing 2000"],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(flags: str) -> None:
     with pytest.raises(UsageError, match=flags.split()[0].split("=")[0]):
         parse(flags.split())
 
 
-@pytest.mark.parametrize("flags", ["--optimizer adam", "--amp fp16", "--nonsense 1", "--epoch 3", "--size big"])
+@pytest.mark.parametrize(
+    "flags", ["--optimizer adam", "--amp fp16", "--nonsense 1", "--epoch 3", "--size big", "--fit fill"]
+)
 def test_what_argparse_refuses_ends_with_code_2(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         parse(flags.split())
@@ -66,6 +68,12 @@ def test_defaults_follow_the_device_and_the_optimizer() -> None:
     assert fill(Config(lr=0.0)).lr == 0.0
     assert resolve(Config(), device="cpu", world=1, samples=99, bf16=True)[0].amp == "bf16"
     assert fill(Config()).amp == "off"
+
+
+def test_fit_and_spacing() -> None:
+    config = parse(["--fit", "crop", "--spacing", "0.8"])
+    assert (config.fit, config.spacing) == ("crop", 0.8)
+    assert [fill(c).fit for c in (Config(), Config(spacing=1.0), config)] == ["stretch", "pad", "crop"]
 
 
 def test_the_batch_must_be_divisible_by_the_processes_and_a_default_is() -> None:
@@ -89,6 +97,7 @@ def test_a_resumed_run_keeps_its_identity() -> None:
     assert check_resume(config.as_dict(), config) == []
     assert "--epochs 20 (was 10)" in check_resume(config.as_dict(), replace(config, epochs=20))[0]
     assert check_resume(config.as_dict(), replace(config, threads=5, shards="elsewhere")) == []
-    for change in ({"arch": "densenet121"}, {"batch_size": 16}, {"seed": 1}, {"size": 96}, {"window": "lung"}):
+    for change in ({"arch": "densenet121"}, {"batch_size": 16}, {"seed": 1}, {"size": 96}, {"window": "lung"}, {"fit": "pad"},
+                   {"spacing": 1.0}):  # fmt: skip
         with pytest.raises(UsageError, match=f"--{next(iter(change)).replace('_', '-')}"):
             check_resume(config.as_dict(), replace(config, **change))  # type: ignore[arg-type]

@@ -70,6 +70,7 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
     assert about["classes"] == ["a", "b", "c"] and about["step"] == 10 and about["recipe"]["channels"] == 3
     assert backbone(torch.zeros(2, 3, 32, 32)).ndim == 2
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
+    assert (about["fit"], about["spacing"]) == ("stretch", None)
     before = (folder / "backbone.safetensors").read_bytes()
     code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # again: nothing left to do
     assert code == 0 and "going on after step 10" in out and "done after 10 steps" in out
@@ -190,3 +191,15 @@ def test_every_sample_unlabelled_is_refused(run: Run, tmp_path: Path) -> None:
     shards = write(tmp_path / "shards", LabelSet("default", "single", ("a", "b"), codes, "csv"))
     code, _, err = run(shards)
     assert code == 2 and "no training sample has a label" in err
+
+
+def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, out, _ = run(labelled, "--epochs 1 --fit crop --spacing 0.7")
+    assert code == 0 and "(crop at 0.7 mm)" in out
+    about = open_backbone(tmp_path / "run")[1]
+    config = json.loads((tmp_path / "run/run.json").read_text())["config"]
+    assert (about["fit"], about["spacing"]) == (config["fit"], config["spacing"]) == ("crop", 0.7)
+    code, _, err = run(labelled, "--epochs 2 --fit crop")
+    assert code == 2 and "--spacing 0.7" in err
+    code, _, err = run(labelled, "--epochs 2 --fit pad --spacing 0.7")
+    assert code == 2 and "--fit crop" in err
