@@ -188,7 +188,7 @@ SERIES = pa.schema(
 
 STUDIES = pa.schema([("pseudonym", pa.string()), ("patient", pa.uint32())])
 PATIENTS = pa.schema([("pseudonym", pa.string()), ("split", pa.uint8()), ("known", pa.bool_())])
-LUTS = pa.schema([("first", pa.int32()), ("values", pa.list_(pa.float64()))])
+LUTS = pa.schema([("first", pa.int32()), ("values", pa.list_(pa.float64())), ("bits", pa.uint8())])
 SHARDS = pa.schema(
     [
         ("name", pa.string()),  # "train/000000.tar", relative to the data set's folder

@@ -63,9 +63,11 @@ class Tables:
         value: int | None = self._index.table("samples").column(column)[row].as_py()
         return value
 
-    def _read_lut(self, row: int) -> tuple[int, NDArray[np.float64]]:
+    def _read_lut(self, row: int) -> tuple[int, NDArray[np.float64], float]:
+        """(first value mapped, entries, full scale)."""
         entry = self._index.table("luts").slice(row, 1).to_pylist()[0]
-        return int(entry["first"]), np.asarray(entry["values"], np.float64)
+        values = np.asarray(entry["values"], np.float64)
+        return int(entry["first"]), values, full_scale(entry["bits"], float(values.max()))
 
     def _build(
         self,
@@ -79,7 +81,7 @@ class Tables:
         bias: int,
     ) -> Table | None:
         if modality is not None:
-            first, value = self._lut(modality)
+            first, value, _ = self._lut(modality)
         else:
             span = self._span(own, slope, intercept)
             if span is None:
@@ -87,9 +89,9 @@ class Tables:
             first = span[0]
             value = np.asarray(np.arange(span[0], span[1] + 1) * slope + intercept, np.float64)
         if own is not None:
-            own_first, entries = self._lut(own)
+            own_first, entries, top = self._lut(own)
             index = np.clip(np.rint(value) - own_first, 0, len(entries) - 1).astype(np.int64)
-            y = entries[index] / full_scale(float(entries.max()))
+            y = entries[index] / top
         else:
             y = voi(value, Voi(function), centre, width)
         return Table(first + bias, np.clip(y, 0.0, 1.0).astype(np.float32))
@@ -98,16 +100,15 @@ class Tables:
         """Stored values whose modality values a VOI LUT covers, one more on each side; None where that is no useful range."""
         if own is None or slope == 0:
             return None
-        first, entries = self._lut(own)
+        first, entries, _ = self._lut(own)
         ends = sorted(((first - intercept) / slope, (first + len(entries) - 1 - intercept) / slope))
         if not np.isfinite(ends).all() or ends[1] - ends[0] > MAX_ENTRIES or max(map(abs, ends)) > 2**30:
             return None
         return int(np.floor(ends[0])) - 1, int(np.ceil(ends[1])) + 1
 
 
-def full_scale(maximum: float) -> float:
-    """2**b - 1 for the smallest b of 8 to 16 bits that holds `maximum`: the LUT's third descriptor (PS3.3 C.11.2.1.1) rounded up."""
-    bits = 8
-    while bits < 16 and maximum > 2**bits - 1:
-        bits += 1
+def full_scale(bits: int | None, maximum: float) -> float:
+    """2**bits - 1 of a VOI LUT's descriptor (PS3.3 C.11.2.1.1); where it says nothing, of the first of 8 to 16 bits that hold `maximum`."""
+    if bits is None:
+        bits = next((b for b in range(8, 16) if maximum <= 2**b - 1), 16)
     return float(max(2**bits - 1, maximum))

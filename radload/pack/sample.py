@@ -45,7 +45,7 @@ class Packed:
 class LutTable:
     """The look-up tables of a shard, each once."""
 
-    _rows: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    _rows: dict[tuple[int, int | None, bytes], int] = field(default_factory=dict)
     _values: list[dict[str, Any]] = field(default_factory=list)
 
     def row(self, lut: Lut | None) -> int | None:
@@ -53,9 +53,9 @@ class LutTable:
         if lut is None:
             return None
         values = np.asarray(lut.values, np.float64)
-        row = self._rows.setdefault((lut.first, values.tobytes()), len(self._values))
+        row = self._rows.setdefault((lut.first, lut.bits, values.tobytes()), len(self._values))
         if row == len(self._values):
-            self._values.append({"first": lut.first, "values": values.tolist()})
+            self._values.append({"first": lut.first, "values": values.tolist(), "bits": lut.bits})
         return row
 
     def arrow(self) -> pa.Table:
@@ -278,7 +278,9 @@ def _clean(value: Any) -> Any:
 
 
 def _lut(lut: Lut | None) -> dict[str, Any] | None:
-    return None if lut is None else {"first": lut.first, "values": np.asarray(lut.values, np.float64).tolist()}
+    if lut is None:
+        return None
+    return {"first": lut.first, "values": np.asarray(lut.values, np.float64).tolist(), "bits": lut.bits}
 
 
 def _range(values: NDArray[np.generic]) -> tuple[float | None, float | None]:

@@ -29,7 +29,8 @@ def table_of(item: Elements, signed: bool) -> Lut:
         Refused: `bad-header`.
     """
     entries, first, bits = _descriptor(item, tags.LUTDescriptor, signed)
-    return Lut(first, _entries(item, tags.LUTData, entries, bits).astype(np.float64))
+    values = _entries(item, tags.LUTData, entries, bits).astype(np.float64)
+    return Lut(first, values, bits if 8 <= bits <= 16 and values.max() < 1 << bits else None)
 
 
 def palette_of(elements: Elements, signed: bool) -> tuple[NDArray[np.uint16], int, int]:

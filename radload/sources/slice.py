@@ -89,6 +89,9 @@ class Lut:
 
     first: int
     values: NDArray[np.float64]  # (entries,)
+    bits: int | None = (
+        None  # of an entry as the descriptor says: 2**bits - 1 is full scale; None where it says nothing of use
+    )
 
 
 @dataclass(frozen=True, slots=True)

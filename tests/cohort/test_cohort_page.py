@@ -115,7 +115,8 @@ def test_a_file_that_is_packed_as_a_mask_is_no_excluded_file(hospital: Path, tmp
     path = tmp_path / "shards.private" / "crosswalk.parquet"
     table = pq.read_table(path)
     masks = pa.array(["garbage.dcm", *[None] * (table.num_rows - 1)], pa.string())
-    pq.write_table(table.append_column("mask_source", masks), path)
+    place = table.schema.get_field_index("mask_source")
+    pq.write_table(table.set_column(place, "mask_source", masks), path)
     with radload.open(hospital) as dataset:
         flow = describe(dataset).flow
     assert (flow.excluded["truncated"], flow.frames) == (1, {"decode-failed": 1})

@@ -74,7 +74,7 @@ def main() -> None:
             plain = outcomes_of(source, Path(folder) / f"plain{len(prefix)}")
             everything = outcomes_of(source, Path(folder) / f"all{len(prefix)}", include=INCLUDABLE)
             for name, outcome in plain.items():
-                flags = f"--include {outcome.split()[1]}" if everything[name] != outcome else ""
+                flags = f"--include {outcome.split()[1]}" if everything[name] == "packed" != outcome else ""
                 rows.append((prefix + name, outcome, flags))
     with TABLE.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -30,11 +30,11 @@ def write_bomb(path: Path, side: int, slices: int) -> None:
 
 def test_a_decompression_bomb_costs_itself(tmp_path: Path, write_series: WriteSeries) -> None:
     write_series(tmp_path / "src/ct")
-    write_bomb(tmp_path / "src/bomb.nii.gz", 4000, 40)  # 1.28 GB
-    write_bomb(tmp_path / "src/volume.nii.gz", 1000, 50)  # 100 MB
+    write_bomb(tmp_path / "src/bomb.nii.gz", 4000, 25)  # 800 MB, which other axes than the last need as a whole
+    write_bomb(tmp_path / "src/volume.nii.gz", 100, 5000)  # 100 MB
     assert (tmp_path / "src/bomb.nii.gz").stat().st_size < 20e6
-    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=2, memory=1))
-    assert (summary.samples, summary.rejected) == (53, {"out-of-memory": 1})
+    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=2, memory=1, axis="0"))
+    assert (summary.samples, summary.rejected) == (103, {"out-of-memory": 1})
     (reject,) = pq.read_table(tmp_path / "out.private/rejects.parquet").to_pylist()
     assert (reject["source"], reject["frame"], reject["code"]) == ("bomb.nii.gz", None, "out-of-memory")
 

@@ -120,7 +120,7 @@ def test_a_rejected_frame_leaves_a_hole_and_costs_nothing_else(
         elif path.parts[0] != "Doe_5":
             yield from read(path, *others)
 
-    monkeypatch.setattr("radload.pack.job.read", breaking_read)
+    monkeypatch.setattr("radload.pack.frames.read", breaking_read)
     summary = run(clinic, tmp_path / "out")
     keys = [int(row["key"]) for row in rows(tmp_path / "out", "crosswalk")]
     assert keys == sorted(keys) and len(keys) == summary.samples == 19 and max(keys) > 19
@@ -144,7 +144,7 @@ def test_frames_lost_from_a_packed_file_are_rejects_of_their_own(
         for image in read(*arguments):
             yield (1, Refused("decode-failed", "damaged")) if isinstance(image, Slice) and image.frame == 1 else image
 
-    monkeypatch.setattr("radload.pack.job.read", breaking_read)
+    monkeypatch.setattr("radload.pack.frames.read", breaking_read)
     summary = run(tmp_path / "src", tmp_path / "out", split="100/0/0")
     assert (summary.packed, summary.rejected, summary.frames_rejected, summary.samples) == (1, {}, 1, 2)
     assert [(row["frame"], row["code"]) for row in rows(tmp_path / "out", "rejects")] == [(1, "decode-failed")]

@@ -207,7 +207,7 @@ def deadly_pack_shard(shard: ShardJob, beat: Beat) -> None:
         deadly(path)
         yield from read(path, *others)
 
-    with mock.patch("radload.pack.job.read", deadly_read):
+    with mock.patch("radload.pack.frames.read", deadly_read):
         pack_shard(shard, beat)
 
 

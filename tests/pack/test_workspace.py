@@ -122,7 +122,7 @@ def test_images_none_of_which_can_be_decoded_leave_nothing(
         raise ValueError("nothing is decoded")
 
     write_dicom(tmp_path / "src/a.dcm")
-    monkeypatch.setattr("radload.pack.job.read", no_read)
+    monkeypatch.setattr("radload.pack.frames.read", no_read)
     before = tree(tmp_path)
     with pytest.raises(radload.UsageError, match=r"none of the images in --src .* can be packed \(internal-error 1\)"):
         pack(PackOptions(tmp_path / "src", tmp_path / "deep/out", workers=0))
