@@ -169,6 +169,29 @@ def test_decisions_pack_leave_out_and_keep_asking(tmp_path: Path, write_us: Any)
         assert b'"cropped":[1,2,30,40],"masked":1' in next(out.glob("train/*.tar")).read_bytes()
 
 
+def test_a_mask_is_cropped_with_its_image(tmp_path: Path) -> None:
+    """And no mask is quarantined, which has labels and no text."""
+    source, random = tmp_path / "src", np.random.default_rng(0)
+    pixels, labels = random.integers(9, 200, (40, 50), np.uint8), random.integers(0, 3, (40, 50), np.uint8)
+    write_png(source / "a.png", pixels)
+    write_png(source / "a_seg.png", labels)
+    name = group_name(source, "a.png")
+    path = decide(tmp_path / "d.toml", **{name: 'decision = "pack"\ncrop = [8, 3, 20, 30]\nmask = [[0, 0, 10, 50]]'})
+    summary = run(source, tmp_path / "out", decisions=path, masks=("*_seg.png",))
+    assert (summary.packed, summary.rejected) == (2, {})
+    with radload.open(tmp_path / "out") as dataset:
+        sample = dataset[0]
+        np.testing.assert_array_equal(sample.stored[2:], pixels[10:28, 3:33])
+        np.testing.assert_array_equal(sample.mask, labels[8:28, 3:33])
+    decide(path, **{name: 'decision = "leave-out"'})
+    with pytest.raises(radload.UsageError, match="holds no image that can be packed"):
+        run(source, tmp_path / "none", decisions=path, masks=("*_seg.png",))
+    write_png(source / "b.png", pixels[1:])
+    decide(path, **{name: 'decision = "leave-out"', group_name(source, "b.png"): 'decision = "pack"'})
+    summary = run(source, tmp_path / "other", decisions=path, masks=("*_seg.png",))
+    assert (summary.packed, summary.rejected) == (1, {"burned-in": 1, "mask-without-image": 1})
+
+
 def test_decisions_belong_to_the_plan(tmp_path: Path, write_us: Any, write_dicom: WriteDicom) -> None:
     source, out = tmp_path / "src", tmp_path / "out"
     write_us(source / "us.dcm")

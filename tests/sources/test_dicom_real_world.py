@@ -157,7 +157,11 @@ def test_rule_14_index_and_json(tmp_path: Path) -> None:
             plain, looked_up = sample.meta["real_world"]
             assert plain == {"first": -4, "last": 4, "slope": 0.25, "intercept": 7, "lut": None, "unit": "mm2/s"}
             number = sample.meta["window_centres"][1]  # the patient's
-            assert tables[looked_up["lut"]] == {"first": -4, "values": [number * 100 + k for k in range(9)], "bits": None}
+            assert tables[looked_up["lut"]] == {
+                "first": -4,
+                "values": [number * 100 + k for k in range(9)],
+                "bits": None,
+            }
             assert sample.meta["window_explanations"] == ["SOFT_TISSUE", "OTHER"]
     written = b"".join(path.read_bytes() for path in sorted((tmp_path / "out").rglob("*")) if path.is_file())
     assert b"Doe^Jane" not in written and b'"unit":"mm2/s"' in written and b'["SOFT_TISSUE","OTHER"]' in written
