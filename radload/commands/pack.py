@@ -76,6 +76,28 @@ def pack(
     memory: Annotated[
         float, typer.Option(help="GiB that a process may take; a file that needs more is rejected.")
     ] = 2.0,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="DICOM keyword of a further attribute that may leave, such as KVP; repeatable.", show_default=False
+        ),
+    ] = None,
+    retain: Annotated[
+        str | None,
+        typer.Option(help="Patient characteristics that you may pass on: age,sex,size,weight.", show_default=False),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a pseudonym key in hex: equal pseudonyms in packs that share it.", show_default=False
+        ),
+    ] = None,
+    transform: Annotated[
+        str | None,
+        typer.Option(
+            help="MODULE:FUNCTION, called with each slice before it is encoded (defacing).", show_default=False
+        ),
+    ] = None,
     attest_no_phi: Annotated[
         bool,
         typer.Option("--attest-no-phi", help="I know that the PNG and JPEG files hold no burned-in text; recorded."),
@@ -127,6 +149,10 @@ def pack(
         wide=wide,
         timeout=timeout,
         memory=memory,
+        keep=tuple(keep or ()),
+        retain=tuple(name.strip() for name in (retain or "").split(",") if name.strip()),
+        key=key,
+        transform=transform,
         attest_no_phi=attest_no_phi,
         crop_us_regions=crop_us_regions,
         decisions=decisions,

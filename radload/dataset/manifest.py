@@ -30,6 +30,8 @@ class Manifest:
         burned_in: how burned-in text was kept out {"attested", "us_regions_cropped", "decisions" (SHA-256 of that file)}.
         source: counts of input files {"packed", "rejected", "ignored"}.
         masks: samples that have a mask.
+        kept: DICOM keywords that were added by --keep; retained: patient characteristics that were added by --retain.
+        transform: "module:function" that had the slices before they were encoded, None where there was none.
     """
 
     generation: int
@@ -51,6 +53,9 @@ class Manifest:
     format: str = "radload"
     version: int = FORMAT_VERSION
     masks: int = 0
+    kept: list[str] = field(default_factory=list)
+    retained: list[str] = field(default_factory=list)
+    transform: str | None = None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -79,9 +79,17 @@ class SegmentSummary:
 
 
 def write_segment(
-    folder: Path, generation: int, parts: Iterable[ShardPart], patients: pa.Table, studies: pa.Table
+    folder: Path,
+    generation: int,
+    parts: Iterable[ShardPart],
+    patients: pa.Table,
+    studies: pa.Table,
+    samples: pa.Schema = SAMPLES,
 ) -> SegmentSummary:
     """Write index segment `folder` (made here, must not exist). `parts` come in order of (split, shard); one is held at a time.
+
+    Args:
+        samples: schema of the parts' samples: SAMPLES, and columns that a pack was asked to add.
 
     The caller renames the folder into place: a reader never sees half a segment.
     """
@@ -100,7 +108,7 @@ def write_segment(
         masks_file = stack.enter_context((folder / MASKS_FILE).open("wb"))
         tables = {
             name: stack.enter_context(pa.ipc.new_file(str(folder / f"{name}.arrow"), schema))
-            for name, schema in ARROW_FILES.items()
+            for name, schema in (ARROW_FILES | {"samples": samples}).items()
         }
         tables["patients"].write_table(patients)
         tables["studies"].write_table(studies)

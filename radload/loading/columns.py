@@ -35,6 +35,16 @@ def _known() -> dict[str, str]:
 ATTRIBUTES = _known()
 
 
+def _kept(index: Index, names: Sequence[str]) -> dict[str, str]:
+    """Columns that `pack --keep` and `--retain` added to this data set; those with one value per sample."""
+    if all(name in ATTRIBUTES for name in names):
+        return {}  # the table need not be opened
+    schema = index.table("samples").schema
+    return {
+        field.name: "samples" for field in schema if field.name.startswith("kept_") and not pa.types.is_list(field.type)
+    }
+
+
 class Columns:
     """Attribute columns of a data set.
 
@@ -49,14 +59,15 @@ class Columns:
     def __init__(self, index: Index, names: Sequence[str]) -> None:
         if isinstance(names, str):
             raise UsageError(f"meta={names!r} cannot be used: give a list of names, meta=[{names!r}]")
-        unknown = [name for name in names if name not in ATTRIBUTES]
+        self._places = ATTRIBUTES | _kept(index, names)
+        unknown = [name for name in names if name not in self._places]
         if unknown:
-            raise UsageError(f"there is no attribute {unknown[0]!r}: choose from {', '.join(sorted(ATTRIBUTES))}")
+            raise UsageError(f"there is no attribute {unknown[0]!r}: choose from {', '.join(sorted(self._places))}")
         self._index, self._names = index, tuple(names)
         self._columns = {
-            name: index.table(ATTRIBUTES[name]).column(name)
+            name: index.table(self._places[name]).column(name)
             for name in names
-            if ATTRIBUTES[name] in ("samples", "series")
+            if self._places[name] in ("samples", "series")
         }
 
     def take(self, rows: NDArray[np.int64]) -> dict[str, torch.Tensor | list[str]]:
@@ -71,7 +82,7 @@ class Columns:
     def _column(
         self, name: str, rows: NDArray[np.int64], records: NDArray[np.void], absent: NDArray[np.bool_]
     ) -> torch.Tensor | list[str]:
-        place = ATTRIBUTES[name]
+        place = self._places[name]
         if place in ("record", "series_record"):
             values = records[name] if place == "record" else self._index.series[records["series"]][name]
             return _numbers(np.ascontiguousarray(values), absent)

@@ -17,6 +17,7 @@ from radload.dataset.files import atomic_file
 from radload.dataset.schema import SPLITS, key_text
 from radload.errors import UsageError
 from radload.pack.patients import Patient
+from radload.pack.persons import Person, person
 from radload.pack.plan import ShardJob
 from radload.pack.privacy import printable
 from radload.pack.scan import Reject
@@ -35,6 +36,7 @@ _CROSSWALK: Final = pa.schema(
         ("sop", _TEXT),
         ("accession", _TEXT),
         ("mask_source", _TEXT),  # where the sample's mask came from, null without
+        ("name", _TEXT),  # Patient's Name
     ]
 )
 _REJECTS: Final = pa.schema([("source", _TEXT), ("frame", pa.int64()), ("code", _TEXT), ("reason", _TEXT)])
@@ -63,7 +65,7 @@ class CrosswalkWriter:
             "frame": chosen[:, 1],
             **{
                 name: [row[name] for row in names]
-                for name in ("source", "patient", "study", "series", "sop", "accession")
+                for name in ("source", "patient", "study", "series", "sop", "accession", "name")
             },
             "mask_source": [printable(self._headers[row].source) if row >= 0 else None for row in masks.tolist()],
         }
@@ -79,6 +81,7 @@ class CrosswalkWriter:
             "series": header.series,
             "sop": header.sop,
             "accession": header.accession,
+            "name": header.name,
         }
 
 
@@ -106,8 +109,8 @@ def write_splits(path: Path, splits: dict[str, tuple[str, str | None, int, bool]
         pq.write_table(pa.Table.from_pylist(rows, schema=_SPLITS), file, compression="zstd")
 
 
-def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> list[Identity]:
-    """The names of the samples `keys`, in their order.
+def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> tuple[list[Identity], list[Person]]:
+    """What tables may call the samples `keys`, in their order, and whom they show.
 
     Raises:
         UsageError: no such file, or it is of other shards.
@@ -118,7 +121,7 @@ def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> list[Identity]:
         columns = pq.read_table(path).to_pydict()
         rows = {int(key): row for row, key in enumerate(columns["key"])}
         order = [rows[int(key)] for key in keys]
-        return [
+        names = [
             Identity(
                 columns["source"][row],
                 columns["patient"][row],
@@ -130,5 +133,7 @@ def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> list[Identity]:
             )
             for row in order
         ]
+        people = [person(columns["patient"][row], columns["accession"][row], columns["name"][row]) for row in order]
+        return names, people
     except (pa.ArrowInvalid, KeyError, ValueError):
         raise UsageError(f"{path} does not belong to these shards: give their private folder by --private") from None

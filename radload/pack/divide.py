@@ -9,9 +9,10 @@ from typing import Any
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack import privacy, radimagenet
-from radload.pack.label_sets import Labels, from_csv, from_folder, from_modality, majority
+from radload.pack.label_sets import Labels, check_classes, from_csv, from_folder, from_modality, majority
 from radload.pack.options import Checked, PackOptions
-from radload.pack.patients import Patient, find_patients, identities
+from radload.pack.patients import Patient, find_patients, identities, placeholder_notes
+from radload.pack.persons import person_of
 from radload.pack.scan import Catalog, InputFile
 from radload.pack.splits import assign, rule
 from radload.pack.table import Identity, read_table
@@ -45,6 +46,8 @@ def divide(
     labels = _labels(options, catalog, names)
     if labels is None and shipped is not None:
         labels = shipped.labels
+    if labels is not None and labels.origin != "modality":
+        check_classes(labels, [person_of(header) for header in headers], options.labels)
     given: dict[str, int] = {}
     if options.splits is not None:
         given = _given_splits(options, names, patients)
@@ -54,7 +57,8 @@ def divide(
     rest = {identity: stratum for identity, stratum in strata.items() if identity not in given}
     splits = given | assign(rest, checked.ratio, options.split_seed)
     how = rule(checked.ratio, options.split_seed, len(strata), len(given), labels is not None)
-    notes = []
+    by_number = options.patients is None or options.patients.startswith("tag:")
+    notes = placeholder_notes(headers, patients) if by_number else []
     unknown = len({patient.identity for patient in patients if not patient.known})
     if unknown:
         notes.append(

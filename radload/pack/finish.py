@@ -90,7 +90,7 @@ def write_dataset(
     headers = (*catalog.headers, *plan.masks)
     with open_crosswalk(workspace.private / CROSSWALK, headers, patients) as crosswalk:
         parts = _parts(workspace.out, plan, crosswalk, gathered)
-        segment = write_segment(temporary, GENERATION, parts, plan.patients, plan.studies)
+        segment = write_segment(temporary, GENERATION, parts, plan.patients, plan.studies, plan.samples)
     folder.parent.mkdir(exist_ok=True)
     temporary.rename(folder)
     sync_folder(folder.parent)

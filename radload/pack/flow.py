@@ -40,6 +40,7 @@ from radload.pack.workspace import (
     State,
     Workspace,
     check_folders,
+    check_same_key,
     describe_plan,
     differences,
     read_plan,
@@ -70,9 +71,9 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
     if folders.state is State.FINISHED:
-        return _already_packed(folders, identity, files)
+        return _already_packed(folders, identity, files, checked.key)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-    with Workspace(folders) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display:
         description = describe_plan(workspace.key, identity, files)
         if folders.state is State.UNFINISHED:
             _check_same(folders, description)
@@ -100,10 +101,13 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         return _finish(options, workspace, plan, screened, files, division, slices, started)
 
 
-def _already_packed(folders: Folders, identity: dict[str, Any], files: Sequence[InputFile]) -> PackSummary:
+def _already_packed(
+    folders: Folders, identity: dict[str, Any], files: Sequence[InputFile], given: bytes | None
+) -> PackSummary:
     """The second run on a finished data set: says so, or refuses where something else was asked for."""
     manifest = read_manifest(folders.out)
     key, before = read_plan(folders)
+    check_same_key(folders.private, key, given)
     now = describe_plan(key, identity, files)
     if before.get("plan") != now["plan"]:
         raise UsageError(
@@ -147,7 +151,15 @@ def _plan(
 ) -> Plan:
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
     shard_options = ShardOptions(
-        options.source.resolve(), workspace.out, checked.codec, checked.color, checked.axis, target, checked.wide
+        options.source.resolve(),
+        workspace.out,
+        checked.codec,
+        checked.color,
+        checked.axis,
+        target,
+        checked.wide,
+        checked.kept,
+        options.transform,
     )
     pseudonym = partial(privacy.pseudonym, workspace.key)
     seed = options.split_seed
@@ -305,6 +317,9 @@ def _manifest(
         source={"packed": written.packed, "rejected": sum(written.rejected.values()), "ignored": written.ignored},
         notes=list(notes),
         masks=segment.masks,
+        kept=sorted(set(options.keep)),
+        retained=sorted(set(options.retain)),
+        transform=options.transform,
         burned_in=quarantine.account(options, options.identity()["--decisions"]),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from radload.codecs import EXTENSIONS, crc32c, encode
 from radload.dataset.files import atomic_file
-from radload.dataset.schema import MASK_RECORD, RECORD, SAMPLES, SERIES, SERIES_RECORD, key_text
+from radload.dataset.schema import MASK_RECORD, RECORD, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
 from radload.pack.codes import INTERNAL_ERROR, OUT_OF_MEMORY
 from radload.pack.colour import to_picture
 from radload.pack.frames import planned_frames
+from radload.pack.keep import kept_of_file, samples_schema
 from radload.pack.mask_planes import MaskPlanes
 from radload.pack.part import Part, RejectedFrame, part_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
@@ -23,6 +25,7 @@ from radload.pack.sample import LutTable, Packed, pack_sample, series_record, se
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
 from radload.pack.suspect import disagreement, mark_constant
+from radload.pack.transform import apply_transform, load_transform
 from radload.pack.wide import to_sixteen_bits
 from radload.pack.worker import Beat
 from radload.sources import Refused, Slice
@@ -69,7 +72,7 @@ def pack_shard(job: ShardJob, beat: Beat) -> None:
         shard.tar.size,
         digest,
         np.array(shard.records, RECORD),
-        pa.Table.from_pylist(shard.samples, schema=SAMPLES),
+        pa.Table.from_pylist(shard.samples, schema=samples_schema(job.kept)),
         np.array(shard.series_records, SERIES_RECORD),
         [str(row["modality"]) for row in shard.series],
         pa.Table.from_pylist(shard.series, schema=SERIES),
@@ -91,9 +94,12 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) ->
     place = 0
     for file in series.files:
         beat(file.row, shard.frames)
+        kept = kept_of_file(job.root, file.header, job.kept, read=file.row not in job.skip)
         for frame, outcome in planned_frames(job, file.row, file.header):
             packed: Packed | Refused | None = (
-                _pack(job, series, file, outcome, statistics, shard, masks) if isinstance(outcome, Slice) else outcome
+                _pack(job, series, file, outcome, statistics, shard, masks, kept[frame])
+                if isinstance(outcome, Slice)
+                else outcome
             )
             if isinstance(packed, Refused):
                 shard.rejects.append(RejectedFrame(file.row, frame, packed.code, packed.reason))
@@ -126,17 +132,21 @@ def _pack(
     statistics: SeriesStatistics,
     shard: _Shard,
     masks: MaskPlanes,
+    kept: dict[str, Any],
 ) -> Packed | Refused:
     try:
         suspect, whole = disagreement(image), image
         image = redact(whole, job.redactions.get(file.row))
+        crop = image.cropped
+        if job.transform is not None:
+            image = apply_transform(load_transform(job.transform), image)
         scaled = to_sixteen_bits(image, to_picture(image, job.color), job.wide)
         image, picture = scaled.image, scaled.picture
         encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
         place, attributes = file.places[image.frame], series.files[0].header.attributes
-        packed = pack_sample(image, picture, encoded, series, place, attributes, scaled.max_error, suspect)
+        packed = pack_sample(image, picture, encoded, series, place, attributes, scaled.max_error, suspect, kept)
         statistics.add(image, picture.values, picture.padding)
-        packed = replace(packed, mask=masks.of(file, whole, image.cropped))
+        packed = replace(packed, mask=masks.of(file, whole, crop))
     except Refused as refused:
         return refused
     except MemoryError:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from radload.dataset.labels import LabelSet
 from radload.errors import UsageError
+from radload.pack.persons import Person, telling_classes
 from radload.pack.table import Identity, KeyedTable, read_table
 
 _UNCERTAIN: Final = {"ignore": np.nan, "zero": 0.0, "one": 1.0}  # what -1 of a multi-label table becomes
@@ -120,6 +121,44 @@ def majority(labels: Labels | None, patients: Sequence[str], weights: Sequence[i
         patient: min(counter, key=lambda name: (-counter[name], name), default="")
         for patient, counter in counts.items()
     }
+
+
+def check_classes(labels: Labels, persons: Sequence[Person], table: Path | None) -> None:
+    """Refuse class names that tell a person: they would leave with the shards. The message gives a place, never the name.
+
+    Args:
+        persons: of each labelled thing; table: the CSV file that the labels come from.
+
+    Raises:
+        UsageError: see `persons.telling_classes`.
+    """
+    codes = labels.codes
+    if labels.task == "single":
+        carriers = ((int(code), row) for row, code in enumerate(codes) if code >= 0)
+    else:
+        carriers = ((int(code), int(row)) for row, code in np.argwhere(codes == 1))
+    telling = telling_classes(labels.classes, persons, carriers)
+    if not telling:
+        return
+    count = f"{len(telling)} of {len(labels.classes)} class names tell a patient (number, name or accession number)"
+    if table is None:
+        folder = labels.origin.rpartition(":")[2]
+        raise UsageError(
+            f"--labels-from {labels.origin}: {count}, the first is class {telling[0] + 1} in alphabetical order: those are folders of "
+            f"patients, and class names leave with the shards; give another level than {folder}, or a table by --labels"
+        )
+    raise UsageError(
+        f"--labels {table}: {count}, the first stands in {_place(labels, telling[0], table)}: class names leave with the shards, "
+        "so write another name"
+    )
+
+
+def _place(labels: Labels, position: int, table: Path) -> str:
+    rows = read_table(table, "--labels")
+    if labels.task == "multi":
+        return f"the header, label column {position + 1}"
+    (column,) = rows.values.values()
+    return f"line {rows.lines[column.index(labels.classes[position])]}"
 
 
 def _numbers(table: KeyedTable, uncertain: str) -> NDArray[np.float32]:

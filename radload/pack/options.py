@@ -11,11 +11,14 @@ from typing import Any, Final, TypeVar, get_args
 
 from radload.codecs import CodecName
 from radload.errors import UsageError
+from radload.pack import privacy
 from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.colour import ColourMode
 from radload.pack.decisions import read_decisions
 from radload.pack.eligible import KINDS
+from radload.pack.keep import Kept, understand
 from radload.pack.splits import Ratio, parse_ratio
+from radload.pack.transform import load_transform
 from radload.pack.wide import WideMode
 from radload.pack.worker import Limits
 
@@ -26,6 +29,7 @@ GIBIBYTE = 1 << 30
 INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes that these files are rejected with else
 UNCERTAIN = ("ignore", "zero", "one")
 _LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,9 @@ class PackOptions:
         include: kinds of files to pack that are left out by default (`INCLUDABLE`).
         wide: "raw" or "scale", for values that do not fit 16 bits exactly (`wide`).
         timeout: seconds that a worker may spend on one frame; memory: GiB that it may take. Neither is part of the plan.
+        keep: DICOM keywords of further attributes that may leave; retain: "age", "sex", "size", "weight" (`keep`).
+        key: file with the pseudonym key in hex, None: the private folder's own.
+        transform: "module:function", called with each slice before it is encoded (`transform`).
         attest_no_phi: the user vouches that PNG and JPEG files, which have no header to tell, hold no burned-in text.
         crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
     """
@@ -70,6 +77,10 @@ class PackOptions:
     timeout: float = 120.0
     memory: float = 2.0
     wide: str = "raw"
+    keep: tuple[str, ...] = ()
+    retain: tuple[str, ...] = ()
+    key: Path | None = None
+    transform: str | None = None
     attest_no_phi: bool = False
     crop_us_regions: bool = False
     decisions: Path | None = None
@@ -92,6 +103,9 @@ class PackOptions:
             "--masks": sorted(self.masks),
             "--include": sorted(set(self.include)),
             "--wide": self.wide,
+            "--keep": sorted(set(self.keep)),
+            "--retain": sorted(set(self.retain)),
+            "--transform": self.transform,
             "--attest-no-phi": self.attest_no_phi,
             "--crop-us-regions": self.crop_us_regions,
             "--decisions": _content(self.decisions, "--decisions"),
@@ -114,6 +128,8 @@ class Checked:
     limits: Limits
     include: frozenset[str]
     wide: WideMode
+    kept: tuple[Kept, ...] = ()
+    key: bytes | None = None
 
 
 def check(options: PackOptions) -> Checked:
@@ -122,6 +138,7 @@ def check(options: PackOptions) -> Checked:
     Raises:
         UsageError: one sentence about the first that cannot be used.
     """
+    _check_local(options)
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
     wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
@@ -152,8 +169,12 @@ def check(options: PackOptions) -> Checked:
         raise UsageError(
             f"--memory {options.memory:g} is no size in GiB for a worker: give {_LEAST_MEMORY:g} or more, such as 2"
         )
+    if options.transform is not None:
+        load_transform(options.transform)
+    kept = understand(options.keep, options.retain)
     limits = Limits(options.timeout, int(options.memory * GIBIBYTE))
-    return Checked(parse_ratio(options.split), codec, color, axis, limits, check_include(options.include), wide)
+    include = check_include(options.include)
+    return Checked(parse_ratio(options.split), codec, color, axis, limits, include, wide, kept, _key(options))
 
 
 def check_include(kinds: Sequence[str]) -> frozenset[str]:
@@ -161,6 +182,41 @@ def check_include(kinds: Sequence[str]) -> frozenset[str]:
     for kind in kinds:
         _one_of(kind, INCLUDABLE, "--include")
     return frozenset(kinds)
+
+
+def _check_local(options: PackOptions) -> None:
+    """An object store is not written yet; whoever asks for one must say where the private folder is, for it must not lie there."""
+    if _SCHEME.match(str(options.out)) is None:
+        return
+    if options.private is None:
+        raise UsageError(
+            f"--out {options.out} is not on this machine, and nobody's names may lie beside it: give a local folder by --private"
+        )
+    if _SCHEME.match(str(options.private)) is not None:
+        raise UsageError(
+            f"--private {options.private} is not on this machine: give a local folder that only you can read"
+        )
+    raise UsageError(f"--out {options.out} cannot be written yet: pack to a local folder and copy it there")
+
+
+def _key(options: PackOptions) -> bytes | None:
+    """The pseudonym key of --key."""
+    path = options.key
+    if path is None:
+        return None
+    if options.out.resolve() in path.resolve().parents:
+        raise UsageError(
+            f"--key {path} lies inside --out, which may be shared: move it to a folder that only you can read"
+        )
+    try:
+        return privacy.parse_key(path.read_text("ascii"))
+    except OSError as error:
+        raise UsageError(f"--key {path} cannot be read ({error.strerror}): give a file that is there") from None
+    except ValueError:
+        raise UsageError(
+            f"--key {path} holds no key: write {2 * privacy.LEAST_KEY_BYTES} or more hexadecimal digits into it, such as "
+            "`openssl rand -hex 32` prints"
+        ) from None
 
 
 def check_labels_from(text: str) -> None:

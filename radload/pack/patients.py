@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from radload.errors import UsageError
+from radload.pack.persons import name_parts, names_nobody
 from radload.pack.table import Identity, identity_of, normal_id, read_table
 from radload.sources.slice import Header
 
-# What de-identification tools leave where the patient's number was: the same for everybody, so no identity.
-NO_IDENTITY = frozenset(("", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "NONE", "UNKNOWN", "TEST"))
+# A number that stands over more studies than a person has, or over more names than marriages and typing errors explain, is a constant
+# that somebody filled in: one "patient" of strangers would be one sample for every statistic, and would pull them all into one split.
+MOST_STUDIES = 500
+MOST_NAMES = 10
 _BIDS = re.compile(r"(?:^|/)sub-([0-9A-Za-z]+)(?=[/_.]|$)")  # BIDS: the entity sub-<label>
 
 
@@ -41,16 +45,17 @@ def find_patients(headers: Sequence[Header], rule: str | None) -> list[Patient]:
 
     Args:
         rule: "tag:PatientID", "path:REGEX" (its first group, or the whole match), "csv:FILE" (a key column and `patient`);
-            None: PatientID for DICOM, the BIDS subject in the path for other formats.
+            None: PatientID for DICOM, unless it looks like a constant (`shared_numbers`), the BIDS subject in the path for other formats.
 
     Raises:
         UsageError: a rule that cannot be understood, or that matches no file.
     """
     if rule is None:
-        return [_by_tag(header) if header.format == "dicom" else _by_path(header, _BIDS) for header in headers]
+        shared = shared_numbers(headers)
+        return [_by_tag(header, shared) if header.format == "dicom" else _by_path(header, _BIDS) for header in headers]
     kind, _, argument = rule.partition(":")
     if kind == "tag" and argument == "PatientID":
-        return [_by_tag(header) for header in headers]
+        return [_by_tag(header, frozenset()) for header in headers]
     if kind == "tag":
         raise UsageError(
             f"--patients {rule} is unknown: PatientID is the one tag that is read; give tag:PatientID, path:REGEX or csv:FILE"
@@ -73,11 +78,34 @@ def known_patient(name: str, issuer: str | None = None) -> Patient:
     return Patient(f"{normal_id(issuer or '')}\0{normal_id(name)}", normal_id(name))
 
 
-def _by_tag(header: Header) -> Patient:
-    name = normal_id(header.patient or "")
-    if name.upper() in NO_IDENTITY:
+def shared_numbers(headers: Sequence[Header]) -> frozenset[tuple[str, str]]:
+    """(issuer, number) of patient numbers that cannot be one person's: over MOST_STUDIES studies, or over MOST_NAMES names."""
+    studies: dict[tuple[str, str], set[str]] = defaultdict(set)
+    names: dict[tuple[str, str], set[frozenset[str]]] = defaultdict(set)
+    for header in headers:
+        number = _number(header)
+        if names_nobody(number[1]):
+            continue
+        if header.study:
+            studies[number].add(header.study)
+        if parts := name_parts(header.name):
+            names[number].add(parts)
+    return frozenset(
+        number
+        for number in studies.keys() | names.keys()
+        if len(studies[number]) > MOST_STUDIES or len(names[number]) > MOST_NAMES
+    )
+
+
+def _number(header: Header) -> tuple[str, str]:
+    return normal_id(header.issuer or ""), normal_id(header.patient or "")
+
+
+def _by_tag(header: Header, shared: frozenset[tuple[str, str]]) -> Patient:
+    number = _number(header)
+    if names_nobody(number[1]) or number in shared:
         return _unknown(header)
-    return known_patient(name, header.issuer)
+    return known_patient(number[1], number[0])
 
 
 def _by_path(header: Header, pattern: re.Pattern[str]) -> Patient:
@@ -110,6 +138,30 @@ def _compile(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise UsageError(f"--patients path:{text} is no regular expression ({error}): correct it") from None
+
+
+def placeholder_notes(headers: Sequence[Header], patients: Sequence[Patient]) -> list[str]:
+    """Sentences about patient numbers that are there and were not believed, where patients come from numbers."""
+    doubted = [
+        header.patient
+        for header, patient in zip(headers, patients, strict=True)
+        if header.patient and not patient.known
+    ]
+    placeholders = sum(names_nobody(number) for number in doubted)
+    constant = len(doubted) - placeholders
+    notes = []
+    if placeholders:
+        notes.append(
+            f"{placeholders:,} files have a patient number that names nobody (such as ANON or 0): each of their studies counts as an "
+            "unknown patient of its own"
+        )
+    if constant:
+        notes.append(
+            f"{constant:,} files have a patient number that stands over more than {MOST_STUDIES} studies or {MOST_NAMES} names: it is "
+            "taken for a constant, and each study counts as an unknown patient of its own (--patients tag:PatientID believes it, csv: says "
+            "who is who)"
+        )
+    return notes
 
 
 def identities(headers: Sequence[Header], patients: Sequence[Patient]) -> list[Identity]:

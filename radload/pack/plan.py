@@ -11,8 +11,9 @@ from typing import Final
 import pyarrow as pa
 
 from radload.codecs import CodecName
-from radload.dataset.schema import PATIENTS, SPLITS, STUDIES
+from radload.dataset.schema import PATIENTS, SAMPLES, SPLITS, STUDIES
 from radload.pack.colour import ColourMode
+from radload.pack.keep import Kept, samples_schema
 from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
@@ -70,6 +71,7 @@ class ShardJob:
         name: "train/000000.tar"; split: index into SPLITS; root: source folder; out: the data set.
         axis: along which NIfTI volumes are cut.
         skip: catalog row -> reject code of files that cost a worker; tried: rows that ended a worker once.
+        kept: attributes added by --keep and --retain; transform: "module:function", see `transform`.
         redactions: catalog row -> what is cut away or blanked in all frames of that file.
     """
 
@@ -84,6 +86,8 @@ class ShardJob:
     skip: Mapping[int, str] = field(default_factory=dict)
     tried: frozenset[int] = frozenset()
     wide: WideMode = "raw"
+    kept: tuple[Kept, ...] = ()
+    transform: str | None = None
     redactions: Mapping[int, Redaction] = field(default_factory=dict)
 
     @property
@@ -111,12 +115,13 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in order of (split, shard), and the tables that their rows refer to."""
+    """Jobs in order of (split, shard), the tables that their rows refer to, and the schema of samples.arrow."""
 
     jobs: tuple[ShardJob, ...]
     patients: pa.Table
     studies: pa.Table
     masks: tuple[Header, ...] = ()  # of the catalog rows behind those of the images
+    samples: pa.Schema = SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,8 @@ class ShardOptions:
     axis: int
     target: int | None  # bytes of stored pixels; None: `shard_target`
     wide: WideMode = "raw"
+    kept: tuple[Kept, ...] = ()
+    transform: str | None = None
 
 
 def shard_target(total: int) -> int:
@@ -200,9 +207,11 @@ def make_plan(
                     options.color,
                     options.axis,
                     wide=options.wide,
+                    kept=options.kept,
+                    transform=options.transform,
                 )
             )
-    return Plan(tuple(jobs), *tables.arrow(), masks.headers)
+    return Plan(tuple(jobs), *tables.arrow(), masks.headers, samples_schema(options.kept))
 
 
 def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:

@@ -10,12 +10,21 @@ import hmac
 import secrets
 
 KEY_BYTES = 32
+LEAST_KEY_BYTES = 16
 PSEUDONYM_HEX = 32  # 128 bits: no two of 10**9 identities collide
 
 
 def new_key() -> bytes:
     """A fresh pseudonym key from the operating system's generator."""
     return secrets.token_bytes(KEY_BYTES)
+
+
+def parse_key(text: str) -> bytes:
+    """A key from its hexadecimal digits, white space around and between them left out. Raises ValueError for anything else."""
+    key = bytes.fromhex("".join(text.split()))
+    if len(key) < LEAST_KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes")
+    return key
 
 
 def key_id(key: bytes) -> str:

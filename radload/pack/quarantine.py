@@ -17,6 +17,7 @@ from radload.pack.options import PackOptions
 from radload.pack.plan import Plan
 from radload.pack.redact import Redaction
 from radload.pack.scan import Catalog, Reject
+from radload.pack.terms import limited
 from radload.sources import Header
 
 
@@ -38,7 +39,7 @@ class Screened:
 
 def prepared(header: Header) -> Header:
     """A scanned header as pack and review see it: groups are made of these."""
-    return radimagenet.with_modality(header)
+    return limited(radimagenet.with_modality(header))
 
 
 def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], bool] = lambda header: False) -> Screened:

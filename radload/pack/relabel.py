@@ -13,7 +13,7 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.schema import key_text
 from radload.errors import UsageError
 from radload.pack.crosswalk import read_crosswalk
-from radload.pack.label_sets import Labels, from_csv, from_folder, from_modality
+from radload.pack.label_sets import Labels, check_classes, from_csv, from_folder, from_modality
 from radload.pack.options import check_labels_from, check_uncertain
 from radload.pack.table import Identity, key_column
 from radload.pack.workspace import CROSSWALK
@@ -70,8 +70,11 @@ def _labels(options: LabelOptions, root: Path, index: Index) -> Labels:
         identities = [Identity(key=key_text(key)) for key in index.records["key"].tolist()]
         return from_csv(options.labels, identities, options.uncertain)
     private = options.private or root.with_name(f"{root.name}.private")
-    identities = read_crosswalk(private / CROSSWALK, index.records["key"])
+    identities, persons = read_crosswalk(private / CROSSWALK, index.records["key"])
     if options.labels is not None:
-        return from_csv(options.labels, identities, options.uncertain)
-    level = int((options.labels_from or "").partition(":")[2])
-    return from_folder(level, [identity.path or "" for identity in identities])
+        labels = from_csv(options.labels, identities, options.uncertain)
+    else:
+        level = int((options.labels_from or "").partition(":")[2])
+        labels = from_folder(level, [identity.path or "" for identity in identities])
+    check_classes(labels, persons, options.labels)
+    return labels

@@ -1,6 +1,6 @@
 """A packed slice as rows of the index and as KEY.json. Both are allow-lists: what is not named here never leaves the source.
 
-The attributes named are outside PS3.15 Table E.1-1 (the Basic Application Level Confidentiality Profile).
+What may be named is decided in `attributes`; a row that a change here adds and that does not stand there is dropped.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from radload.codecs import Encoded
 from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_DTYPES, Codec, Flag, key_text
+from radload.pack.attributes import permitted
 from radload.pack.colour import Picture
 from radload.pack.mask_planes import Mask
 from radload.pack.plan import SeriesJob
 from radload.pack.statistics import Statistics
+from radload.pack.terms import LATERALITIES, VIEWS, term
 from radload.sources import Lut, RealWorld, SeriesAttributes, Slice, Units, VoiFunction, WindowExplanation
 
 _INT32: Final = np.iinfo(np.int32)
@@ -72,8 +74,14 @@ def pack_sample(
     attributes: SeriesAttributes,
     max_error: float | None,
     suspect: int,
+    kept: Mapping[str, Any],
 ) -> Packed:
-    """Rows and JSON of the slice that stands at `place` of `series`; `max_error` as in `to_sixteen_bits`, `suspect` bits of Suspect."""
+    """Rows and JSON of the slice that stands at `place` of `series`.
+
+    Args:
+        max_error: as in `to_sixteen_bits`; suspect: bits of Suspect.
+        kept: keyword -> value of what --keep and --retain add.
+    """
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
     record = np.zeros((), RECORD)
@@ -102,8 +110,8 @@ def pack_sample(
         "spacing_source": image.spacing_source,
         "image_position": _finite(image.position),
         "image_orientation": _finite(image.orientation),
-        "laterality": image.laterality,
-        "view": image.view,
+        "laterality": term(image.laterality, LATERALITIES),
+        "view": term(image.view, VIEWS),
         "window_centres": list(image.centres),
         "window_widths": list(image.widths),
         "suv_factor": image.suv_factor,
@@ -119,7 +127,8 @@ def pack_sample(
         "cropped": None if image.cropped is None else list(image.cropped),
         "masked": image.masked,
     }
-    text = _text(image, picture, encoded, series, row, flags, attributes)
+    text = _text(image, picture, encoded, series, row, flags, attributes, kept)
+    row = permitted("samples", row) | {f"kept_{keyword}": value for keyword, value in kept.items()}
     real_world_luts = tuple(mapping.lut for mapping in image.real_world)
     return Packed(encoded, record, row, text, (image.modality_lut, image.voi_lut), real_world_luts)
 
@@ -155,7 +164,7 @@ def series_row(
     """Row of SERIES; masked: whether a slice of the series has a mask."""
     segmentation = series.segments.header.segmentation if series.segments is not None and masked else None
     codes = segmentation.codes if segmentation is not None else ()
-    return {
+    row = {
         "pseudonym": series.pseudonym,
         "modality": attributes.modality,
         "body_part": attributes.body_part,
@@ -174,6 +183,7 @@ def series_row(
         "foreground_std": statistics.foreground_std,
         "foreground_share": statistics.foreground_share,
     }
+    return permitted("series", row)
 
 
 def _flags(image: Slice, picture: Picture) -> Flag:
@@ -214,6 +224,7 @@ def _text(
     row: dict[str, Any],
     flags: Flag,
     attributes: SeriesAttributes,
+    kept: Mapping[str, Any],
 ) -> bytes:
     """KEY.json: enough to turn the member into modality values without radload. Numbers that are not finite are null."""
     values = picture.values
@@ -250,8 +261,8 @@ def _text(
         "spacing_source": image.spacing_source,
         "image_position": row["image_position"],
         "image_orientation": row["image_orientation"],
-        "laterality": image.laterality,
-        "view": image.view,
+        "laterality": row["laterality"],
+        "view": row["view"],
         "modality": attributes.modality,
         "units": Units(attributes.units).name,
         "suv_factor": image.suv_factor,
@@ -261,10 +272,11 @@ def _text(
         "position": row["position"],
         "patient": series.patient,  # rows of patients.arrow and studies.arrow
         "study": series.study,
+        "kept": dict(kept),
         "cropped": row["cropped"],
         "masked": image.masked,
     }
-    return json.dumps(_clean(content), separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(_clean(permitted("KEY.json", content)), separators=(",", ":"), allow_nan=False).encode()
 
 
 def _clean(value: Any) -> Any:

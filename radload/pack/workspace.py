@@ -22,7 +22,7 @@ from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack.options import PackOptions
 from radload.pack.part import PACKING
-from radload.pack.privacy import KEY_BYTES, new_key
+from radload.pack.privacy import new_key, parse_key
 from radload.pack.scan import InputFile
 
 KEY: Final = "key"
@@ -120,11 +120,14 @@ def _check_private(private: Path, state: State) -> None:
 class Workspace:
     """The folders while a pack writes into them. Until `keep` is called, leaving it takes away all that it made."""
 
-    def __init__(self, folders: Folders) -> None:
+    def __init__(self, folders: Folders, key: bytes | None = None) -> None:
         """Make the folders and lock them.
 
+        Args:
+            key: the pseudonym key, None: that of the private folder, a new one where it has none.
+
         Raises:
-            UsageError: one cannot be made or written, or another pack is at work in it.
+            UsageError: one cannot be made or written, another pack is at work in it, or the private folder has another key.
         """
         self.out, self.private, self.state = folders.out, folders.private, folders.state
         self._made: list[Path] = []
@@ -135,7 +138,8 @@ class Workspace:
             self._make(self.private, 0o700, "--private")
             self._take_lock()
             self._new_key = not (self.private / KEY).exists()
-            self.key = new_key() if self._new_key else read_key(self.private)
+            self.key = (key or new_key()) if self._new_key else read_key(self.private)
+            check_same_key(self.private, self.key, key)
         except BaseException:
             self._leave()
             raise
@@ -251,12 +255,19 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(names)
 
 
+def check_same_key(private: Path, key: bytes, given: bytes | None) -> None:
+    """Raises UsageError where --key gives another key than the private folder has."""
+    if given is not None and not hmac.compare_digest(key, given):
+        raise UsageError(
+            f"--key is not the key in {private}: leave it out to go on with that one, or give another --private (and --out)"
+        )
+
+
 def read_key(private: Path) -> bytes:
     """The pseudonym key of a private folder. Raises UsageError."""
     try:
-        key = bytes.fromhex((private / KEY).read_text("ascii").strip())
+        return parse_key((private / KEY).read_text("ascii"))
     except (OSError, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise UsageError(f"{private / KEY} is no pseudonym key: restore it from a copy, or give another --private")
-    return key
+        raise UsageError(
+            f"{private / KEY} is no pseudonym key: restore it from a copy, or give another --private"
+        ) from None

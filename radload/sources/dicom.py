@@ -71,6 +71,7 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         origins=origins if positions is not None and len(origins) == layout.frames else None,
         laterality=_laterality(elements, groups, 0),
         view=_view(elements),
+        name=elements.text(tags.PatientName),
         burned_in=elements.text(tags.BurnedInAnnotation),
         us_regions=regions_of(elements, layout),
     )

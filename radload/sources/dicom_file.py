@@ -98,9 +98,25 @@ def open_dicom(file: BinaryIO, wanted: frozenset[int]) -> DicomFile:
     return DicomFile(stream, size, syntax, sop_class, elements, pixels)
 
 
+class _Capped:
+    """A file of which no more is asked than it holds: a length that lies would make room for up to 4 GiB before a byte is read."""
+
+    _LARGE: Final = 1 << 20  # bytes; smaller reads go through as they are
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self._LARGE:
+            here = self._file.tell()
+            size = max(min(size, self._file.seek(0, io.SEEK_END) - here), 0)
+            self._file.seek(here)
+        return self._file.read(size)
+
+
 def _read(stream: BinaryIO, implicit: bool, little: bool, stop: Any, wanted: frozenset[int] | None) -> dict[int, Any]:
     specific = None if wanted is None else list(wanted)
-    source: Iterator[Any] = data_element_generator(stream, implicit, little, stop, specific_tags=specific)
+    source: Iterator[Any] = data_element_generator(_Capped(stream), implicit, little, stop, specific_tags=specific)
     return {int(element.tag): element for element in source}
 
 

@@ -26,6 +26,7 @@ ReferencedSOPInstanceUID: Final = 0x00081155
 ReferencedFrameNumber: Final = 0x00081160
 SourceImageSequence: Final = 0x00082112
 DerivationImageSequence: Final = 0x00089124
+PatientName: Final = 0x00100010
 PatientID: Final = 0x00100020
 IssuerOfPatientID: Final = 0x00100021
 PatientWeight: Final = 0x00101030
@@ -154,6 +155,7 @@ HEADER: Final = frozenset(
         PresentationIntentType,
         Manufacturer,
         ManufacturerModelName,
+        PatientName,
         PatientID,
         IssuerOfPatientID,
         BodyPartExamined,

@@ -303,6 +303,13 @@ def few_values(path: Path, most: int) -> tuple[int, ...]:
                 if np.count_nonzero(found) > most:
                     return ()
                 left -= len(block)
-    except (Refused, NotAnImage, OSError, EOFError, zlib.error):  # whoever reads the file for its slices says why
+    except (
+        Refused,
+        NotAnImage,
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+    ):  # whoever reads the file for its slices says why
         return ()
     return tuple(np.flatnonzero(found).tolist())

@@ -43,7 +43,7 @@ def scan(path: Path, source: str, nifti_axis: int = 2) -> Header:
         NotAnImage: it is in no format that radload reads (`PartOf`: it belongs to another file).
         OSError: it cannot be read at all.
     """
-    with path.open("rb") as file, _damaged_bytes_are_refused():
+    with path.open("rb") as file, damaged_bytes_are_refused():
         kind = _kind(file, path, source)
         if kind is Kind.DICOM:
             return scan_dicom(file, source)
@@ -72,7 +72,7 @@ def read(
     with path.open("rb") as file:
         slices = _slices(file, path, header, nifti_axis)
         while True:
-            with _damaged_bytes_are_refused():
+            with damaged_bytes_are_refused():
                 item = next(slices, None)
             if item is None:
                 break
@@ -120,19 +120,20 @@ def _kind(file: BinaryIO, path: Path, source: str) -> Kind:
 
 
 @contextmanager
-def _damaged_bytes_are_refused() -> Iterator[None]:
+def damaged_bytes_are_refused() -> Iterator[None]:
     """Turn what parsers raise into `Refused`. Their messages and warnings quote values of the file: neither goes any further."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
-        except (Refused, NotAnImage):
+        except (Refused, NotAnImage) as error:
+            error.__cause__ = None  # a traceback would print it, and with it the value that could not be read
             raise
         except OSError as error:
             if error.errno is not None:
                 raise
-            raise Refused("bad-header", "the file cannot be parsed") from error
-        except MemoryError as error:
-            raise Refused("out-of-memory", "reading the file takes more memory than there is") from error
+            raise Refused("bad-header", "the file cannot be parsed") from None
+        except MemoryError:
+            raise Refused("out-of-memory", "reading the file takes more memory than there is") from None
         except _PARSE_ERRORS as error:
-            raise Refused("bad-header", f"the file cannot be parsed ({type(error).__name__})") from error
+            raise Refused("bad-header", f"the file cannot be parsed ({type(error).__name__})") from None

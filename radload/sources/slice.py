@@ -159,6 +159,7 @@ class Header:
         few_values: all stored values of a NIfTI file where somebody looked and found few (`nifti.few_values`); empty otherwise.
         phases: per frame (echo, temporal position, acquisition), 0 where the file does not say; None for other formats.
         origins: per frame Image Position (Patient), where `positions` are known; laterality, view: of the first frame. DICOM only.
+        name: Patient's Name (0010,0010) as stored, to recognise it where it must not stand.
         burned_in: Burned In Annotation (0028,0301) as stored; us_regions: (top, left, height, width) of the two-dimensional Ultrasound
             Regions (0018,6011). DICOM only.
     """
@@ -190,6 +191,7 @@ class Header:
     origins: tuple[tuple[float, float, float], ...] | None = None
     laterality: str | None = None
     view: str | None = None
+    name: str | None = None
     burned_in: str | None = None
     us_regions: tuple[tuple[int, int, int, int], ...] = ()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest_pack import WriteDicom
 from hypothesis import given
 from hypothesis import strategies as st
 
 from radload.errors import UsageError
-from radload.pack.patients import NO_IDENTITY, find_patients
+from radload.pack import PackOptions, pack
+from radload.pack.patients import MOST_NAMES, MOST_STUDIES, find_patients, placeholder_notes
+from radload.pack.persons import NO_IDENTITY
 from radload.sources import Header, SeriesAttributes
 
 
@@ -83,3 +86,54 @@ def test_rules_that_cannot_be_used_are_refused_in_a_sentence(rule: str) -> None:
 def test_different_numbers_never_meet_an_unknown_patient(number: str, study: str) -> None:
     known, unknown = find_patients([header(patient="P" + number), header(patient="", study=study, series="s")], None)
     assert known.identity != unknown.identity
+
+
+def of_studies(count: int, **names: str) -> list[Header]:
+    return [header(f"{study}.dcm", patient="C1", study=f"1.{study}", **names) for study in range(count)]
+
+
+def test_a_number_over_implausibly_many_studies_is_nobodys() -> None:
+    assert len(set(find_patients(of_studies(MOST_STUDIES), None))) == 1
+    many = of_studies(MOST_STUDIES + 1)
+    found = find_patients([*many, header("p.dcm", patient="P2")], None)
+    assert len(set(found)) == MOST_STUDIES + 2 and [patient.known for patient in found[-2:]] == [False, True]
+    (note,) = placeholder_notes([*many, header("p.dcm", patient="P2")], found)
+    assert note.startswith("501 files") and "constant" in note and "C1" not in note
+    assert find_patients(many, "path:C|dcm")[0].known  # what the user says himself is believed
+
+
+def test_a_number_of_many_names_is_nobodys() -> None:
+    few = [header(f"{n}", patient="C1", study=f"1.{n}", name=f"Name{n}^X") for n in range(MOST_NAMES)]
+    assert len(set(find_patients(few, None))) == 1
+    many = [*few, header("x", patient="C1", study="1.x", name="Another^X")]
+    assert len(set(find_patients(many, None))) == MOST_NAMES + 1
+    assert len(set(find_patients(many, "tag:PatientID"))) == 1  # the user says that it is the patient
+    elsewhere = header(
+        "y", patient="C1", issuer="south", name="Doe^X"
+    )  # the same number of another hospital is a person's
+    assert find_patients([*many, elsewhere], None)[-1].known
+
+
+def test_placeholders_are_counted_and_not_quoted() -> None:
+    headers = [
+        header("a", patient="ANON", study="1"),
+        header("b", patient="0", study="2"),
+        header("c"),
+        header("d", patient="P1"),
+    ]
+    (note,) = placeholder_notes(headers, find_patients(headers, None))
+    assert note.startswith("2 files") and "names nobody" in note
+
+
+def test_a_pack_warns_of_numbers_that_name_nobody_and_keeps_strangers_apart(
+    tmp_path: Path, write_dicom: WriteDicom
+) -> None:
+    for number in range(4):
+        write_dicom(tmp_path / f"src/{number}.dcm", patient="ANON", study=f"st{number}", series=f"s{number}")
+    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0))
+    assert sum(split["patients"] for split in summary.splits.values()) == 4
+    assert any(note.startswith("4 files have a patient number that names nobody") for note in summary.notes)
+    (tmp_path / "who.csv").write_text("path,patient\n0.dcm,A\n1.dcm,A\n2.dcm,B\n")
+    told = pack(PackOptions(tmp_path / "src", tmp_path / "two", patients=f"csv:{tmp_path / 'who.csv'}", workers=0))
+    assert sum(split["patients"] for split in told.splits.values()) == 3
+    assert not any("patient number that" in note for note in told.notes)

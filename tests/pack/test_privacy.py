@@ -13,7 +13,9 @@ import pytest
 from conftest_pack import WriteDicom, uid
 
 from radload.cli import main
-from radload.pack.privacy import key_id, new_key, printable, pseudonym
+from radload.errors import UsageError
+from radload.pack import PackOptions, pack
+from radload.pack.privacy import key_id, new_key, parse_key, printable, pseudonym
 
 PLANTED = {
     "PatientName": "Zwetschgenmus^Xaver",
@@ -143,3 +145,89 @@ def test_attributes_that_may_leave_do(tmp_path: Path, write_dicom: WriteDicom) -
         [400],
     )
     assert np.isclose(meta["spacing"], (0.7, 0.8)).all()
+
+
+def pseudonyms(out: Path) -> dict[str, list[object]]:
+    """Column `pseudonym` of the tables, and the division of patients."""
+    tables = {
+        name: pa.ipc.open_file(out / f"index/000000/{name}.arrow").read_all()
+        for name in ("patients", "studies", "series")
+    }
+    return {name: table.column("pseudonym").to_pylist() for name, table in tables.items()}
+
+
+def divisions(out: Path) -> dict[str, str]:
+    rows = pq.read_table(out.with_name(f"{out.name}.private") / "splits.parquet").to_pylist()
+    return {row["name"]: row["split"] for row in rows}
+
+
+def test_packs_with_one_key_agree_on_every_pseudonym_and_with_another_on_none(clinic: Path, tmp_path: Path) -> None:
+    """And the splits agree in all of them, whatever is packed beside a patient in between."""
+    (tmp_path / "one.key").write_text("00112233445566778899aabbccddeeff\n")
+    (tmp_path / "two.key").write_text("ff" * 32)
+    found = {}
+    for name, key in (("a", "one"), ("b", "one"), ("c", "two"), ("d", None)):
+        path = None if key is None else tmp_path / f"{key}.key"
+        codec = "raw" if name == "b" else "htj2k"
+        pack(PackOptions(clinic, tmp_path / name, key=path, codec=codec, workers=0))
+        found[name] = pseudonyms(tmp_path / name)
+    assert found["a"] == found["b"] and sum(map(len, found["a"].values())) == 6 + 6 + 8
+    for one, other in (("a", "c"), ("a", "d"), ("c", "d")):
+        for table, values in found[one].items():
+            assert not set(values) & set(found[other][table]), table
+    assert (
+        divisions(tmp_path / "a") == divisions(tmp_path / "b") == divisions(tmp_path / "c") == divisions(tmp_path / "d")
+    )
+    assert len(set(divisions(tmp_path / "a").values())) > 1
+    private = tmp_path / "a.private/key"
+    assert parse_key(private.read_text()) == bytes.fromhex("00112233445566778899aabbccddeeff")
+    assert private.stat().st_mode & 0o777 == 0o600
+    kept = [json.loads((tmp_path / name / "manifest.json").read_bytes())["key_id"] for name in "abcd"]
+    assert kept[0] == kept[1] and len(set(kept)) == 3
+
+
+def test_one_patient_has_one_pseudonym_in_packs_of_different_files(clinic: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("ab" * 16)
+    pack(PackOptions(clinic, tmp_path / "all", key=tmp_path / "key", workers=0))
+    pack(PackOptions(clinic / "Doe_1", tmp_path / "part", key=tmp_path / "key", workers=0))
+    part, everything = pseudonyms(tmp_path / "part"), pseudonyms(tmp_path / "all")
+    assert all(set(part[name]) < set(everything[name]) for name in part) and len(part["series"]) == 2
+
+
+@pytest.mark.parametrize("text", ["", "zz" * 16, "ab" * 15, "password", "\u00e4" * 32])
+def test_a_file_that_holds_no_key_is_refused_and_not_quoted(clinic: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text(text, "utf-8")
+    with pytest.raises(UsageError, match=r"--key .* holds no key") as told:
+        pack(PackOptions(clinic, tmp_path / "out", key=tmp_path / "key", workers=0))
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.private").exists()
+    assert not text or text not in str(told.value).replace(str(tmp_path), "")
+
+
+def test_keys_are_not_mixed_and_not_put_beside_the_shards(clinic: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("ab" * 16)
+    (tmp_path / "two").write_text("cd" * 16)
+    pack(PackOptions(clinic, tmp_path / "out", key=tmp_path / "one", workers=0))
+    assert not pack(PackOptions(clinic, tmp_path / "out", key=tmp_path / "one", workers=0)).fresh
+    assert not pack(PackOptions(clinic, tmp_path / "out", workers=0)).fresh
+    with pytest.raises(UsageError, match="--key is not the key in"):
+        pack(PackOptions(clinic, tmp_path / "out", key=tmp_path / "two", workers=0))
+    with pytest.raises(UsageError, match="cannot be read"):
+        pack(PackOptions(clinic, tmp_path / "new", key=tmp_path / "none", workers=0))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/key").write_text("ab" * 16)
+    with pytest.raises(UsageError, match="inside --out"):
+        pack(PackOptions(clinic, tmp_path / "new", key=tmp_path / "new/key", workers=0))
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/shards", "gs://bucket", "https://host/x", "az://c/x"])
+def test_an_out_elsewhere_needs_a_private_folder_here(
+    clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="give a local folder by --private"):
+        pack(PackOptions(clinic, Path(out), workers=0))
+    with pytest.raises(UsageError, match=r"--private .* is not on this machine"):
+        pack(PackOptions(clinic, Path(out), Path("s3://bucket/private"), workers=0))
+    with pytest.raises(UsageError, match="cannot be written yet"):
+        pack(PackOptions(clinic, Path(out), tmp_path / "private", workers=0))
+    assert {path.name for path in tmp_path.iterdir()} == {"clinic"}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import struct
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.encaps import encapsulate
+from source_golden import GOLDEN, path_of
 from source_make import make_dicom
 
-from radload.sources import Header, Refused, read, scan
+from radload.sources import Header, Refused, few_values, read, scan
+from radload.sources import dicom_tags as tags
+from radload.sources.dicom_file import open_dicom
 
 RAMP = np.arange(12, dtype=np.uint16).reshape(3, 4)
 
@@ -57,3 +63,29 @@ def test_frames_that_are_missing_are_named_one_by_one_up_to_a_limit(tmp_path: Pa
         else:
             with pytest.raises(Refused, match="bad-header: Number of Frames"):
                 scan(tmp_path / "c.dcm", "c")
+
+
+def test_a_length_that_lies_makes_no_room(tmp_path: Path) -> None:
+    """An element that announces 4 GB in a file of a few kB: nothing asks the file for more than it holds."""
+    asked: list[int] = []
+
+    class Spy(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            asked.append(size or 0)
+            return super().read(size)
+
+    data = path_of(GOLDEN, "pydicom:test_files/CT_small.dcm").read_bytes()
+    meta_end = data.index(b"\x08\x00\x05\x00")
+    lying = data[:meta_end] + struct.pack("<HH2sHI", 0x0008, 0x0070, b"UT", 0, 0xFFFFFFF0) + data[meta_end:]
+    with pytest.raises(Refused):
+        open_dicom(Spy(lying), tags.HEADER)
+    assert max(asked) <= len(lying)
+
+
+def test_voxels_that_begin_beyond_any_file_have_no_few_values(tmp_path: Path) -> None:
+    data = bytearray((GOLDEN / "int16_slope_2p5_inter_m10.nii").read_bytes())
+    struct.pack_into("<f", data, 108, 1e30)  # vox_offset
+    struct.pack_into("<2f", data, 112, 1, 0)
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(bytes(data)))
+    assert few_values(path, 16) == ()
