@@ -14,18 +14,16 @@ _MOST = 30  # rows
 
 
 def print_groups(sections: Sequence[Section], console: Console) -> None:
-    """Print the largest groups."""
+    """Print the largest groups, without texts of headers: those stand on the page in the private folder."""
     table = Table(title="in quarantine", title_justify="left", box=None, pad_edge=False)
-    for name in ("group", "device", "rows x cols", "decision"):
-        table.add_column(name, no_wrap=name != "device")
+    for name in ("group", "rows x cols", "decision"):
+        table.add_column(name, no_wrap=True)
     for name in ("files", "frames"):
         table.add_column(name, justify="right")
     for section in sections[:_MOST]:
         group = section.group
-        device = " ".join(part for part in (group.manufacturer, group.model) if part)
         table.add_row(
             group.name,
-            Text(device),
             f"{group.rows} x {group.cols}",
             section.decision,
             f"{section.files:,}",
