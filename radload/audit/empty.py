@@ -9,19 +9,7 @@ from numpy.typing import NDArray
 
 from radload.dataset import Dataset
 from radload.errors import CorruptSample, FormatError
-
-NEARLY = 0.99  # share of an image's pixels that hold one value, from which on it is nearly empty
-
-
-def commonest_share(stored: NDArray[Any]) -> float:
-    """Share of the pixels, (rows, cols) or (rows, cols, channels), that have the most frequent value (of each channel) at once."""
-    pixels = stored.reshape(stored.shape[0] * stored.shape[1], -1)
-    common = np.ones(len(pixels), np.bool_)
-    for channel in pixels.T:
-        bits = np.ascontiguousarray(channel).view(f"u{channel.dtype.itemsize}")  # NaN equals NaN
-        values, counts = np.unique(bits, return_counts=True)
-        common &= bits == values[np.argmax(counts)]
-    return float(common.mean())
+from radload.pack.duplicates import NEARLY_EMPTY, commonest_share
 
 
 def nearly_empty(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], int]:
@@ -35,7 +23,7 @@ def nearly_empty(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[np.
     unreadable = 0
     for place in np.flatnonzero(~empty).tolist():
         try:
-            empty[place] = commonest_share(dataset[int(rows[place])].stored) >= NEARLY
+            empty[place] = commonest_share(dataset[int(rows[place])].stored) >= NEARLY_EMPTY
         except (CorruptSample, FormatError):
             unreadable += 1
     return empty, unreadable

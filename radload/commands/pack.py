@@ -119,6 +119,12 @@ def pack(
             show_default=False,
         ),
     ] = None,
+    link_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--link-duplicates", help="Keep patients who share an image in one split; decodes every image once more."
+        ),
+    ] = False,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
     from rich.console import Console
@@ -153,6 +159,7 @@ def pack(
         retain=tuple(name.strip() for name in (retain or "").split(",") if name.strip()),
         key=key,
         transform=transform,
+        link_duplicates=link_duplicates,
         attest_no_phi=attest_no_phi,
         crop_us_regions=crop_us_regions,
         decisions=decisions,

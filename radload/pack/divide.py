@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
@@ -17,6 +17,8 @@ from radload.pack.scan import Catalog, InputFile
 from radload.pack.splits import assign, rule
 from radload.pack.table import Identity, read_table
 from radload.pack.workspace import Folders
+
+Linker: TypeAlias = Callable[[Sequence[Patient]], Mapping[str, str]]  # patients -> identity: the group it stands in
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,17 @@ class Division:
 
 
 def divide(
-    options: PackOptions, checked: Checked, folders: Folders, files: Sequence[InputFile], catalog: Catalog
+    options: PackOptions,
+    checked: Checked,
+    folders: Folders,
+    files: Sequence[InputFile],
+    catalog: Catalog,
+    link: Linker = lambda patients: {},
 ) -> Division:
     """Find patients, labels and splits by rules, tables and what a data set ships with.
+
+    Args:
+        link: patient identity -> identity of the group that must not be torn apart (`duplicates.link_patients`).
 
     Raises:
         UsageError: a rule or a table that cannot be used, or that puts a patient into two splits.
@@ -48,26 +58,49 @@ def divide(
         labels = shipped.labels
     if labels is not None and labels.origin != "modality":
         check_classes(labels, [person_of(header) for header in headers], options.labels)
+    linked = link(patients)
+    unit = {patient.identity: linked.get(patient.identity, patient.identity) for patient in patients}
     given: dict[str, int] = {}
     if options.splits is not None:
         given = _given_splits(options, names, patients)
     elif shipped is not None:
         given = _one_split_each(patients, shipped.splits, "the RadiologyAI lists")
-    strata = majority(labels, [patient.identity for patient in patients], [header.frames for header in headers])
+    given = _given_to_groups(given, unit)
+    strata = majority(labels, [unit[patient.identity] for patient in patients], [header.frames for header in headers])
     rest = {identity: stratum for identity, stratum in strata.items() if identity not in given}
-    splits = given | assign(rest, checked.ratio, options.split_seed)
-    how = rule(checked.ratio, options.split_seed, len(strata), len(given), labels is not None)
+    of_unit = given | assign(rest, checked.ratio, options.split_seed)
+    splits = {identity: of_unit[group] for identity, group in unit.items()}
+    how = {
+        **rule(checked.ratio, options.split_seed, len(strata), len(given), labels is not None),
+        "linked_patients": len(linked),
+    }
     by_number = options.patients is None or options.patients.startswith("tag:")
     notes = placeholder_notes(headers, patients) if by_number else []
     unknown = len({patient.identity for patient in patients if not patient.known})
     if unknown:
         notes.append(
-            f"{unknown:,} of {len(strata):,} patients are unknown: each study without a patient number, and each file of a format without "
+            f"{unknown:,} of {len(unit):,} patients are unknown: each study without a patient number, and each file of a format without "
             "one, counts as a patient of its own; if that is wrong, images of one person may be in two splits (--patients)"
+        )
+    if linked:
+        notes.append(
+            f"{len(linked):,} patients share images with others: they stand in {len(set(linked.values())):,} groups, each in one split"
         )
     if given and rest:
         notes.append(f"{len(rest):,} patients are in no list of splits and were divided by --split")
-    return Division(patients, splits, set(given), how, labels, tuple(notes))
+    placed = {identity for identity, group in unit.items() if group in given}
+    return Division(patients, splits, placed, how, labels, tuple(notes))
+
+
+def _given_to_groups(given: Mapping[str, int], unit: Mapping[str, str]) -> dict[str, int]:
+    """Group -> the split that was given to its patients."""
+    found: dict[str, int] = {}
+    torn = {unit[identity] for identity, split in given.items() if found.setdefault(unit[identity], split) != split}
+    if torn:
+        raise UsageError(
+            f"{len(torn):,} groups of patients share images and are given two splits: give them one, or leave out --link-duplicates"
+        )
+    return found
 
 
 def _labels(options: PackOptions, catalog: Catalog, names: Sequence[Identity]) -> Labels | None:

@@ -21,7 +21,8 @@ from radload.pack import privacy, quarantine
 from radload.pack.codes import DECODER_CRASHED, LOOKS_LIKE_MASK, TIMEOUT
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
-from radload.pack.divide import Division, divide
+from radload.pack.divide import Division, Linker, divide
+from radload.pack.duplicates import hash_images, link_patients
 from radload.pack.eligible import without_left_out
 from radload.pack.executor import Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
@@ -29,6 +30,7 @@ from radload.pack.job import pack_shard
 from radload.pack.masks import Masks, is_mask, mask_patterns, take_masks
 from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions, check
 from radload.pack.part import PACKING, is_finished
+from radload.pack.patients import Patient
 from radload.pack.plan import Plan, ShardJob, ShardOptions, make_plan
 from radload.pack.quarantine import Screened
 from radload.pack.scan import Catalog, InputFile, make_catalog, walk
@@ -91,14 +93,43 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             raise UsageError(
                 quarantine.nothing_left(options, screened) if screened.groups else _no_images(options, catalog)
             )
-        division = divide(options, checked, folders, files, catalog)
+        screened = replace(screened, catalog=catalog)
+        linker = _linker(options, checked, folders, screened, workers, display)
+        division = divide(options, checked, folders, files, catalog, linker)
         plan = _plan(options, checked, workspace, catalog, division, masks)
         plan = quarantine.with_redactions(plan, screened.redactions)
         workspace.keep(description)
         _write_private_splits(workspace, division)
         slices = _write_shards(plan, workspace, workers, checked.limits, display)
-        screened = replace(screened, catalog=catalog)
         return _finish(options, workspace, plan, screened, files, division, slices, started)
+
+
+def _linker(
+    options: PackOptions, checked: Checked, folders: Folders, screened: Screened, workers: int, display: Display
+) -> Linker:
+    """Who must not be parted from whom, asked when the patients are known."""
+
+    def link(patients: Sequence[Patient]) -> Mapping[str, str]:
+        if not options.link_duplicates:
+            return {}
+        headers = screened.catalog.headers
+        display.start("comparing", len(headers), "files")
+        try:
+            hashes = hash_images(
+                folders.source,
+                headers,
+                checked.axis,
+                checked.color,
+                workers,
+                checked.limits,
+                display.advance,
+                screened.redactions,
+            )
+        except KeyboardInterrupt:
+            raise Stopped("stopped while comparing images; nothing was changed") from None
+        return link_patients(patients, hashes)
+
+    return link
 
 
 def _already_packed(

@@ -52,6 +52,7 @@ class PackOptions:
         keep: DICOM keywords of further attributes that may leave; retain: "age", "sex", "size", "weight" (`keep`).
         key: file with the pseudonym key in hex, None: the private folder's own.
         transform: "module:function", called with each slice before it is encoded (`transform`).
+        link_duplicates: divide patients who share an image as one (`duplicates`).
         attest_no_phi: the user vouches that PNG and JPEG files, which have no header to tell, hold no burned-in text.
         crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
     """
@@ -81,6 +82,7 @@ class PackOptions:
     retain: tuple[str, ...] = ()
     key: Path | None = None
     transform: str | None = None
+    link_duplicates: bool = False
     attest_no_phi: bool = False
     crop_us_regions: bool = False
     decisions: Path | None = None
@@ -106,6 +108,7 @@ class PackOptions:
             "--keep": sorted(set(self.keep)),
             "--retain": sorted(set(self.retain)),
             "--transform": self.transform,
+            "--link-duplicates": self.link_duplicates,
             "--attest-no-phi": self.attest_no_phi,
             "--crop-us-regions": self.crop_us_regions,
             "--decisions": _content(self.decisions, "--decisions"),

@@ -15,7 +15,7 @@ from radload.errors import UsageError
 from radload.pack.burned_in import Action, decide
 from radload.pack.codes import QUARANTINED
 from radload.pack.eligible import left_out
-from radload.pack.executor import Died, run_jobs
+from radload.pack.executor import Beat, Died, run_jobs
 from radload.pack.groups import Group, group_of
 from radload.pack.masks import is_mask
 from radload.pack.privacy import printable
@@ -59,7 +59,13 @@ def find_groups(source: Path, rejects: Path, workers: int) -> dict[Group, list[H
     found: dict[int, list[Header]] = {}
     with closing(run_jobs(scan_headers, jobs, workers)) as results:
         for position, result in results:
-            found[position] = [] if isinstance(result, Died) else result
+            if isinstance(result, Died):  # of its job only the file that did it is lost
+                alone = [ScanJob(source, (name,)) for name in jobs[position].sources]
+                with closing(run_jobs(scan_headers, alone, workers)) as singles:
+                    parts = {place: single for place, single in singles if not isinstance(single, Died)}
+                found[position] = [header for place in sorted(parts) for header in parts[place]]
+            else:
+                found[position] = result
     groups: defaultdict[Group, list[Header]] = defaultdict(list)
     headers = [prepared(header) for position in sorted(found) for header in found[position]]
     gone = left_out(headers) if listed is None else {}
@@ -70,14 +76,16 @@ def find_groups(source: Path, rejects: Path, workers: int) -> dict[Group, list[H
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0].name)))
 
 
-def scan_headers(job: ScanJob, beat: object = None) -> list[Header]:
+def scan_headers(job: ScanJob, beat: Beat) -> list[Header]:
     """The headers of the files that hold images; runs in a worker process."""
     headers = []
-    for source in job.sources:
+    for position, source in enumerate(job.sources):
+        beat(position, position)
         try:
             headers.append(scan(job.root / source, source))
         except (Refused, NotAnImage, OSError):
             continue  # `radload pack` gives the reason
+    beat(-1, len(job.sources))
     return headers
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.pack.colour import to_picture
-from radload.pack.executor import Died, run_jobs
+from radload.pack.executor import Beat, Died, run_jobs
 from radload.sources import Header, Slice, read
 
 _CHUNK: Final = 32  # files of one job
@@ -86,7 +86,7 @@ def project_groups(root: Path, groups: Sequence[Sequence[Header]], workers: int)
     joined: Projection | None = None
     with closing(run_jobs(project, jobs, workers)) as results:
         for position, result in results:
-            parts[position] = _lost(jobs[position]) if isinstance(result, Died) else result
+            parts[position] = _one_by_one(jobs[position], workers) if isinstance(result, Died) else result
             while following in parts:  # in the order of the files, so that examples do not depend on the workers
                 part = parts.pop(following)
                 if joined is None:
@@ -99,10 +99,11 @@ def project_groups(root: Path, groups: Sequence[Sequence[Header]], workers: int)
                     joined = None
 
 
-def project(job: ProjectJob, beat: object = None) -> Projection:
+def project(job: ProjectJob, beat: Beat) -> Projection:
     """One job's share; runs in a worker process."""
     projection = empty(job.headers[0].rows, job.headers[0].cols)
-    for header in job.headers:
+    for position, header in enumerate(job.headers):
+        beat(position, projection.frames)
         before = projection.frames
         try:
             for item in read(Path(header.source), header, job.root):
@@ -111,9 +112,11 @@ def project(job: ProjectJob, beat: object = None) -> Projection:
                     if header.source in job.examples and projection.frames == before:
                         projection.examples.append(grey)
                     projection.add(grey)
+                    beat(position, projection.frames)
         except Exception:  # noqa: BLE001, S110 - one file never stops a run; it is counted, and `radload pack` gives the reason
             pass
         projection.unreadable += projection.frames == before
+    beat(-1, projection.frames)
     return projection
 
 
@@ -122,11 +125,19 @@ def empty(rows: int, cols: int) -> Projection:
     return Projection(np.zeros((rows, cols), np.uint8), np.full((rows, cols), 255, np.uint8), np.zeros((rows, cols)))
 
 
-def _lost(job: ProjectJob) -> Projection:
-    """A job whose worker ended."""
-    lost = empty(job.headers[0].rows, job.headers[0].cols)
-    lost.unreadable = len(job.headers)
-    return lost
+def _one_by_one(job: ProjectJob, workers: int) -> Projection:
+    """A job whose worker ended: each file in a job of its own, so that only the file that did it is lost."""
+    joined = empty(job.headers[0].rows, job.headers[0].cols)
+    jobs = [replace(job, headers=(header,)) for header in job.headers]
+    with closing(run_jobs(project, jobs, workers)) as results:
+        parts = dict(results)
+    for position in sorted(parts):
+        part = parts[position]
+        if isinstance(part, Died):
+            joined.unreadable += 1
+        else:
+            joined.join(part)
+    return joined
 
 
 def grey_of(image: Slice) -> NDArray[np.uint8]:

@@ -16,8 +16,11 @@ from pydicom.dataset import Dataset
 
 import radload
 from radload.pack import PackOptions, PackSummary, pack
+from radload.pack.duplicates import hash_images
+from radload.pack.executor import Limits
 from radload.pack.groups import group_of
 from radload.pack.quarantine import prepared
+from radload.pack.redact import Redaction
 from radload.sources import scan
 
 US = "1.2.840.10008.5.1.4.1.1.6.1"
@@ -190,6 +193,24 @@ def test_a_mask_is_cropped_with_its_image(tmp_path: Path) -> None:
     decide(path, **{name: 'decision = "leave-out"', group_name(source, "b.png"): 'decision = "pack"'})
     summary = run(source, tmp_path / "other", decisions=path, masks=("*_seg.png",))
     assert (summary.packed, summary.rejected) == (1, {"burned-in": 1, "mask-without-image": 1})
+
+
+def test_images_that_differ_only_where_they_are_cropped_link_their_patients(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    pixels = np.random.default_rng(0).integers(20, 200, (40, 50), np.uint8)
+    other = pixels.copy()
+    other[2:6, 3:30] = 17  # another name in the banner
+    write_png(source / "c.png", pixels)
+    write_png(source / "d.png", other)
+    headers = [scan(source / name, name) for name in ("c.png", "d.png")]
+    cropped = {header.source: Redaction((8, 0, 32, 50)) for header in headers}
+    whole, part = (hash_images(source, headers, 2, "auto", 0, Limits(), redactions=found) for found in ({}, cropped))
+    assert whole[0] != whole[1] and part[0] == part[1] != ()
+    path = decide(tmp_path / "d.toml", **{group_name(source, "c.png"): 'decision = "pack"\ncrop = [8, 0, 32, 50]'})
+    run(source, tmp_path / "out", decisions=path, link_duplicates=True, split="50/50/0")
+    with radload.open(tmp_path / "out") as dataset:
+        assert len({sample.split for sample in dataset}) == 1 and len(dataset) == 2
+        assert {sample.meta["pixel_hash"] for sample in dataset} == {part[0][0]}
 
 
 def test_decisions_belong_to_the_plan(tmp_path: Path, write_us: Any, write_dicom: WriteDicom) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,10 +23,11 @@ from conftest_pack import WriteDicom, write_dicom, write_png
 import radload
 from radload.cli import main
 from radload.pack import PackOptions, pack
+from radload.pack.executor import Beat
 from radload.review import Reviewed, review
 from radload.review.pictures import EDGE, LEFT, TOP
-from radload.review.project import grey_of
-from radload.sources import Slice
+from radload.review.project import Projection, ProjectJob, grey_of, project
+from radload.sources import Slice, read
 
 __all__ = ["write_dicom"]
 
@@ -196,6 +200,27 @@ def test_a_damaged_file_is_counted_and_costs_nothing_else(tree: Path, tmp_path: 
     path.write_bytes(damaged)
     section = sections(review(tmp_path / "shards", tree, workers=0))["US", 96, 128]
     assert (section.files, section.frames, section.unreadable) == (6, 5, 1)
+
+
+def deadly_read(path: Path, *others: Any) -> Any:
+    if path.name == "3.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(path, *others)
+
+
+def deadly_project(job: ProjectJob, beat: Beat) -> Projection:
+    """What a worker runs in place of `project`: a decoder that crashes on one file."""
+    with mock.patch("radload.review.project.read", deadly_read):
+        return project(job, beat)
+
+
+def test_a_file_that_ends_its_worker_costs_itself(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radload.review.project.project", deadly_project)
+    found = sections(review(tmp_path / "shards", tree, workers=1))
+    assert {(one.files, one.frames, one.unreadable) for key, one in found.items() if key != ("US", 64, 72)} == {
+        (6, 5, 1)
+    }
+    assert found["US", 64, 72].frames == 12
 
 
 def test_the_files_must_be_those_that_were_packed(tree: Path, tmp_path: Path) -> None:
