@@ -12,6 +12,7 @@ from radload.commands.cohort import cohort
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
+from radload.commands.review import review
 from radload.commands.scan import scan
 from radload.commands.trace import trace
 from radload.errors import RadloadError
@@ -33,6 +34,7 @@ app.command()(inspect)
 app.command()(audit)
 app.command()(trace)
 app.command()(cohort)
+app.command()(review)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,19 @@ def shared_data() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def all_decided(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """decisions.toml that packs every real file that would wait in quarantine: they hold no person's name."""
+    from radload.pack.decisions import write_template
+    from radload.review.find import find_groups
+
+    folder = tmp_path_factory.mktemp("decided")
+    groups = [(group, len(headers), 0) for group, headers in find_groups(shared_data, folder / "none", 0).items()]
+    path = folder / "decisions.toml"
+    path.write_text(write_template(groups, {group.name: {"decision": "pack"} for group, _, _ in groups}), "utf-8")
+    return path
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or session.config.option.collectonly or exitstatus != 0:

@@ -31,7 +31,7 @@ def run(*arguments: object) -> int:
 
 
 def test_pack_then_again_then_another_plan(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0)
+    command = ("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--attest-no-phi")
     assert run(*command) == 0
     assert "2 samples in" in capsys.readouterr().out
     assert run(*command) == 0
@@ -46,7 +46,7 @@ def test_pack_then_again_then_another_plan(source: Path, tmp_path: Path, capsys:
 def test_masks_are_named_by_globs(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/x_seg.png", "b/x_gt.png"):
         Image.fromarray(np.eye(8, 9, dtype=np.uint8)).save(source / name)
-    command = ("pack", "--src", source, "--workers", 0)
+    command = ("pack", "--src", source, "--workers", 0, "--attest-no-phi")
     assert run(*command, "--out", tmp_path / "one") == 0
     assert "rejected: looks-like-mask" in capsys.readouterr().out
     assert run(*command, "--out", tmp_path / "two", "--masks", "**/*_seg.png", "--masks", "b/*_gt.png") == 0
@@ -61,7 +61,7 @@ def test_masks_are_named_by_globs(source: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_quiet_prints_nothing(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--quiet") == 0
+    assert run("pack", "--src", source, "--out", tmp_path / "out", "--workers", 0, "--attest-no-phi", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
 
 

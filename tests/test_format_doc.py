@@ -82,7 +82,7 @@ def shards(tmp_path: Path, write_dicom: WriteDicom) -> Path:
     )  # fmt: skip
     write_dicom(
         source / "us.dcm", random.integers(0, 256, (33, 30, 3), dtype=np.uint8), patient="P3", series="s3",
-        RescaleSlope=None, RescaleIntercept=None, Modality="US",
+        RescaleSlope=None, RescaleIntercept=None, Modality="US", BurnedInAnnotation="NO",
     )  # fmt: skip
     table = Dataset()
     table.add_new("LUTDescriptor", "US", [30, 10, 16])
@@ -108,6 +108,7 @@ def shards(tmp_path: Path, write_dicom: WriteDicom) -> Path:
         labels_from="modality",
         workers=0,
         masks=("*_seg.nii",),
+        attest_no_phi=True,
     )
     pack(options)
     return tmp_path / "out"

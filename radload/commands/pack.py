@@ -122,6 +122,19 @@ def pack(
             help="MODULE:FUNCTION, called with each slice before it is encoded (defacing).", show_default=False
         ),
     ] = None,
+    attest_no_phi: Annotated[
+        bool,
+        typer.Option("--attest-no-phi", help="I know that the PNG and JPEG files hold no burned-in text; recorded."),
+    ] = False,
+    crop_us_regions: Annotated[
+        bool, typer.Option("--crop-us-regions", help="Crop ultrasound to its scan regions and pack it.")
+    ] = False,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            help="decisions.toml of `radload review`, filled in: what to do with quarantined files.", show_default=False
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
     masks: Annotated[
         list[str] | None,
@@ -176,6 +189,9 @@ def pack(
         key=key,
         transform=transform,
         link_duplicates=link_duplicates,
+        attest_no_phi=attest_no_phi,
+        crop_us_regions=crop_us_regions,
+        decisions=decisions,
     )
     if dry_run:
         from radload.pack.preview import dry_run as count

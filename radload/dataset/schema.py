@@ -149,6 +149,8 @@ SAMPLES = pa.schema(
         ("lossy_ratios", pa.list_(pa.float64())),  # Lossy Image Compression Ratio, one per compression step
         ("max_error", pa.float64()),  # of modality values against the source's; 0 where exact, null where not known
         ("suspect", pa.uint8()),  # Suspect
+        ("cropped", pa.list_(pa.int32(), 4)),  # top, left, height, width in the source's frame; null: the whole frame
+        ("masked", pa.uint16()),  # rectangles blanked because of burned-in text
     ]
 )
 

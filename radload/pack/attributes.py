@@ -115,6 +115,8 @@ REGISTRY: Final = (
     _row("real_world", "sj", "RealWorldValueMappingSequence MeasurementUnitsCodeSequence",
          "other quantities of the values: numbers, and a UCUM code"),
     _row("lossy_ratios", "sj", "LossyImageCompressionRatio", "how much detail the source had lost"),
+    _row("cropped", "sj", "", "where the pixels stood in the source's frame"),
+    _row("masked", "sj", "", "how many rectangles were blanked because of burned-in text"),
     _row("max_error", "sj", "", "of values that were scaled to 16 bits"),
     _row("suspect", "s", "SmallestImagePixelValue LargestImagePixelValue", "what looks wrong about the pixels, as flags"),
     *(_row(name, "x", "PixelData", "statistics of the pixels, for normalisation") for name in
@@ -148,6 +150,7 @@ REGISTRY: Final = (
     _row("kept", "jm", "", "what --keep and --retain added; samples.arrow has columns kept_KEYWORD, the manifest the keywords of --keep"),
     _row("retained", "m", "", "what --retain added"),
     _row("transform", "m", "", "the name of the user's function (--transform)"),
+    _row("burned_in", "m", "", "how burned-in text was kept out: yes or no, and the digest of a file of rectangles"),
     # totals and tools
     *(_row(name, places, "", "totals, rules and versions; texts written by radload") for name, places in (
         ("samples", "hmg"), ("patients", "mg"), ("studies", "g"), ("shards", "g"), ("luts", "g"), ("ranges", "g"), ("files", "g"),

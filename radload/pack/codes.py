@@ -18,6 +18,8 @@ MASK_GRID_DIFFERS: Final = "mask-grid-differs"
 MASK_AMBIGUOUS: Final = "mask-ambiguous"
 MASK_VALUES: Final = "mask-values"
 TRANSFORM_FAILED: Final = "transform-failed"
+QUARANTINED: Final = "quarantined"
+BURNED_IN: Final = "burned-in"
 
 # A file that a reader refuses has a code of `sources.CODES`, one that can be read and is no training image one of `eligible.KINDS`.
 PACK_CODES: Final[dict[str, str]] = {
@@ -36,4 +38,6 @@ PACK_CODES: Final[dict[str, str]] = {
     MASK_AMBIGUOUS: "A mask that fits several images, or one of several masks of one image.",
     MASK_VALUES: "A mask whose values are no labels: negative, fractional, above 65,535, or colours.",
     TRANSFORM_FAILED: "The function of --transform raised, or returned something that is no slice of the same size and type.",
+    QUARANTINED: "The pixels may hold burned-in text, such as a name: see `radload review` (docs/privacy-pixels.md).",
+    BURNED_IN: "Left out because of burned-in text: a saved screen that says so itself, or what a reviewer decided.",
 }

@@ -5,10 +5,11 @@ Public collections hold such images: one exam under two patient numbers, or a fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 from radload.pack.colour import ColourMode, to_picture
 from radload.pack.executor import Beat, Died, Limits, run_jobs
 from radload.pack.patients import Patient
+from radload.pack.redact import Redaction, redact
 from radload.pack.sample import pixel_hash
 from radload.sources import Header, NotAnImage, Refused, Slice, read
 
 _CHUNK = 64  # files of one job
+_NONE: Mapping[str, Redaction] = MappingProxyType({})
 NEARLY_EMPTY = 0.99  # share of an image's pixels that hold one value: such images are alike in any patient
 
 
@@ -29,6 +32,7 @@ class _HashJob:
     headers: tuple[Header, ...]
     axis: int
     color: ColourMode
+    redactions: Mapping[str, Redaction]
 
 
 def link_patients(patients: Sequence[Patient], hashes: Sequence[Sequence[bytes]]) -> dict[str, str]:
@@ -65,6 +69,7 @@ def hash_images(
     workers: int,
     limits: Limits,
     on_files: Callable[[int], None] = lambda count: None,
+    redactions: Mapping[str, Redaction] = _NONE,
 ) -> list[tuple[bytes, ...]]:
     """Per file the hashes of its images as they will be packed (`pixel_hash`), without nearly empty ones.
 
@@ -72,17 +77,21 @@ def hash_images(
 
     Args:
         on_files: called with the number of files just read.
+        redactions: source -> what is cut away or blanked before it is packed.
     """
-    jobs = [
-        _HashJob(root, tuple(headers[start : start + _CHUNK]), axis, color) for start in range(0, len(headers), _CHUNK)
-    ]
+
+    def job(chunk: Sequence[Header]) -> _HashJob:
+        own = {header.source: redactions[header.source] for header in chunk if header.source in redactions}
+        return _HashJob(root, tuple(chunk), axis, color, own)
+
+    jobs = [job(headers[start : start + _CHUNK]) for start in range(0, len(headers), _CHUNK)]
     found: list[tuple[bytes, ...]] = [()] * len(headers)
     with closing(run_jobs(_hash_files, jobs, workers, limits=limits)) as results:
         for position, result in results:
             start, count = position * _CHUNK, len(jobs[position].headers)
             if isinstance(result, Died):
                 # The file that did it is named by packing; the others of its job are read here one by one, each in a new process.
-                alone = [_HashJob(root, (header,), axis, color) for header in jobs[position].headers]
+                alone = [job([header]) for header in jobs[position].headers]
                 with closing(run_jobs(_hash_files, alone, workers, limits=limits)) as singles:
                     for place, single in singles:
                         found[start + place] = () if isinstance(single, Died) else single[0]
@@ -117,7 +126,7 @@ def _hash_file(job: _HashJob, header: Header) -> tuple[bytes, ...]:
     try:
         for item in read(Path(header.source), header, job.root, job.axis):
             if isinstance(item, Slice):
-                values = to_picture(item, job.color).values
+                values = to_picture(redact(item, job.redactions.get(header.source)), job.color).values
                 if commonest_share(values) < NEARLY_EMPTY:
                     digests.append(pixel_hash(values))
     except (Refused, NotAnImage, OSError, MemoryError):

@@ -41,10 +41,10 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 _LOCALIZERS: Final = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "CT_SOM5 TOP"))
-_SCREENS: Final = frozenset(
+SCREENS: Final = frozenset(
     ("SCREEN SAVE", "SCREEN_SAVE", "SCREENSAVE", "SCREEN CAPTURE", "SCREENSHOT", "VXTL STATE", "CSA REPORT")
 )
-_DOSES: Final = frozenset(
+DOSES: Final = frozenset(
     ("DOSE", "DOSEINFO", "DOSE_INFO", "DOSE INFO", "DOSE REPORT", "DOSE_REPORT", "CT_SOM5 PROT", "PATIENT PROTOCOL")
 )
 _CAPTURES: Final = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage, and 7.1 to 7.4: its multi-frame kin
@@ -62,9 +62,9 @@ def kind_of(header: Header) -> str | None:
     traits = {value.upper() for value in header.image_type}
     if header.sop_class.startswith(_RADIOTHERAPY):
         return RT_OBJECT
-    if traits & _DOSES:
+    if traits & DOSES:
         return DOSE_REPORT
-    if traits & _SCREENS:
+    if traits & SCREENS:
         return SCREEN_SAVE
     if traits & _LOCALIZERS:
         return LOCALIZER

@@ -17,7 +17,7 @@ from rich.console import Console
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
-from radload.pack import privacy
+from radload.pack import privacy, quarantine
 from radload.pack.catalog import scan_catalog
 from radload.pack.codes import DECODER_CRASHED, TIMEOUT
 from radload.pack.crosswalk import write_splits
@@ -31,7 +31,8 @@ from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes, split_rule
-from radload.pack.scan import Catalog, InputFile, walk
+from radload.pack.quarantine import Screened
+from radload.pack.scan import InputFile, walk
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
 from radload.pack.workspace import (
@@ -89,11 +90,11 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         except KeyboardInterrupt:
             raise Stopped("stopped before the first shard; run the same command again to go on") from None
         pseudonym = partial(privacy.pseudonym, workspace.key)
-        plan, catalog = plan_shards(options, checked, workspace.out, prepared, pseudonym)
+        plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
         workspace.keep(description)
         _write_private_splits(workspace, prepared.division)
         slices = _write_shards(plan, workspace, workers, checked.limits, display)
-        summary = _finish(options, workspace, plan, catalog, files, prepared.division, slices, started)
+        summary = _finish(options, workspace, plan, screened, files, prepared.division, slices, started)
         return replace(summary, notes=(*summary.notes, *reuse_notes(scan)))
 
 
@@ -208,18 +209,18 @@ def _finish(
     options: PackOptions,
     workspace: Workspace,
     plan: Plan,
-    catalog: Catalog,
+    screened: Screened,
     files: Sequence[InputFile],
     division: Division,
     slices: int,
     started: float,
 ) -> PackSummary:
-    written = write_dataset(workspace, plan, catalog, files, division.patients, division.labels)
+    written = write_dataset(workspace, plan, screened.catalog, files, division.patients, division.labels)
     if not written.segment.samples:
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
         raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
-    notes = [*division.notes, *selection_notes(options), *_mask_notes(written)]
+    notes = [*division.notes, *selection_notes(options), *_mask_notes(written), *quarantine.notes(options, screened)]
     empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
     wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
     if set(empty) & set(wanted):
@@ -284,6 +285,7 @@ def _manifest(
         kept=sorted(set(options.keep)),
         retained=sorted(set(options.retain)),
         transform=options.transform,
+        burned_in=quarantine.account(options, options.identity()["--decisions"]),
     )
 
 

@@ -21,6 +21,7 @@ from radload.pack.keep import kept_of_file, samples_schema
 from radload.pack.mask_planes import MaskPlanes
 from radload.pack.part import Part, RejectedFrame, part_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
+from radload.pack.redact import redact
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
@@ -135,7 +136,9 @@ def _pack(
     kept: dict[str, Any],
 ) -> Packed | Refused:
     try:
-        suspect = disagreement(image)
+        suspect, whole = disagreement(image), image
+        image = redact(whole, job.redactions.get(file.row))
+        crop = image.cropped
         if job.transform is not None:
             image = apply_transform(load_transform(job.transform), image)
         picture = to_picture(image, job.color)
@@ -147,7 +150,7 @@ def _pack(
         place, attributes = file.places[image.frame], series.files[0].header.attributes
         packed = pack_sample(image, picture, encoded, series, place, attributes, scaled.max_error, suspect, kept)
         statistics.add(image, picture.values, picture.padding)
-        packed = replace(packed, mask=masks.of(file, image))
+        packed = replace(packed, mask=masks.of(file, whole, crop))
     except Refused as refused:
         return refused
     except MemoryError:

@@ -19,6 +19,7 @@ from radload.pack.frames import planned_frames
 from radload.pack.masks import PairedMask
 from radload.pack.part import RejectedFrame
 from radload.pack.plan import FileJob, SegmentsJob, SeriesJob, ShardJob
+from radload.pack.redact import Rectangle, cut
 from radload.sources import Refused, Segmentation, SegmentationType, Slice
 
 _NEAR: Final = 0.1  # of a pixel: how far the corners of mask and image may be apart
@@ -62,22 +63,28 @@ class MaskPlanes:
             None  # a frame of the open mask that came before it was wanted
         )
 
-    def of(self, file: FileJob, image: Slice) -> Mask | None:
-        """The mask of a slice, None where it has none or where that cannot be used."""
+    def of(self, file: FileJob, image: Slice, crop: Rectangle | None = None) -> Mask | None:
+        """The mask of a slice, None where it has none or where that cannot be used.
+
+        `image` is the whole frame that the file holds; where a part of it is packed, `crop` says which.
+        """
         source = file.mask or self._series.segments
         if source is None:
             return None
         try:
             if isinstance(source, PairedMask):
-                return self._written(self._paired(file, source, image))
-            return self._written(self._segment(file, source, image))
+                return self._written(self._paired(file, source, image), crop)
+            return self._written(self._segment(file, source, image), crop)
         except Exception as error:  # noqa: BLE001 - a mask never costs its image; only the type is kept, the text may quote values
             self._reject(source.row, range(source.header.frames), Refused(INTERNAL_ERROR, type(error).__name__))
             return None
 
     @staticmethod
-    def _written(found: tuple[Labels, int] | None) -> Mask | None:
-        return None if found is None else Mask(encode(found[0], "raw").data, found[1])
+    def _written(found: tuple[Labels, int] | None, crop: Rectangle | None) -> Mask | None:
+        if found is None:
+            return None
+        labels, row = found
+        return Mask(encode(labels if crop is None else _small(cut(labels, crop)), "raw").data, row)
 
     def _paired(self, file: FileJob, mask: PairedMask, image: Slice) -> tuple[Labels, int] | None:
         if self._open is None or self._open[0] != mask.row:

@@ -73,6 +73,13 @@ def looks_like_mask(header: Header) -> str | None:
     return _LABELS if large and len(values) > 1 and values[0] == 0 and values[-1] <= _LARGEST_LABEL else None
 
 
+def is_mask(header: Header, patterns: Sequence[re.Pattern[str]] = (), *, allow: bool = False) -> bool:
+    """Whether `take_masks`, with the same arguments, takes a file for a mask, before it is known whether it has an image."""
+    if header.segmentation is not None or any(pattern.fullmatch(header.source) for pattern in patterns):
+        return True
+    return not allow and looks_like_mask(header) is not None
+
+
 def mask_patterns(globs: Sequence[str], files: Iterable[InputFile]) -> list[re.Pattern[str]]:
     """Patterns of `--masks`.
 

@@ -14,6 +14,7 @@ from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.colour import ColourMode
+from radload.pack.decisions import read_decisions
 from radload.pack.eligible import KINDS
 from radload.pack.keep import Kept, understand
 from radload.pack.select import check_expression
@@ -57,6 +58,8 @@ class PackOptions:
         key: file with the pseudonym key in hex, None: the private folder's own.
         transform: "module:function", called with each slice before it is encoded (`transform`).
         link_duplicates: divide patients who share an image as one (`duplicates`).
+        attest_no_phi: the user vouches that PNG and JPEG files, which have no header to tell, hold no burned-in text.
+        crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
     """
 
     source: Path
@@ -90,6 +93,9 @@ class PackOptions:
     key: Path | None = None
     transform: str | None = None
     link_duplicates: bool = False
+    attest_no_phi: bool = False
+    crop_us_regions: bool = False
+    decisions: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -118,6 +124,9 @@ class PackOptions:
             "--retain": sorted(set(self.retain)),
             "--transform": self.transform,
             "--link-duplicates": self.link_duplicates,
+            "--attest-no-phi": self.attest_no_phi,
+            "--crop-us-regions": self.crop_us_regions,
+            "--decisions": _content(self.decisions, "--decisions"),
         }
 
     def _patients_identity(self) -> str | None:
@@ -175,6 +184,8 @@ def check(options: PackOptions) -> Checked:
         parse_thinning(options.slices, "--slices", False), parse_thinning(options.frames, "--frames", True)
     )
     limits = check_limits(options.timeout, options.memory)
+    if options.decisions is not None:
+        read_decisions(options.decisions)
     ratio, include = parse_ratio(options.split), check_include(options.include)
     for option, expression in (("--where", options.where), ("--holdout", options.holdout)):
         if expression is not None:
@@ -270,4 +281,4 @@ def _content(path: Path | None, option: str) -> str | None:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UsageError(f"{option} {path} cannot be read ({error.strerror}): give a CSV file that is there") from None
+        raise UsageError(f"{option} {path} cannot be read ({error.strerror}): give a file that is there") from None

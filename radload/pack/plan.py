@@ -18,6 +18,7 @@ from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
+from radload.pack.redact import Redaction
 from radload.pack.stacks import Geometry
 from radload.pack.thin import EVERYTHING, LEFT_OUT, Thinnings, thin
 from radload.pack.wide import WideMode
@@ -78,6 +79,7 @@ class ShardJob:
         skip: catalog row -> reject code of files that cost a worker; tried: rows that ended a worker once.
         kept: attributes added by --keep and --retain; transform: "module:function", see `transform`.
         drop_empty: whether slices without content are rejected (`empty.is_empty`).
+        redactions: catalog row -> what is cut away or blanked in all frames of that file.
     """
 
     name: str
@@ -94,6 +96,7 @@ class ShardJob:
     kept: tuple[Kept, ...] = ()
     transform: str | None = None
     drop_empty: bool = False
+    redactions: Mapping[int, Redaction] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

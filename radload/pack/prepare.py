@@ -5,33 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from radload.errors import UsageError
-from radload.pack import privacy
+from radload.pack import privacy, quarantine
 from radload.pack.catalog import Scan
 from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.display import Display
 from radload.pack.divide import Division, Linker, divide
 from radload.pack.duplicates import hash_images, link_patients
 from radload.pack.eligible import without_left_out
-from radload.pack.masks import Masks, take_masks
+from radload.pack.masks import Masks, is_mask, take_masks
 from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions
 from radload.pack.patients import Patient
 from radload.pack.plan import Plan, Pseudonym, ShardOptions, make_plan
+from radload.pack.quarantine import Screened
 from radload.pack.scan import Catalog, InputFile
 from radload.pack.select import keep_selected, matching_rows, not_selected
-from radload.pack.terms import limited
 from radload.pack.workspace import Folders
 from radload.sources import Header
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is packed: the catalog with the images of it, their masks, and how the patients are divided."""
+    """What is packed: the catalog with the images of it and what is cut away of them, their masks, and how the patients are divided."""
 
-    catalog: Catalog
+    screened: Screened
     masks: Masks
     division: Division
 
@@ -46,7 +47,7 @@ def prepare(
     workers: int,
     display: Display,
 ) -> Prepared:
-    """Leave out what is no training image, take the masks out, select by --where, and divide the patients.
+    """Leave out what is no training image, or waits in quarantine, take the masks out, select by --where, and divide the patients.
 
     Masks are paired before --where looks at the images: a mask that fits two images fits two, whichever of them is selected.
 
@@ -57,11 +58,15 @@ def prepare(
         UsageError: nothing to pack, or a rule or table that cannot be used.
     """
     catalog = scan.read(files)
-    catalog = replace(catalog, headers=tuple(limited(header) for header in catalog.headers))
+    catalog = replace(catalog, headers=tuple(quarantine.prepared(header) for header in catalog.headers))
     catalog = without_left_out(catalog, checked.include)
-    catalog, masks = take_masks(catalog, masks_given, allow=LOOKS_LIKE_MASK in checked.include)
+    masks_as_images = LOOKS_LIKE_MASK in checked.include
+    screened = quarantine.screen(catalog, options, partial(is_mask, patterns=masks_given, allow=masks_as_images))
+    catalog, masks = take_masks(screened.catalog, masks_given, allow=masks_as_images)
     if not catalog.headers:
-        raise UsageError(_no_images(options, catalog))
+        raise UsageError(
+            quarantine.nothing_left(options, screened) if screened.groups else _no_images(options, catalog)
+        )
     if options.where is not None:
         images = len(catalog.headers)
         catalog, masks = keep_selected(catalog, masks, matching_rows(scan.data, options.where, "--where"))
@@ -70,22 +75,30 @@ def prepare(
                 f"--where is true for none of the {images:,} images: correct the expression, or leave it out"
             )
     held = None if options.holdout is None else matching_rows(scan.data, options.holdout, "--holdout")
-    link = _linker(options, checked, folders, catalog, workers, display)
-    return Prepared(catalog, masks, divide(options, checked, folders, files, catalog, held, link))
+    screened = replace(screened, catalog=catalog)
+    link = _linker(options, checked, folders, screened, workers, display)
+    return Prepared(screened, masks, divide(options, checked, folders, files, catalog, held, link))
 
 
 def _linker(
-    options: PackOptions, checked: Checked, folders: Folders, catalog: Catalog, workers: int, display: Display
+    options: PackOptions, checked: Checked, folders: Folders, screened: Screened, workers: int, display: Display
 ) -> Linker:
     """Who must not be parted from whom, asked when the patients are known."""
 
     def link(patients: Sequence[Patient]) -> Mapping[str, str]:
         if not options.link_duplicates:
             return {}
-        headers = catalog.headers
+        headers = screened.catalog.headers
         display.start("comparing", len(headers), "files")
         hashes = hash_images(
-            folders.source, headers, checked.axis, checked.color, workers, checked.limits, display.advance
+            folders.source,
+            headers,
+            checked.axis,
+            checked.color,
+            workers,
+            checked.limits,
+            display.advance,
+            screened.redactions,
         )
         return link_patients(patients, hashes)
 
@@ -94,7 +107,7 @@ def _linker(
 
 def plan_shards(
     options: PackOptions, checked: Checked, out: Path, prepared: Prepared, pseudonym: Pseudonym
-) -> tuple[Plan, Catalog]:
+) -> tuple[Plan, Screened]:
     """The plan of the shards below `out`, and the catalog with a reject for each file of which it leaves nothing."""
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
     shard_options = ShardOptions(
@@ -110,13 +123,15 @@ def plan_shards(
         checked.thinnings,
         options.drop_empty,
     )
-    catalog, division = prepared.catalog, prepared.division
+    screened, division = prepared.screened, prepared.division
+    catalog = screened.catalog
     seed = options.split_seed
     plan = make_plan(
         catalog.headers, division.patients, division.splits, seed, shard_options, pseudonym, prepared.masks
     )
     rejects = not_selected(_left_out(catalog, plan), "--slices or --frames leaves out all of its frames")
-    return plan, replace(catalog, rejects=(*catalog.rejects, *rejects))
+    screened = replace(screened, catalog=replace(catalog, rejects=(*catalog.rejects, *rejects)))
+    return quarantine.with_redactions(plan, screened.redactions), screened
 
 
 def _left_out(catalog: Catalog, plan: Plan) -> list[Header]:

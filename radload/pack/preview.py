@@ -14,6 +14,7 @@ from rich.text import Text
 
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
+from radload.pack import quarantine
 from radload.pack.catalog import scan_without_writing
 from radload.pack.display import Display
 from radload.pack.label_sets import Labels
@@ -91,8 +92,8 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
             folders.source, files, checked.axis, workers, folders.private, display.advance, checked.limits
         )
         prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display)
-    plan, catalog = plan_shards(options, checked, folders.out, prepared, lambda domain, identity: "")
-    division = prepared.division
+    plan, screened = plan_shards(options, checked, folders.out, prepared, lambda domain, identity: "")
+    catalog, division = screened.catalog, prepared.division
     rejects = {reject.source: reject.code for reject in catalog.rejects}
     jobs = [(job, series) for job in plan.jobs for series in job.series]
     return DryRun(
@@ -103,7 +104,7 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
         {name: _split(jobs, code) for code, name in enumerate(SPLITS)},
         _modalities(plan, catalog),
         None if division.labels is None else _classes(plan, division.labels),
-        (*division.notes, *selection_notes(options), *reuse_notes(scan)),
+        (*division.notes, *selection_notes(options), *quarantine.notes(options, screened), *reuse_notes(scan)),
         sum(mask.source not in rejects for mask in plan.masks),
     )
 

@@ -124,6 +124,8 @@ def pack_sample(
         "lossy_ratios": list(image.lossy_ratios),
         "max_error": max_error,
         "suspect": int(suspect),
+        "cropped": None if image.cropped is None else list(image.cropped),
+        "masked": image.masked,
     }
     text = _text(image, picture, encoded, series, row, flags, attributes, kept)
     row = permitted("samples", row) | {f"kept_{keyword}": value for keyword, value in kept.items()}
@@ -271,6 +273,8 @@ def _text(
         "patient": series.patient,  # rows of patients.arrow and studies.arrow
         "study": series.study,
         "kept": dict(kept),
+        "cropped": row["cropped"],
+        "masked": image.masked,
     }
     return json.dumps(_clean(permitted("KEY.json", content)), separators=(",", ":"), allow_nan=False).encode()
 

@@ -32,6 +32,7 @@ PLAN: Final = "plan.json"
 CROSSWALK: Final = "crosswalk.parquet"
 REJECTS: Final = "rejects.parquet"
 SPLITS_FILE: Final = "splits.parquet"
+REVIEW: Final = "review"  # folder of `radload review`
 _PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE))
 
 
@@ -104,7 +105,7 @@ def _check_private(private: Path, state: State) -> None:
         )
     except OSError as error:
         raise UsageError(f"--private {private} cannot be read ({error.strerror}): give another folder") from None
-    if names - _PRIVATE_FILES - {CATALOG, JOURNAL}:
+    if names - _PRIVATE_FILES - {CATALOG, JOURNAL, REVIEW}:
         raise UsageError(f"--private {private} exists and holds other things: give a new or an empty folder")
     if state is State.FRESH:
         if CROSSWALK in names:

@@ -26,6 +26,7 @@ from radload.sources.dicom_pixels import frames_of
 from radload.sources.dicom_real_world import real_world_of
 from radload.sources.dicom_segmentation import segmentation_of
 from radload.sources.dicom_suv import suv_of
+from radload.sources.dicom_ultrasound import regions_of
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice
 
 _UPSAMPLED: Final = {"YBR_FULL_422": "YBR_FULL", "YBR_PARTIAL_422": "YBR_PARTIAL", "YBR_PARTIAL_420": "YBR_PARTIAL"}
@@ -72,6 +73,8 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
         laterality=_laterality(elements, groups, 0),
         view=_view(elements),
         name=elements.text(tags.PatientName),
+        burned_in=elements.text(tags.BurnedInAnnotation),
+        us_regions=regions_of(elements, layout),
         private=details_of(dicom, groups),
     )
 

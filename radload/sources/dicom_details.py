@@ -35,7 +35,6 @@ def details_of(dicom: DicomFile, groups: Groups) -> PrivateDetails:
         station=elements.text(tags.StationName),
         institution=elements.text(tags.InstitutionName),
         transfer_syntax=dicom.syntax,
-        burned_in=elements.text(tags.BurnedInAnnotation),
         spacing_row=spacing[0] if spacing else None,
         spacing_col=spacing[1] if spacing else None,
         slice_thickness=thickness[0] if thickness else None,

@@ -54,6 +54,9 @@ ConvolutionKernel: Final = 0x00181210
 ActualFrameDuration: Final = 0x00181242
 NominalScannedPixelSpacing: Final = 0x00182010
 ViewPosition: Final = 0x00185101
+SequenceOfUltrasoundRegions: Final = 0x00186011
+RegionSpatialFormat: Final = 0x00186012
+RegionLocation: Final = (0x00186018, 0x0018601A, 0x0018601C, 0x0018601E)  # Min X0, Min Y0, Max X1, Max Y1
 EffectiveEchoTime: Final = 0x00189082
 DiffusionBValue: Final = 0x00189087
 MRTimingAndRelatedParametersSequence: Final = 0x00189112
@@ -202,6 +205,8 @@ HEADER: Final = frozenset(
         ImageLaterality,
         ViewPosition,
         ViewCodeSequence,
+        SequenceOfUltrasoundRegions,
+        BurnedInAnnotation,
     )
 )  # what a scan asks for
 
@@ -267,7 +272,6 @@ CATALOG: Final = HEADER | frozenset(
         PatientAge,
         SliceThickness,
         ProtocolName,
-        BurnedInAnnotation,
         PixelSpacing,
         ImagerPixelSpacing,
         NominalScannedPixelSpacing,

@@ -148,7 +148,6 @@ class PrivateDetails:
 
     Attributes:
         patient_age: years, from Patient's Age (0010,1010), else from birth date and study date (the birth date itself is not kept).
-        burned_in: Burned In Annotation (0028,0301), "YES" or "NO" as stored.
         spacing_row, spacing_col, slice_thickness: millimetres, of the first frame.
     """
 
@@ -162,7 +161,6 @@ class PrivateDetails:
     station: str | None = None
     institution: str | None = None
     transfer_syntax: str | None = None
-    burned_in: str | None = None
     spacing_row: float | None = None
     spacing_col: float | None = None
     slice_thickness: float | None = None
@@ -191,6 +189,8 @@ class Header:
         phases: per frame (echo, temporal position, acquisition), 0 where the file does not say; None for other formats.
         origins: per frame Image Position (Patient), where `positions` are known; laterality, view: of the first frame. DICOM only.
         name: Patient's Name (0010,0010) as stored, to recognise it where it must not stand.
+        burned_in: Burned In Annotation (0028,0301) as stored; us_regions: (top, left, height, width) of the two-dimensional Ultrasound
+            Regions (0018,6011). DICOM only.
         private: for the catalog alone; empty in the headers that shard jobs carry.
     """
 
@@ -222,6 +222,8 @@ class Header:
     laterality: str | None = None
     view: str | None = None
     name: str | None = None
+    burned_in: str | None = None
+    us_regions: tuple[tuple[int, int, int, int], ...] = ()
     private: PrivateDetails = NO_DETAILS
 
 
@@ -251,6 +253,8 @@ class Slice:
             (a key of `codes.SUV_MISSING`). Both None for what is no PET.
         lossy_ratios: Lossy Image Compression Ratio (0028,2112), one per compression step that the file tells of.
         claimed: Smallest and Largest Image Pixel Value (0028,0106) and (0028,0107), None where the file does not say.
+        cropped: (top, left, height, width) of `stored` in the frame that the file holds, None where it is the whole frame.
+        masked: number of rectangles of `stored` that were blanked because of burned-in text.
     """
 
     frame: int
@@ -284,6 +288,8 @@ class Slice:
     suv_missing: str | None = None
     lossy_ratios: tuple[float, ...] = ()
     claimed: tuple[int, int] | None = None
+    cropped: tuple[int, int, int, int] | None = None
+    masked: int = 0
 
     def modality(self) -> NDArray[np.float64]:
         """Values after the modality step, float64, same shape as `stored` (PS3.3 C.11.1)."""

@@ -24,10 +24,10 @@ PER_KIND = 3  # samples of each (modality, stored type, size) that are compared
 
 
 @pytest.fixture(scope="module")
-def packed(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packed(shared_data: Path, all_decided: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All real files."""
     out = tmp_path_factory.mktemp("real") / "shards"
-    pack(PackOptions(shared_data, out))
+    pack(PackOptions(shared_data, out, decisions=all_decided))
     return out
 
 

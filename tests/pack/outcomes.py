@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,18 @@ import pyarrow.parquet as pq
 import pydicom
 
 from radload.pack import PackOptions, pack
+from radload.pack.catalog import scan_without_writing
+from radload.pack.decisions import write_template
+from radload.pack.eligible import without_left_out
+from radload.pack.masks import is_mask
 from radload.pack.options import INCLUDABLE
+from radload.pack.quarantine import prepared, screen
 from radload.pack.scan import walk
 from radload.sources import NotAnImage, PartOf, Refused, scan
 
 TABLE = Path(__file__).with_name("outcomes.csv")
-COLUMNS = ("file", "outcome", "flags")
+# decided: what a file that waits in quarantine, or its mask, ends as once it is decided to pack it
+COLUMNS = ("file", "outcome", "flags", "decided")
 PYDICOM = "pydicom:test_files/"  # how INDEX.csv names files of the pydicom package, which are everywhere
 LEFT_ALONE = ("INDEX.csv", "golden.csv", "series_labels.csv")  # what the folder says about itself
 
@@ -58,10 +66,25 @@ def outcomes_of(source: Path, out: Path, **options: Any) -> dict[str, str]:
     return found
 
 
-def read_table() -> dict[str, tuple[str, str]]:
-    """File -> (outcome, flags that bring it in, "" for none)."""
+def decide_all(source: Path, path: Path, include: tuple[str, ...] = ()) -> Path:
+    """Write decisions.toml, `path`, that packs all that is in quarantine below `source`."""
+    files = list(walk(source))
+    catalog = scan_without_writing(source, files, 2, 2, path.parent).read(files)
+    catalog = replace(catalog, headers=tuple(prepared(header) for header in catalog.headers))
+    spare = partial(is_mask, allow="looks-like-mask" in include)
+    groups = screen(without_left_out(catalog, frozenset(include)), PackOptions(source, path), spare).groups
+    entries = {group.name: {"decision": "pack"} for group in groups}
+    path.write_text(write_template([(group, files, 0) for group, files in groups.items()], entries), "utf-8")
+    return path
+
+
+def read_table() -> dict[str, tuple[str, str, str]]:
+    """File -> (outcome, flags that bring it in, "" for none, outcome where all that is in quarantine is decided)."""
     with TABLE.open(newline="") as file:
-        return {row["file"]: (row["outcome"], row["flags"]) for row in csv.DictReader(file)}
+        return {
+            row["file"]: (row["outcome"], row["flags"], row["decided"] or row["outcome"])
+            for row in csv.DictReader(file)
+        }
 
 
 def main() -> None:
@@ -72,10 +95,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for prefix, source in folders(shared):
             plain = outcomes_of(source, Path(folder) / f"plain{len(prefix)}")
-            everything = outcomes_of(source, Path(folder) / f"all{len(prefix)}", include=INCLUDABLE)
+            path = Path(folder) / f"decisions{len(prefix)}.toml"
+            decided = outcomes_of(source, Path(folder) / f"decided{len(prefix)}", decisions=decide_all(source, path))
+            everything = outcomes_of(
+                source,
+                Path(folder) / f"all{len(prefix)}",
+                include=INCLUDABLE,
+                decisions=decide_all(source, path, INCLUDABLE),
+            )
             for name, outcome in plain.items():
-                flags = f"--include {outcome.split()[1]}" if everything[name] == "packed" != outcome else ""
-                rows.append((prefix + name, outcome, flags))
+                back = everything[name] == "packed" != decided[name]
+                flags = f"--include {outcome.split()[1]}" if back else ""
+                rows.append((prefix + name, outcome, flags, decided[name] if decided[name] != outcome else ""))
     with TABLE.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

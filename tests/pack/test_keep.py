@@ -41,6 +41,7 @@ def test_kept_attributes_are_columns_meta_and_json(tmp_path: Path, write_dicom: 
         "100/0/0",
         "--workers",
         "1",
+        "--attest-no-phi",
         "--quiet",
     ]
     for keyword in ("KVP", "SliceThickness", "ImageType", "FilterType", "ExposureTime", "FocalSpots"):

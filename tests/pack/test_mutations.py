@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 from mutate import MARKER, Seed, load_seeds, write_damaged
+from outcomes import decide_all
 from rich.console import Console
 from watch import FILE_SECONDS, MEMORY, memory_watch, probe, time_limit
 
@@ -57,7 +58,8 @@ def run_batch(folder: Path, seeds: list[Seed], numbers: range, found: Found) -> 
     assert not wrong, "\n".join(wrong)
     said = io.StringIO()
     with memory_watch() as peak, time_limit(60 + FILE_SECONDS * len(paths) / 20):
-        options = PackOptions(folder / "src", folder / "out", split="100/0/0", workers=2)
+        decisions = decide_all(folder / "src", folder / "decisions.toml")  # or what is in quarantine is not decoded
+        options = PackOptions(folder / "src", folder / "out", split="100/0/0", workers=2, decisions=decisions)
         summary = pack(options, Console(file=said, force_terminal=True))
     rejected = Counter(summary.rejected)
     assert summary.packed + rejected.total() + summary.ignored == len(paths)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from outcomes import LEFT_ALONE, PYDICOM, folders, outcomes_of, read_table
+from outcomes import LEFT_ALONE, PYDICOM, decide_all, folders, outcomes_of, read_table
 
 from radload.errors import UsageError
 from radload.pack import PackOptions, pack
@@ -48,16 +48,24 @@ def test_files_of_the_pydicom_package_end_as_the_table_says(tmp_path: Path) -> N
     ((prefix, source),) = folders(None)
     table = read_table()
     found = {prefix + name: outcome for name, outcome in outcomes_of(source, tmp_path / "out").items()}
-    expected = {name: outcome for name, (outcome, _) in table.items() if name in found}
+    expected = {name: outcome for name, (outcome, *_) in table.items() if name in found}
     assert len(expected) > 100
     assert {name: found[name] for name in expected} == expected
     assert len(set(expected.values())) > 10
 
 
-def test_every_file_of_the_folder_ends_as_the_table_says_within_a_minute(shared_data: Path, tmp_path: Path) -> None:
-    expected = {name: outcome for name, (outcome, _) in read_table().items() if not name.startswith(PYDICOM)}
+@pytest.mark.parametrize("decided", [False, True])
+def test_every_file_of_the_folder_ends_as_the_table_says_within_a_minute(
+    shared_data: Path, tmp_path: Path, decided: bool
+) -> None:
+    expected = {
+        name: after if decided else outcome
+        for name, (outcome, _, after) in read_table().items()
+        if not name.startswith(PYDICOM)
+    }
+    decisions = decide_all(shared_data, tmp_path / "decisions.toml") if decided else None
     started = time.monotonic()
-    found = outcomes_of(shared_data, tmp_path / "out", workers=2)
+    found = outcomes_of(shared_data, tmp_path / "out", workers=2, decisions=decisions)
     assert time.monotonic() - started < SECONDS
     assert {name: found[name] for name in found if name not in LEFT_ALONE} == expected
     assert len(expected) > 700
@@ -66,7 +74,7 @@ def test_every_file_of_the_folder_ends_as_the_table_says_within_a_minute(shared_
         for row in pq.read_table(tmp_path / "out.private/rejects.parquet").to_pylist()
         if row["frame"] is not None
     }
-    assert frames == SOME_FRAMES
+    assert frames == {name for name in SOME_FRAMES if expected[name] == "packed"} and (frames == SOME_FRAMES) == decided
 
 
 def test_real_series_are_packed_whole(shared_data: Path, tmp_path: Path) -> None:
@@ -80,7 +88,7 @@ def test_what_cannot_be_read_has_a_fitting_code(shared_data: Path) -> None:
         reasons = {row["file"]: row["expect"] for row in csv.DictReader(file) if row["expect"].startswith("refuse:")}
     wrong = {}
     for name, reason in reasons.items():
-        outcome = table[name][0].removeprefix("rejected ")
+        outcome = table[name][2].removeprefix("rejected ")
         fitting = next(codes for pattern, codes in FITTING if re.search(pattern, reason))
         if outcome not in fitting and name != A_PICTURE and not (name in SOME_FRAMES and outcome == "packed"):
             wrong[name] = (outcome, reason)
@@ -94,13 +102,14 @@ def test_what_can_be_read_is_packed_or_left_out_for_what_it_is(shared_data: Path
     table = read_table()
     with (shared_data / "INDEX.csv").open(newline="") as file:
         decodes = [row["file"] for row in csv.DictReader(file) if row["expect"] == "decodes"]
-    outcomes = {name: table[name][0].removeprefix("rejected ") for name in decodes}
+    outcomes = {name: table[name][2].removeprefix("rejected ") for name in decodes}
     wrong = {name: outcome for name, outcome in outcomes.items() if outcome not in about_content | {"packed"}}
     assert set(wrong) <= complex_numbers and len(decodes) > 700
 
 
 def test_codes_of_the_table_are_known_and_flags_follow_from_them() -> None:
-    for name, (outcome, flags) in read_table().items():
+    for name, (outcome, flags, decided) in read_table().items():
+        assert (decided != outcome) == (outcome == "rejected quarantined"), name
         code = outcome.removeprefix("rejected ")
         assert outcome in ("packed", "ignored") or code in set(CODES) | set(PACK_CODES) | set(KINDS), name
         assert flags in ("", f"--include {code}") and (not flags or code in INCLUDABLE), name
@@ -111,7 +120,7 @@ def test_flags_bring_their_files_in(kind: str, shared_data: Path, tmp_path: Path
     """The files of one kind alone, which cannot be packed without the flag; a kind without a real file has its test in test_eligible.py."""
     wanted = defaultdict(list)
     places = dict(folders(shared_data))
-    for name, (outcome, flags) in read_table().items():
+    for name, (outcome, flags, _) in read_table().items():
         prefix = PYDICOM if name.startswith(PYDICOM) else ""
         if flags == f"--include {kind}" and (places[prefix] / name.removeprefix(prefix)).exists():
             wanted[outcome].append(places[prefix] / name.removeprefix(prefix))
@@ -122,7 +131,8 @@ def test_flags_bring_their_files_in(kind: str, shared_data: Path, tmp_path: Path
     (tmp_path / "src").mkdir()
     for number, path in enumerate(files):
         (tmp_path / "src" / f"{number}").symlink_to(path)
-    found = outcomes_of(tmp_path / "src", tmp_path / "out", include=(kind,), workers=0)
+    decisions = decide_all(tmp_path / "src", tmp_path / "decisions.toml", (kind,))
+    found = outcomes_of(tmp_path / "src", tmp_path / "out", include=(kind,), workers=0, decisions=decisions)
     assert set(found.values()) == {"packed"} and len(found) == len(files)
     with pytest.raises(UsageError, match=f"--include {kind}"):
         pack(PackOptions(tmp_path / "src", tmp_path / "other", workers=0))

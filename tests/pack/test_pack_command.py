@@ -211,7 +211,9 @@ def test_patients_without_a_number_are_said(tmp_path: Path, write_series: WriteS
 
 def test_colour_and_wide_values_keep_their_truth(tmp_path: Path, write_dicom: WriteDicom) -> None:
     random = np.random.default_rng(0)
-    rgb = write_dicom(tmp_path / "src/rgb.dcm", random.integers(0, 256, (9, 8, 3), np.uint8), series="rgb")
+    rgb = write_dicom(
+        tmp_path / "src/rgb.dcm", random.integers(0, 256, (9, 8, 3), np.uint8), series="rgb", BurnedInAnnotation="NO"
+    )
     wide = write_dicom(tmp_path / "src/wide.dcm", random.integers(0, 2**32, (9, 8), np.uint32), series="wide")
     run(tmp_path / "src", tmp_path / "out", split="100/0/0")
     found = {row["source"]: key for key, row in enumerate(rows(tmp_path / "out", "crosswalk"))}
@@ -247,11 +249,11 @@ def _label(source: str) -> str:
     return names.get(source.split("/")[0], "PT_wholebody")
 
 
-def test_all_real_files_end_packed_rejected_or_ignored(shared_data: Path, tmp_path: Path) -> None:
+def test_all_real_files_end_packed_rejected_or_ignored(shared_data: Path, all_decided: Path, tmp_path: Path) -> None:
     source = shared_data
     expected = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
-    summary = run(source, tmp_path / "out", workers=2)
-    assert summary.files == len(expected)
+    summary = run(source, tmp_path / "out", workers=2, decisions=all_decided)
+    assert summary.files == len(expected) and not {"quarantined", "burned-in"} & set(summary.rejected)
     packed = {row["source"] for row in rows(tmp_path / "out", "crosswalk")}
     rejected = {row["source"] for row in rows(tmp_path / "out", "rejects")} - packed
     assert packed <= expected and rejected <= expected

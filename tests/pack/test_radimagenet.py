@@ -31,7 +31,7 @@ def write_tree(root: Path, prefix: str) -> None:
 @pytest.mark.parametrize("prefix", ["", "radiology_ai/"])
 def test_lists_give_classes_and_splits(tmp_path: Path, prefix: str) -> None:
     write_tree(tmp_path / "src", prefix)
-    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0))
+    summary = pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0, attest_no_phi=True))
     assert (summary.packed, summary.ignored, summary.rejected) == (4, 3, {})
     assert summary.classes == {"CT_lung_normal": 2, "MR_knee_acl_tear": 1, "US_gb": 1}
     with radload.open(tmp_path / "out") as dataset:
@@ -46,7 +46,12 @@ def test_the_user_s_own_labels_and_splits_come_first(tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("path,split\nradiology_ai,train\n")
     summary = pack(
         PackOptions(
-            tmp_path / "src", tmp_path / "out", workers=0, labels_from="folder:2", splits=tmp_path / "splits.csv"
+            tmp_path / "src",
+            tmp_path / "out",
+            workers=0,
+            attest_no_phi=True,
+            labels_from="folder:2",
+            splits=tmp_path / "splits.csv",
         )
     )
     assert summary.classes == {"CT": 2, "MR": 1, "US": 1} and summary.splits["train"]["samples"] == 4
@@ -55,18 +60,18 @@ def test_the_user_s_own_labels_and_splits_come_first(tmp_path: Path) -> None:
 def test_lists_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     write_tree(tmp_path / "src", "elsewhere/")
     with pytest.raises(radload.UsageError, match="name none of its 4 images"):
-        pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0))
+        pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0, attest_no_phi=True))
     write_tree(tmp_path / "src", "")
     (tmp_path / "src/RadiologyAI_val.csv").write_text("filename,label\nCT/lung/normal/lung001.png,CT_lung_normal\n")
     with pytest.raises(
         radload.UsageError,
         match=r"RadiologyAI_\w+\.csv, line 2, puts an image into a second split",
     ):
-        pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0))
+        pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0, attest_no_phi=True))
 
 
 def test_folders_of_a_clinic_are_no_modality(tmp_path: Path) -> None:
     write_png(tmp_path / "src/Doe_CT/a/x.png", np.zeros((4, 4), np.uint8))
-    pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0))
+    pack(PackOptions(tmp_path / "src", tmp_path / "out", workers=0, attest_no_phi=True))
     with radload.open(tmp_path / "out") as dataset:
         assert dataset[0].meta["modality"] == "" and dataset.labels is None
