@@ -61,7 +61,7 @@ def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], boo
         if action is Action.QUARANTINE
     }
     decisions = _decisions(options.decisions, {group.name: group for group in asked.values()})
-    kept: list[Header] = []
+    kept: list[int] = []
     rejects: list[Reject] = []
     redactions: dict[str, Redaction] = {}
     waiting: Counter[Group] = Counter()
@@ -72,7 +72,7 @@ def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], boo
             action = {PACK: Action.PACK, LEAVE_OUT: Action.LEAVE_OUT}.get(decision.decision, Action.QUARANTINE)
             redaction = decision.redaction
         if action is Action.PACK:
-            kept.append(header)
+            kept.append(position)
             if redaction is not None:
                 redactions[header.source] = redaction
             continue
@@ -85,7 +85,9 @@ def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], boo
             reason = f"left out by decision on group {asked[position].name}"
         rejects += [Reject(source, None, code, reason) for source in (header.source, *header.parts)]
     rejects = sorted((*catalog.rejects, *rejects), key=lambda one: one.source.encode("utf-8", "surrogateescape"))
-    return Screened(replace(catalog, headers=tuple(kept), rejects=tuple(rejects)), redactions, waiting, attestable)
+    headers = tuple(catalog.headers[position] for position in kept)
+    catalog = replace(catalog, headers=headers, rejects=tuple(rejects), rows=catalog.rows[kept])
+    return Screened(catalog, redactions, waiting, attestable)
 
 
 def with_redactions(plan: Plan, redactions: Mapping[str, Redaction]) -> Plan:

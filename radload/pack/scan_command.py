@@ -20,6 +20,7 @@ from radload.pack.catalog_schema import IMAGE
 from radload.pack.display import Display
 from radload.pack.options import check_axis, check_limits
 from radload.pack.scan import walk
+from radload.pack.workspace import KEY, REVIEW
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -112,7 +113,7 @@ def _folder(private: Path) -> Iterator[None]:
         private.mkdir(0o700, parents=True, exist_ok=True)
         if made or not any(private.iterdir()):
             private.chmod(0o700)  # whatever the umask, or whoever made it
-        elif not any((private / name).exists() for name in (CATALOG, JOURNAL, "key")):
+        elif not any((private / name).exists() for name in (CATALOG, JOURNAL, KEY, REVIEW)):
             raise UsageError(f"--private {private} exists and holds other things: give a new or an empty folder")
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 import radload
-from radload.pack import PackOptions, PackSummary, pack
+from radload.pack import PackOptions, PackSummary, dry_run, pack
 from radload.pack.duplicates import hash_images
 from radload.pack.executor import Limits
 from radload.pack.groups import group_of
 from radload.pack.quarantine import prepared
 from radload.pack.redact import Redaction
+from radload.pack.scan_command import ScanOptions, scan_folder
+from radload.review import review
 from radload.sources import scan
 
 US = "1.2.840.10008.5.1.4.1.1.6.1"
@@ -314,3 +316,27 @@ def test_every_real_file_is_accounted_for(shared_data: Path, tmp_path: Path) -> 
         if not name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
             header = prepared(scan(shared_data / name, name))
             assert header.attributes.modality != "US" or header.burned_in == "NO", name
+
+
+def test_regions_stay_with_their_files_whatever_a_condition_leaves_out(tmp_path: Path, write_us: Any) -> None:
+    """And the condition does not ask about what waits in quarantine: that keeps its code."""
+    regions = {"a.dcm": ((5, 10, 24, 29),), "b.dcm": ((6, 11, 30, 35),), "c.dcm": ()}
+    pixels = {name: write_us(tmp_path / "src" / name, found, patient=name) for name, found in regions.items()}
+    options: dict[str, Any] = {"crop_us_regions": True, "where": "patient <> 'a.dcm'"}
+    counted = dry_run(PackOptions(tmp_path / "src", tmp_path / "out", workers=0, **options))
+    summary = run(tmp_path / "src", tmp_path / "out", **options)
+    assert summary.rejected == {"quarantined": 1, "not-selected": 1} == counted.rejected
+    assert {name: code for name, (code, _) in rejects(tmp_path / "out").items()} == {
+        "a.dcm": "not-selected",
+        "c.dcm": "quarantined",
+    }
+    assert any("1 file in 1 group may hold burned-in text" in note for note in counted.notes)
+    with radload.open(tmp_path / "out") as dataset:
+        np.testing.assert_array_equal(dataset[0].stored, pixels["b.dcm"][11:36, 6:31])
+
+
+def test_a_scan_goes_into_the_private_folder_of_a_review(tmp_path: Path) -> None:
+    write_png(tmp_path / "src/a.png", np.full((8, 9), 77, np.uint8))
+    review(tmp_path / "out", tmp_path / "src", workers=0)
+    assert [path.name for path in (tmp_path / "out.private").iterdir()] == ["review"]
+    assert scan_folder(ScanOptions(tmp_path / "src", tmp_path / "out.private", workers=0)).files == 1

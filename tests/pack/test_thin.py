@@ -109,7 +109,17 @@ def clip(path: Path, write_dicom: WriteDicom, frames: int, series: str, **elemen
     pixels = (random.integers(0, 50, (frames, 6, 5)) + 100 * np.arange(frames)[:, None, None]).astype(np.uint16)
     none: dict[str, Any] = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
     flat = pixels.reshape(frames * 6, 5)
-    write_dicom(path, flat, series=series, Rows=6, NumberOfFrames=frames, Modality="US", **none, **elements)
+    write_dicom(
+        path,
+        flat,
+        series=series,
+        Rows=6,
+        NumberOfFrames=frames,
+        Modality="US",
+        BurnedInAnnotation="NO",
+        **none,
+        **elements,
+    )
     return pixels
 
 
