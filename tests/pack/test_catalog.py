@@ -10,7 +10,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest_pack import WriteDicom, WriteSeries, write_png
-from hypothesis import given
-from hypothesis import strategies as st
 
 import radload
 from radload.cli import main
@@ -30,7 +27,7 @@ from radload.pack import PackOptions, pack
 from radload.pack import catalog as catalog_module
 from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog, scan_without_writing
 from radload.pack.catalog_rows import scan_rows
-from radload.pack.catalog_schema import SCHEMA, decode, encode
+from radload.pack.catalog_schema import encode
 from radload.pack.codes import PACK_CODES
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk
 from radload.pack.scan_command import ScanOptions, scan_folder
@@ -39,12 +36,7 @@ from radload.sources import (
     CODES,
     Header,
     PartOf,
-    PrivateDetails,
-    Segmentation,
-    SegmentationType,
-    SegmentCode,
     SeriesAttributes,
-    Units,
 )
 
 
@@ -57,85 +49,6 @@ def scan(source: Path, private: Path, workers: int = 0) -> list[dict[str, Any]]:
     private.mkdir(exist_ok=True)
     scan_catalog(source, walk(source), 2, workers, private)
     return table(private)
-
-
-texts = st.none() | st.text(max_size=8)
-floats = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-attributes = st.builds(
-    SeriesAttributes,
-    modality=st.text(max_size=4),
-    body_part=texts,
-    kernel=texts,
-    field_strength=floats,
-    b_value=floats,
-    units=st.sampled_from(Units),
-)
-segmentations = st.builds(
-    Segmentation,
-    type=st.sampled_from(SegmentationType),
-    maximum=st.integers(1, 255),
-    segments=st.lists(st.integers(0, 65535), max_size=3).map(tuple),
-    images=st.lists(
-        st.lists(st.tuples(st.text(max_size=5), st.none() | st.integers(0, 99)), max_size=3).map(tuple), max_size=3
-    ).map(tuple),
-    instances=st.frozensets(st.text(max_size=5), max_size=3),
-    series=st.frozensets(st.text(max_size=5), max_size=3),
-    numbers=st.frozensets(st.integers(0, 65535), max_size=3),
-    codes=st.lists(st.builds(SegmentCode, st.integers(0, 9), st.text(max_size=3), st.text(max_size=3)), max_size=2).map(
-        tuple
-    ),
-)
-headers = st.builds(
-    Header,
-    source=st.just("a"),
-    format=st.sampled_from(["dicom", "nifti", "image"]),
-    rows=st.integers(1, 65535),
-    cols=st.integers(1, 65535),
-    channels=st.sampled_from([1, 3]),
-    bits=st.sampled_from([1, 8, 16, 32]),
-    frames=st.integers(1, 9),
-    attributes=attributes,
-    parts=st.lists(st.text(max_size=5), max_size=2).map(tuple),
-    patient=texts,
-    study=texts,
-    series=texts,
-    accession=texts,
-    positions=st.none() | st.lists(st.floats(-1e6, 1e6), max_size=4).map(tuple),
-    instance=st.none() | st.integers(-(2**31), 2**31),
-    normal=st.none() | st.tuples(*[st.floats(-1, 1)] * 3),
-    image_type=st.lists(st.text(max_size=5), max_size=3).map(tuple),
-    intent=texts,
-    segmentation=st.none() | segmentations,
-    few_values=st.lists(st.integers(-(2**31), 2**31), max_size=3).map(tuple),
-    phases=st.none() | st.lists(st.tuples(*[st.integers(0, 99)] * 3), max_size=3).map(tuple),
-    origins=st.none() | st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 3), max_size=3).map(tuple),
-    laterality=texts,
-    view=texts,
-    name=texts,
-    private=st.builds(PrivateDetails, study_date=st.none() | st.dates(), patient_age=floats, station=texts),
-)
-
-
-@given(st.lists(headers | st.none(), min_size=1, max_size=5))
-def test_a_header_comes_back_as_it_was_but_for_its_private_details(outcomes: list[Header | None]) -> None:
-    files = [InputFile(f"{number}", 1, 1) for number in range(len(outcomes))]
-    named = [None if one is None else replace(one, source=f"{number}") for number, one in enumerate(outcomes)]
-    catalog = decode(iter([encode(files, named)]), files)
-    assert list(catalog.headers) == [replace(one, private=PrivateDetails()) for one in named if one is not None]
-    assert catalog.rows.tolist() == [number for number, one in enumerate(named) if one is not None]
-    assert catalog.ignored == named.count(None)
-
-
-def test_every_field_of_a_header_is_a_column() -> None:
-    kinds = (Header, SeriesAttributes, PrivateDetails)
-    names = [field.name for kind in kinds for field in fields(kind) if field.name not in ("attributes", "private")]
-    assert set(names) <= set(SCHEMA.names) and len(SCHEMA.names) == len(set(SCHEMA.names))
-
-
-def test_values_that_no_column_holds_cost_themselves_only() -> None:
-    header = Header("a", "dicom", 1, 1, 1, 8, 1, SeriesAttributes("\udcff\ud800"), instance=10**300, patient="\ud800")
-    (row,) = encode([InputFile("a\udcff", 1, 1)], [header]).to_pylist()
-    assert (row["source"], row["instance"], row["patient"]) == ("a\\xff", None, "\\ud800")
 
 
 def test_what_a_scan_says_about_a_file(tmp_path: Path, write_dicom: WriteDicom) -> None:
