@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radload.errors import UsageError
-from radload.loading.order import Order, Permutation
+from radload.loading.order import Order
+from radload.loading.permutation import Permutation
 
 
 def test_golden() -> None:
