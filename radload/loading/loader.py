@@ -202,6 +202,11 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._owner = os.getpid()
         self._closed = False
 
+    @property
+    def trains(self) -> bool:
+        """Shuffled, in full batches only; otherwise each sample comes once, and batches have "valid"."""
+        return not self._evaluation
+
     def __len__(self) -> int:
         """Steps per epoch, the same on every rank."""
         return self._order.steps

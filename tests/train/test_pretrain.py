@@ -208,9 +208,9 @@ def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: R
 def test_the_sampler_reaches_the_loader_and_the_state(labelled: Path, run: Run, tmp_path: Path) -> None:
     code, _, _ = run(labelled, "--epochs 1 --sampler balanced")
     assert code == 0
-    path = newest(tmp_path / "run/checkpoints")[0]
+    path = checkpoint.newest(tmp_path / "run/checkpoints")[0]
     assert path is not None
-    state = load(path)["loader"]
+    state = checkpoint.load(path)["loader"]
     assert state["sampler"] == "balanced" and state["strata"]
     code, _, err = run(labelled, "--epochs 2")
     assert code == 2 and "--sampler balanced" in err
