@@ -56,6 +56,7 @@ class Mixture(IterableDataset[dict[str, Any]]):
         self._steps = steps if steps is not None else max(len(loader) for loader in loaders)
         self._turn = 0  # of the iterator that may go on
         self._streams: list[Iterator[dict[str, Any]]] = []
+        self.epoch, self._position = 0, 0  # _position: batches delivered in this epoch
         self._seek(0, 0)
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from radload.loading.sampling import Patients, RowLists, Sampler, Strata, Unifor
 UNIFORM, BALANCED, WEIGHTS, PATIENT = "uniform", "balanced", "weights", "patient"
 SAMPLERS = (UNIFORM, BALANCED, WEIGHTS, PATIENT)
 BLOCK = 4096  # draws in which shares are kept exactly; shares finer than 1/BLOCK are rounded
-MAX_CLASSES = 65536  # a block of "balanced" holds each class once
+MAX_CLASSES = 65536  # a block of "balanced" holds each class once, and is shuffled in one piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Sampling:
     Attributes:
         name: one of SAMPLERS; split: "train", …, or None for all.
         labels: the label set whose classes are meant; digest: of that set.
-        quotas: draws of each class (by code) in one block; 0: never. None where classes do not matter.
+        quotas: "weights" only: draws of each class (by code) in one block; 0: never.
     """
 
     name: str
@@ -81,12 +81,11 @@ def check_sampling(
         why = "the data set has none in use" if labels is None else f"set {labels.name!r} has several per sample"
         raise UsageError(f"sampler={name!r} needs one label per sample, {why}: name a set with labels=")
     sizes = _class_counts(read_class_rows(root, labels.name), split)[1].sum(axis=1)
-    quotas = (sizes > 0).astype(np.int64) if weights is None else _quotas(weights, labels.classes, sizes)
-    if not 0 < int(quotas.sum()) <= MAX_CLASSES:
-        raise UsageError(
-            f"sampler={name!r} cannot draw from {int((sizes > 0).sum())} classes: 1 to {MAX_CLASSES} are possible"
-        )
-    return Sampling(name, split, labels.name, labels.digest, tuple(quotas.tolist()))
+    used = int((sizes > 0).sum())
+    if not 0 < used <= MAX_CLASSES:
+        raise UsageError(f"sampler={name!r} cannot draw from {used} classes: 1 to {MAX_CLASSES} are possible")
+    quotas = None if weights is None else tuple(_quotas(weights, labels.classes, sizes).tolist())
+    return Sampling(name, split, labels.name, labels.digest, quotas)
 
 
 def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int) -> Sampler:
@@ -100,7 +99,8 @@ def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int) -> Sam
     if found.digest != sampling.digest:
         raise FormatError(f"label set {sampling.labels!r} was replaced while it was being opened: start again")
     starts, counts = _class_counts(found, sampling.split)
-    quotas = np.array(sampling.quotas, np.int64)
+    equal = (counts.sum(axis=1) > 0).astype(np.int64)
+    quotas = equal if sampling.quotas is None else np.array(sampling.quotas, np.int64)
     used = np.flatnonzero(quotas)
     lists = RowLists(found.rows, starts[used], counts[used], rows.start, rows.stop, f"label set {sampling.labels!r}")
     return Strata(lists, quotas[used], int(counts[used].sum()), seed, len(rows))
@@ -109,7 +109,7 @@ def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int) -> Sam
 def facts(sampling: Sampling, classes: tuple[str, ...], index: Index) -> dict[str, Any]:
     """What a state must agree on: the sampler, its weights, and a digest of what the draws depend on beside the pixels."""
     weights = None
-    if sampling.name == WEIGHTS and sampling.quotas is not None:
+    if sampling.quotas is not None:
         weights = {name: quota for name, quota in zip(classes, sampling.quotas, strict=True) if quota}
     strata = sampling.digest
     if sampling.name == PATIENT:
@@ -140,9 +140,9 @@ def _quotas(weights: Mapping[str, float], classes: tuple[str, ...], sizes: NDArr
     empty = [name for name, value, size in zip(classes, values, sizes, strict=True) if value and not size]
     if empty:
         raise UsageError(f"weights ask for class {empty[0]!r}, of which the split has no sample: give it 0")
+    if len(classes) > BLOCK:
+        raise UsageError(f"weights for a set of {len(classes)} classes cannot be kept: up to {BLOCK} are possible")
     share = np.array(values, np.float64) / math.fsum(values)
-    if (share > 0).sum() > BLOCK:
-        raise UsageError(f"weights for {(share > 0).sum()} classes cannot be kept: give up to {BLOCK}")
     for size in range(max(1, int((share > 0).sum())), BLOCK + 1):
         wanted = share * size
         whole = np.rint(wanted)

@@ -8,6 +8,7 @@ import itertools
 import os
 import pickle
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ def test_copies_are_refused(ct_data: Path) -> None:
         for make in (copy.copy, copy.deepcopy, pickle.dumps):
             with pytest.raises(UsageError, match="cannot be copied"):
                 make(loader)
+
+
+@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.soak)])
+def test_a_consumer_may_stop_for_a_while(ct_data: Path, seconds: int) -> None:
+    with Loader(ct_data, **SMALL) as steady, Loader(ct_data, **SMALL) as paused:
+        for step, (want, got) in enumerate(zip(steady, paused, strict=True)):
+            assert torch.equal(want["image"], got["image"])
+            if step == 2:
+                time.sleep(seconds)
 
 
 def _resident(pid: int) -> int:

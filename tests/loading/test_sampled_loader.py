@@ -309,6 +309,20 @@ def test_class_lists_that_are_damaged_are_refused(data: Path, tmp_path: Path) ->
         load(root, sampler="balanced")
 
 
+def test_many_classes_reach_the_loader(data: Path, tmp_path: Path) -> None:
+    """What is sent to the loader's process must not grow with the classes of a set."""
+    root = tmp_path / "many"
+    shutil.copytree(data, root)
+    index = open_index(root, read_manifest(root))
+    names, count = tuple(f"c{number}" for number in range(40_000)), TRAIN + VAL
+    codes = np.arange(count, dtype=np.int32) * 200
+    write_labels(root, LabelSet("many", "single", names, codes, "csv"), index.records["key"], index.ranges)
+    with load(root, labels="many", sampler="balanced") as loader:
+        assert len(set(torch.cat([batch["label"] for batch in loader]).tolist())) == TRAIN // 12 * 12
+    with pytest.raises(UsageError, match="40000 classes"):
+        load(root, labels="many", weights=dict.fromkeys(names[: 200 * TRAIN : 200], 1))
+
+
 def test_shares_become_draws_of_a_block(data: Path) -> None:
     """Exact where they can be; tiny shares are rounded up to one draw in a block."""
 
