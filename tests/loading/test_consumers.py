@@ -75,9 +75,9 @@ def test_a_consumer_may_stop_for_a_while(ct_data: Path, seconds: int) -> None:
 
 
 def _resident(pid: int) -> int:
-    """Kilobytes of a process's own memory."""
+    """Kilobytes that a process wrote; clean pages of libraries count as private or shared by what else runs."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_", "Shared_Dirty", "Swap:")))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Shared_Dirty", "Swap:")))
 
 
 def _held(loader: Loader) -> tuple[int, int, int, int, int]:
