@@ -13,10 +13,20 @@ from radload.errors import CorruptSample, FormatError, RadloadError, UsageError
 
 if TYPE_CHECKING:
     from radload.dataset import Dataset, Sample
-    from radload.loading import Loader
+    from radload.loading import Loader, Mixture
 
 __version__ = "0.1.0"
-__all__ = ["CorruptSample", "Dataset", "FormatError", "Loader", "RadloadError", "Sample", "UsageError", "open"]
+__all__ = [
+    "CorruptSample",
+    "Dataset",
+    "FormatError",
+    "Loader",
+    "Mixture",
+    "RadloadError",
+    "Sample",
+    "UsageError",
+    "open",
+]
 
 
 def open(path: str | PathLike[str], labels: str | None = None) -> Dataset:
@@ -37,8 +47,8 @@ def __getattr__(name: str) -> Any:
         from radload import dataset
 
         return getattr(dataset, name)
-    if name == "Loader":
-        from radload.loading import Loader
+    if name in ("Loader", "Mixture"):
+        from radload import loading
 
-        return Loader
+        return getattr(loading, name)
     raise AttributeError(f"module 'radload' has no attribute {name!r}")

@@ -66,6 +66,12 @@ class Config:
         None, "how images are laid into the square (default: stretch; pad with --spacing)", identity=True, choices=FITS
     )
     spacing: float | None = _option(None, "millimetres per pixel of the square images", identity=True)
+    sampler: str = _option(
+        "uniform",
+        "each image once per epoch, classes in equal shares, or one image per patient and epoch",
+        identity=True,
+        choices=("uniform", "balanced", "patient"),
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""

@@ -84,7 +84,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "spacing": config.spacing,
     }
     augment = None if config.augment == "none" else config.augment
-    loader = radload.Loader(config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, **shared)
+    loader = radload.Loader(
+        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler, **shared
+    )
     stack.callback(loader.close)
     val_loader = None
     if task.labelled["val"]:

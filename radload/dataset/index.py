@@ -77,10 +77,14 @@ class Index:
             raise KeyError(key_text(key))
         return row
 
+    def patient_lists(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """(offsets, rows), memory-mapped: the rows of patient p are rows[offsets[p] : offsets[p + 1]]."""
+        found = [_map(self.folder / name, np.dtype("<u8")) for name in ("patient_offsets.bin", "patient_rows.bin")]
+        return found[0], found[1]
+
     def rows_of_patient(self, patient: int) -> NDArray[np.uint64]:
         """Rows of one patient (row of patients.arrow), ascending."""
-        offsets = np.memmap(self.folder / "patient_offsets.bin", "<u8", "r")
-        rows = np.memmap(self.folder / "patient_rows.bin", "<u8", "r")
+        offsets, rows = self.patient_lists()
         return np.asarray(rows[int(offsets[patient]) : int(offsets[patient + 1])])
 
 
@@ -142,8 +146,8 @@ def split_range(index: Index, split: str | None) -> range:
     return index.ranges[split]
 
 
-def _map(path: Path, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     if path.stat().st_size == 0:  # an empty file cannot be mapped
         return np.zeros(0, dtype)
-    mapped: NDArray[np.void] = np.memmap(path, dtype, "r").view(np.ndarray)
+    mapped: NDArray[Any] = np.memmap(path, dtype, "r").view(np.ndarray)
     return mapped

@@ -5,6 +5,7 @@ Single-label sets hold a class code per sample (-1: none); multi-label sets hold
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class LabelSet:
         classes: names; a code is a position in it.
         codes: single: (samples,) int32, -1 where a sample has no label; multi: (samples, classes) float32, NaN where unknown.
         origin: where the labels came from ("csv", "modality", "folder:1").
+        digest: of classes and codes, as written to the file; "" for a set that was never read.
     """
 
     name: str
@@ -40,6 +42,7 @@ class LabelSet:
     classes: tuple[str, ...]
     codes: NDArray[Any]
     origin: str
+    digest: str = ""
 
     def counts(self, rows: range | slice = slice(None)) -> NDArray[np.int64]:
         """(classes,) samples per class (multi: positives) among `rows`."""
@@ -47,6 +50,21 @@ class LabelSet:
         if self.task == "multi":
             return np.asarray((part == 1).sum(axis=0), np.int64)
         return np.bincount(part[part >= 0], minlength=len(self.classes))
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Rows of the index by class, of a single-label set.
+
+    Attributes:
+        rows: (samples,) uint64, memory-mapped: split by split, in each class by class, rows without a label last.
+        offsets: split -> (classes + 1,) where in `rows` each class begins, and the last one ends.
+        digest: of the label set.
+    """
+
+    rows: NDArray[np.uint64]
+    offsets: dict[str, NDArray[np.int64]]
+    digest: str
 
 
 def check_name(name: str) -> str:
@@ -64,6 +82,7 @@ def write_labels(root: Path, labels: LabelSet, keys: NDArray[np.uint64], ranges:
     folder.mkdir(exist_ok=True)
     path = folder / f"{check_name(labels.name)}.arrow"
     info: dict[str, Any] = {"version": 1, "task": labels.task, "classes": list(labels.classes), "origin": labels.origin}
+    info["digest"] = _digest(labels)
     columns: dict[str, pa.Array] = {"key": pa.array(keys, pa.uint64())}
     if labels.task == "single":
         columns["label"] = pa.array(labels.codes, pa.int32())
@@ -78,6 +97,13 @@ def write_labels(root: Path, labels: LabelSet, keys: NDArray[np.uint64], ranges:
     with atomic_file(path) as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_table(pa.Table.from_arrays(list(columns.values()), schema=schema))
     return path
+
+
+def _digest(labels: LabelSet) -> str:
+    """32 hex digits of classes and codes: what an order that follows the labels depends on."""
+    found = hashlib.blake2b(json.dumps([labels.task, labels.classes]).encode(), digest_size=16)
+    found.update(np.ascontiguousarray(labels.codes, "<i4" if labels.task == "single" else "<f4").data)
+    return found.hexdigest()
 
 
 def _class_lists(labels: LabelSet, ranges: dict[str, range]) -> tuple[dict[str, list[int]], NDArray[np.uint64]]:
@@ -104,17 +130,11 @@ def read_labels(root: Path, name: str, keys: NDArray[np.uint64]) -> LabelSet:
         UsageError: no such set.
         FormatError: damaged, or made for other samples than `keys`.
     """
-    path = root / "labels" / f"{check_name(name)}.arrow"
-    if not path.is_file():
-        known = ", ".join(label_names(root)) or "none"
-        raise UsageError(f"there is no label set {name!r} in {root} (there: {known}): add it with `radload label`")
+    table, info = _open(root, name)
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
-        info = json.loads(table.schema.metadata[METADATA])
-        task, classes, origin = info["task"], tuple(info["classes"]), info["origin"]
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"label set {name!r} is damaged ({error}): write it again with `radload label`") from None
+        task, classes, origin, digest = info["task"], tuple(info["classes"]), info["origin"], str(info["digest"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(name, error) from None
     stored = table.column("key").to_numpy()
     if len(stored) != len(keys) or not np.array_equal(stored, keys):
         raise FormatError(
@@ -125,4 +145,47 @@ def read_labels(root: Path, name: str, keys: NDArray[np.uint64]) -> LabelSet:
         codes = column.values.to_numpy(zero_copy_only=False).reshape(-1, len(classes))
     else:
         codes = column.to_numpy(zero_copy_only=False)
-    return LabelSet(name, task, classes, codes, origin)
+    return LabelSet(name, task, classes, codes, origin, digest)
+
+
+def read_class_rows(root: Path, name: str) -> ClassRows:
+    """Row lists of a single-label set, memory-mapped; `read_labels` compares its keys with the index.
+
+    Raises:
+        UsageError: no such set, or one of several labels per sample. FormatError: damaged.
+    """
+    table, info = _open(root, name)
+    if info.get("task") != "single":
+        raise UsageError(f"label set {name!r} has several labels per sample: samples are in no class")
+    try:
+        column = table.column("by_class")
+        rows = column.chunk(0).to_numpy() if column.num_chunks == 1 else column.to_numpy()
+        offsets = {split: np.array(bounds, np.int64) for split, bounds in info["class_offsets"].items()}
+        digest, size = str(info["digest"]), len(info["classes"]) + 1
+        wrong = [
+            s for s, b in offsets.items() if b.shape != (size,) or (np.diff(b, prepend=0, append=len(rows)) < 0).any()
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(name, error) from None
+    if wrong:
+        raise _damaged(name, f"impossible offsets of split {wrong[0]}")
+    return ClassRows(rows, offsets, digest)
+
+
+def _open(root: Path, name: str) -> tuple[pa.Table, dict[str, Any]]:
+    """A set's table, memory-mapped, and what its metadata says."""
+    path = root / "labels" / f"{check_name(name)}.arrow"
+    if not path.is_file():
+        known = ", ".join(label_names(root)) or "none"
+        raise UsageError(f"there is no label set {name!r} in {root} (there: {known}): add it with `radload label`")
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        info: dict[str, Any] = dict(json.loads(table.schema.metadata[METADATA]))
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(name, error) from None
+    return table, info
+
+
+def _damaged(name: str, reason: object) -> FormatError:
+    return FormatError(f"label set {name!r} is damaged ({reason}): write it again with `radload label`")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from radload.loading.loader import Loader
+    from radload.loading.mixture import Mixture
     from radload.loading.recipe import Recipe
 
-__all__ = ["Loader", "Recipe"]
+__all__ = ["Loader", "Mixture", "Recipe"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from radload.loading.loader import Loader
 
         return Loader
+    if name == "Mixture":
+        from radload.loading.mixture import Mixture
+
+        return Mixture
     if name == "Recipe":
         from radload.loading.recipe import Recipe
 

@@ -29,13 +29,14 @@ def check_numbers(
     check_epoch(epoch)
 
 
-def check_order(order: Order, split: str | None) -> None:
+def check_order(order: Order, split: str | None, sampler: str = "uniform") -> None:
     """UsageError for a split that fills no batch although batches must be full."""
     if order.steps == 0 and order.drop_last:
         what = (
             "no samples"
             if not order.samples
-            else f"{order.samples} samples, fewer than one global batch of {order.global_batch}"
+            else f"{order.samples} {'samples' if sampler == 'uniform' else f'draws per epoch ({sampler=!s})'}, "
+            f"fewer than one global batch of {order.global_batch}"
         )
         raise UsageError(f"split {split!r} has {what}: take a smaller batch_size, drop_last=False, or another split")
 

@@ -11,7 +11,7 @@ from radload.dataset.shards import ShardFiles
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
 from radload.loading.plan import BatchPlan, Planner
-from radload.loading.reader import Draw, Reader
+from radload.loading.reader import Draw, Reader, StandIn
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -34,12 +34,14 @@ class Deliverer(Protocol):
 class PixelDeliverer:
     """Decodes and renders on the CPU: arrays "image" (N, C, H, W) float32, float16, or uint16 with bfloat16's bits."""
 
-    def __init__(self, files: ShardFiles, planner: Planner, rows: range, replace: bool) -> None:
+    def __init__(
+        self, files: ShardFiles, planner: Planner, rows: range, replace: bool, stand_in: StandIn | None = None
+    ) -> None:
         from radload.kernels import cpu, prepare  # brings Numba, which the GPU's path does not need
 
         recipe, (height, width) = planner.settings.recipe, planner.settings.size
         self._cpu = cpu
-        self._reader = Reader(files, planner, rows, replace, decode_level)
+        self._reader = Reader(files, planner, rows, replace, decode_level, stand_in)
         self._norm = prepare.normalisation(recipe.mean, recipe.std)
         self._shape = (recipe.channels, height, width)
         self._dtype = planner.settings.dtype
@@ -85,10 +87,12 @@ class PixelDeliverer:
         return draw
 
 
-def make_deliverer(kind: str, files: ShardFiles, planner: Planner, rows: range, replace: bool) -> Deliverer:
+def make_deliverer(
+    kind: str, files: ShardFiles, planner: Planner, rows: range, replace: bool, stand_in: StandIn | None = None
+) -> Deliverer:
     """The deliverer called "pixels" or "streams"."""
     if kind == "streams":
         from radload.loading.streams import StreamDeliverer
 
-        return StreamDeliverer(files, planner, rows, replace)
-    return PixelDeliverer(files, planner, rows, replace)
+        return StreamDeliverer(files, planner, rows, replace, stand_in)
+    return PixelDeliverer(files, planner, rows, replace, stand_in)

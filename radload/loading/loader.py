@@ -6,13 +6,13 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
+from torch.utils.data import IterableDataset, get_worker_info
 
 from radload.dataset.index import Index, open_index, split_range
 from radload.dataset.manifest import read_manifest
@@ -40,20 +40,24 @@ from radload.loading.reader import Failure
 from radload.loading.recipe import MEAN, STD, Recipe, make_recipe
 from radload.loading.sinks import Sink, make_sink
 from radload.loading.state import make_state, read_state
+from radload.loading.strata import check_sampling, facts, open_sampler
 
 _REMEMBERED = 1000  # failures kept by name
+
+_NO_WORKERS = "a Loader already reads in a process of its own"
 
 _log = logging.getLogger("radload")
 
 
-class Loader:
+class Loader(IterableDataset[dict[str, Any]]):
     """Iterates over batches of one split; each iteration goes through the rest of the current epoch.
 
     A batch is a dict: "image" (N, C, H, W) of `dtype`; "label" (N,) int64 with -1 where there is none, or (N, K) float32
     with NaN where unknown; "index" (N,) int64, rows of the index; "valid" (N,) bool in evaluation (`shuffle=False` or
     `drop_last=False`), False for padding at the end and for samples that could not be read; the columns of `meta`; and with
     `masks` "mask" (N, H, W) int32: labels of the image's pixels, 0 outside the image, -1 for a sample without a mask.
-    Batches may be kept: their memory is used again only when nothing refers to it.
+    Batches may be kept: their memory is used again only when nothing refers to it. `DataLoader(loader, batch_size=None)` passes
+    them on; with num_workers above 0 it is refused, because a loader has a process of its own.
 
     Attributes:
         recipe: the windows in use; classes, task: of the label set, () and None without one.
@@ -91,6 +95,8 @@ class Loader:
         fit: str | None = None,
         spacing: float | tuple[float, float] | None = None,
         masks: bool = False,
+        sampler: str | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -116,6 +122,9 @@ class Loader:
                 output. spacing: millimetres per output pixel, one number or (row, col); `fit` ("pad" by default) then holds for samples
                 whose millimetres are unknown. See docs/loading.md.
             masks: label masks too, nearest neighbour under the same geometry.
+            sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
+                in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
+                patient per epoch. See docs/loading.md.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -130,8 +139,11 @@ class Loader:
         check_augment(augment)
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
-        self._order = Order(len(self._rows), batch_size, rank, world_size, seed, shuffle, drop_last)
-        check_order(self._order, split)
+        self._labels = find_labels(root, labels, self._index)
+        sampling = check_sampling(sampler, weights, split, self._labels, shuffle and drop_last, root)
+        drawn = open_sampler(sampling, root, self._index, seed)
+        self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
+        check_order(self._order, split, sampling.name)
         fit, scale = check_fit(fit, spacing)
         if masks:
             check_masks(self._index, root)
@@ -147,7 +159,6 @@ class Loader:
             scale,
             masks,
         )
-        self._labels = find_labels(root, labels, self._index)
         self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
         self.task: str | None = self._labels.task if self._labels is not None else None
         self._columns = Columns(self._index, meta)
@@ -162,7 +173,7 @@ class Loader:
             "drop_last": drop_last,
             "fit": fit,
             "spacing": None if scale is None else list(scale),
-        }
+        } | facts(sampling, self.classes, self._index)
         self._evaluation = not (shuffle and drop_last)
         self._limit = (
             math.ceil(max_failures * self._order.steps * batch_size) if max_failures < 1 else int(max_failures)
@@ -180,15 +191,21 @@ class Loader:
             "root": str(root.resolve()),
             "fingerprint": manifest.fingerprint,
             "rows": (self._rows.start, self._rows.stop),
-            "order": asdict(self._order),
+            "order": self._order.as_dict(),
             "settings": settings.as_dict(),
             "fields": self._sink.fields,
             "deliver": self._sink.deliver,
             "threads": threads if threads is not None else core_share(),
+            "sampling": sampling.as_dict(),
         }
         self._process = LoaderProcess(config, prefetch) if self._order.steps else None
         self._owner = os.getpid()
         self._closed = False
+
+    @property
+    def trains(self) -> bool:
+        """Shuffled, in full batches only; otherwise each sample comes once, and batches have "valid"."""
+        return not self._evaluation
 
     def __len__(self) -> int:
         """Steps per epoch, the same on every rank."""
@@ -292,7 +309,7 @@ class Loader:
             UsageError: the state belongs to other data or another order; it says which and what to do.
         """
         self._check_open()
-        self._move(*read_state(state, self._facts, self._order.steps))
+        self._move(*read_state(state, self._facts, self._order.steps, self._order.world_size))
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; if it is the current one, nothing changes, so a resumed run keeps its place."""
@@ -329,8 +346,14 @@ class Loader:
         if not getattr(self, "_closed", True):
             self.close()
 
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        """Refused: what starts workers by spawning, and copy.copy, would need it."""
+        raise UsageError(f"{_NO_WORKERS} and cannot be copied: make it where it is used (DataLoader: num_workers=0)")
+
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("the loader is closed: make a new one, and give it the state to go on")
+        if get_worker_info() is not None:
+            raise UsageError(f"{_NO_WORKERS}: give DataLoader num_workers=0 and batch_size=None, or leave it out")
         if os.getpid() != self._owner:
             raise UsageError("the loader belongs to another process (this one was forked): make it where it is used")

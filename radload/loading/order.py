@@ -1,104 +1,32 @@
-"""The order of samples as arithmetic: what stands at position p of epoch e is a pure function of (seed, e, p, n).
+"""The order of samples as arithmetic: what stands at position p of epoch e is a pure function of (seed, e, p, the data set).
 
-A keyed bijection on [0, n) replaces a shuffled list: nothing is stored, any position is computed alone, and a run resumes
-or moves to another number of ranks by counting. Construction: an alternating Feistel network over the smallest power of
-two that holds n (at least 64), followed by cycle walking, which leaves the bijection on [0, n) (Black and Rogaway,
-"Ciphers with Arbitrary Finite Domains", CT-RSA 2002). The round function is SplitMix64's finaliser (Steele et al. 2014).
-The order is part of the interface: a run that resumes needs the same one, so a test holds its values.
+An epoch is a sequence of draws that a sampler defines (see sampling.py); a step takes the next global batch of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
-
-ROUNDS = 8
-_MIN_BITS = 6  # tiny domains have few Feistel permutations; walking out of 64 costs little
-_GOLDEN = 0x9E3779B97F4A7C15
-_MASK = (1 << 64) - 1
-
-
-def _mix(x: int) -> int:
-    """SplitMix64's finaliser, a bijection on 64 bits."""
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-    return x ^ (x >> 31)
-
-
-def _mix_array(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """`_mix` of every element; unsigned arithmetic wraps."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@dataclass(frozen=True)
-class Permutation:
-    """A bijection on [0, n), another one for every (seed, epoch). O(1) memory.
-
-    Args:
-        n: 1 to 2**48.
-        seed, epoch: any integers of up to 64 bits.
-    """
-
-    n: int
-    seed: int
-    epoch: int
-    _keys: tuple[int, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.n <= 1 << 48:
-            raise ValueError(f"a permutation of {self.n} elements was asked for; 1 to 2**48 are possible")
-        state = _mix((_mix((self.seed + _GOLDEN) & _MASK) + self.epoch * _GOLDEN + 1) & _MASK)
-        keys = tuple(_mix((state + (i + 1) * _GOLDEN) & _MASK) for i in range(ROUNDS))
-        object.__setattr__(self, "_keys", keys)
-
-    def at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Elements at `positions` (each in [0, n)), same shape.
-
-        Raises:
-            IndexError: a position is outside.
-        """
-        flat = np.asarray(positions, np.int64).ravel()
-        if flat.size and (flat.min() < 0 or flat.max() >= self.n):
-            raise IndexError(f"positions {flat.min()} to {flat.max()} of a permutation of {self.n}")
-        found = flat.astype(np.uint64)
-        if self.n > 1:
-            todo = np.arange(flat.size)
-            while todo.size:  # a value outside [0, n) is permuted again; cycles lead back inside
-                moved = self._network(found[todo])
-                found[todo] = moved
-                todo = todo[moved >= self.n]
-        return found.astype(np.int64).reshape(np.shape(positions))
-
-    def _network(self, x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        bits = max((self.n - 1).bit_length(), _MIN_BITS)
-        low_bits = np.uint64(bits // 2)
-        low_mask, high_mask = np.uint64((1 << (bits // 2)) - 1), np.uint64((1 << (bits - bits // 2)) - 1)
-        low, high = x & low_mask, x >> low_bits
-        for i, key in enumerate(self._keys):  # each round changes one half by a function of the other: invertible
-            if i % 2:
-                high = high ^ (_mix_array(low + np.uint64(key)) & high_mask)
-            else:
-                low = low ^ (_mix_array(high + np.uint64(key)) & low_mask)
-        return (high << low_bits) | low
+from radload.loading.sampling import Sampler, Uniform
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """Which samples of a split a rank gets, step by step.
 
-    A global batch is `batch_size * world_size` consecutive positions of the epoch's permutation (of 0, 1, 2, … without
+    A global batch is `batch_size * world_size` consecutive positions of the epoch's draws (0, 1, 2, … without
     `shuffle`), of which rank r takes the r-th slice: N ranks with batches of B see what one rank sees with batches of N * B.
 
     Attributes:
-        samples: in the split.
+        samples: draws of an epoch: the samples of the split, or what the sampler says.
         batch_size: of one rank.
         drop_last: leave out the positions that fill no global batch (others in each epoch); otherwise the last one is padded.
+        sampler: of shuffled epochs; None: `Uniform`. Only what it draws with `drop_last` is defined by its docstring.
     """
 
     samples: int
@@ -108,6 +36,7 @@ class Order:
     seed: int = 0
     shuffle: bool = True
     drop_last: bool = True
+    sampler: Sampler | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -130,6 +59,11 @@ class Order:
         full, rest = divmod(self.samples, self.global_batch)
         return full if self.drop_last or not rest else full + 1
 
+    @property
+    def length(self) -> int:
+        """Draws of an epoch that are delivered, over all ranks."""
+        return min(self.samples, self.steps * self.global_batch)
+
     def positions(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """This rank's positions at a step, (batch_size,), and which of them exist (all but padding at the end)."""
         if not 0 <= step < self.steps:
@@ -143,7 +77,16 @@ class Order:
         positions, valid = self.positions(step)
         elements = np.full(self.batch_size, -1, np.int64)
         there = positions[valid]
-        elements[valid] = (
-            Permutation(self.samples, self.seed, epoch).at(there) if self.shuffle and there.size else there
-        )
+        elements[valid] = self._rule().elements(epoch, there, self.length) if self.shuffle and there.size else there
         return positions, elements, valid
+
+    def stand_in(self, epoch: int, position: int, attempt: int) -> int:
+        """Element of the split that replaces a damaged one drawn at `position`: a fixed function of the draw and the attempt."""
+        return self._rule().stand_in(epoch, position, self.length, attempt)
+
+    def _rule(self) -> Sampler:
+        return self.sampler or Uniform(self.samples, self.seed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All arguments but the sampler, as JSON-able values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "sampler"}

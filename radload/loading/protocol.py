@@ -24,11 +24,12 @@ class Config(TypedDict):
     root: str
     fingerprint: str
     rows: tuple[int, int]  # of the index: first, and one after the last
-    order: dict[str, Any]  # arguments of order.Order
+    order: dict[str, Any]  # order.Order.as_dict()
     settings: dict[str, Any]  # plan.Settings.as_dict()
     fields: dict[str, tuple[str, tuple[int, ...]]]  # of a slot, see ring.Layout.of
     deliver: Literal["pixels", "streams"]
     threads: int
+    sampling: dict[str, Any]  # strata.Sampling.as_dict()
 
 
 def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:

@@ -15,6 +15,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
 VIEW_REPLACEMENT = 0xFFFF  # the view under which a stand-in for a damaged sample is drawn
+VIEW_BLOCK = 0xFFFE  # the one under which a block of classes is shuffled; its positions are blocks
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:

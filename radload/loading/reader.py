@@ -1,7 +1,7 @@
 """Reading one draw: its bytes, checked; and where they are bad, another sample by a fixed rule, or nothing.
 
-In training a damaged sample is replaced by `random.stand_in` of the draw (seed, epoch, position, attempt), so every run and
-every rank replaces it by the same one. In evaluation nothing takes its place: the row is marked as not valid.
+In training a damaged sample is replaced by a fixed function of the draw (seed, epoch, position, attempt) that the order's sampler
+defines, so every run and every rank replaces it by the same one. In evaluation nothing takes its place: the row is marked as not valid.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from radload.errors import RadloadError
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
 from radload.loading.masks import read_mask
 from radload.loading.plan import BatchPlan, Planner
-from radload.loading.random import stand_in
+from radload.loading.sampling import Uniform
 
 ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broken
 
 T = TypeVar("T")
+StandIn = Callable[[int, int, int], int]  # epoch, position, attempt: element of the split, see order.Order.stand_in
 Unpack = Callable[[bytes, np.void, int, float], T]  # bytes, record, level, pivot: see decode.decode_level
 
 
@@ -59,10 +60,20 @@ class Reader(Generic[T]):
     Args:
         unpack: what is made of a sample's bytes.
         rows: of the index that belong to the split; replace: whether stand-ins are used.
+        stand_in: which one; None: any of the split.
     """
 
-    def __init__(self, files: ShardFiles, planner: Planner, rows: range, replace: bool, unpack: Unpack[T]) -> None:
+    def __init__(
+        self,
+        files: ShardFiles,
+        planner: Planner,
+        rows: range,
+        replace: bool,
+        unpack: Unpack[T],
+        stand_in: StandIn | None = None,
+    ) -> None:
         self._files, self._planner, self._rows, self._replace, self._unpack = files, planner, rows, replace, unpack
+        self._stand_in = stand_in or Uniform(len(rows), planner.settings.seed).any_of
 
     def read(self, plan: BatchPlan, place: int, epoch: int, position: int) -> Draw[T]:
         """Read entry `place` of a plan, drawn at `position` of `epoch`.
@@ -83,8 +94,7 @@ class Reader(Generic[T]):
                 return Draw(content, plan, place, tuple(failures), mask)
             if not self._replace:
                 return Draw(None, plan, place, tuple(failures))
-            seed = self._planner.settings.seed
-            row = self._rows[stand_in(seed, epoch, position, attempt, len(self._rows))]
+            row = self._rows[self._stand_in(epoch, position, attempt)]
             plan, place = self._planner.plan(np.array([row]), epoch, np.array([position])), 0
         raise RadloadError(
             f"sample {failures[0].key} and {ATTEMPTS} others drawn in its place cannot be read "

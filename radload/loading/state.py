@@ -21,6 +21,9 @@ _MUST_MATCH = {
     "drop_last": "open the loader with the same drop_last",
     "fit": "open the loader with the same fit",
     "spacing": "open the loader with the same spacing",
+    "sampler": "open the loader with the same sampler",
+    "weights": "open the loader with the same weights",
+    "strata": "the labels or patients that the sampler goes by are others: resume with those that the run was started with",
 }
 
 
@@ -29,8 +32,8 @@ def make_state(order: Mapping[str, Any], epoch: int, position: int) -> dict[str,
     return {"version": STATE_VERSION, "epoch": epoch, "position": position} | {k: order[k] for k in _MUST_MATCH}
 
 
-def read_state(state: Mapping[str, Any], order: Mapping[str, Any], steps: int) -> tuple[int, int]:
-    """(epoch, position) of a state, after checking that it belongs to this order.
+def read_state(state: Mapping[str, Any], order: Mapping[str, Any], steps: int, world_size: int = 1) -> tuple[int, int]:
+    """(epoch, position) of a state, after checking that it belongs to this order; `world_size`: ranks that want to go on with it.
 
     Raises:
         UsageError: it does not, or it is no state of a loader.
@@ -46,7 +49,16 @@ def read_state(state: Mapping[str, Any], order: Mapping[str, Any], steps: int) -
         )
     for name, remedy in _MUST_MATCH.items():
         if theirs[name] != order[name]:
+            if name == "global_batch":
+                remedy += f": {_share(theirs[name], world_size)}"
             raise UsageError(f"the loader state has {name}={theirs[name]!r}, this loader {order[name]!r}: {remedy}")
     if epoch < 0 or not 0 <= position <= steps:
         raise UsageError(f"the loader state is at step {position} of {steps} in epoch {epoch}: it does not exist")
     return epoch, position
+
+
+def _share(global_batch: object, world_size: int) -> str:
+    """What a rank has to do to keep a global batch."""
+    if isinstance(global_batch, int) and global_batch % world_size == 0:
+        return f"give batch_size={global_batch // world_size} on {world_size} ranks"
+    return f"{world_size} ranks cannot divide {global_batch}, take another number of them"

@@ -22,7 +22,7 @@ from radload.kernels.prepare import SAMPLE, WINDOW
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
 from radload.loading.plan import BatchPlan, Planner
-from radload.loading.reader import Draw, Reader
+from radload.loading.reader import Draw, Reader, StandIn
 
 # ITEM["kind"]: -1 nothing, a codestream of one grey component, or pixels of a type numbered as in kernels.gpu.DTYPE_CODES.
 NOTHING, STREAM = -1, 16
@@ -82,8 +82,10 @@ def fields(batch_size: int, channels: int, capacity: int) -> dict[str, tuple[str
 class StreamDeliverer:
     """Fills slots for the GPU."""
 
-    def __init__(self, files: ShardFiles, planner: Planner, rows: range, replace: bool) -> None:
-        self._reader = Reader(files, planner, rows, replace, unpack)
+    def __init__(
+        self, files: ShardFiles, planner: Planner, rows: range, replace: bool, stand_in: StandIn | None = None
+    ) -> None:
+        self._reader = Reader(files, planner, rows, replace, unpack, stand_in)
         self._lock = Lock()
 
     def tools(self) -> None:

@@ -31,6 +31,7 @@ from radload.loading.order import Order
 from radload.loading.plan import BatchPlan, Planner, Settings
 from radload.loading.reader import Failure
 from radload.loading.ring import Layout, map_shared
+from radload.loading.strata import Sampling, open_sampler
 
 _PATIENCE = 1.0  # seconds between looks at whether the parent is still there
 
@@ -62,7 +63,10 @@ class Worker:
             raise FormatError(f"the data set in {root} was replaced while it was being opened: start again")
         index = open_index(root, manifest)
         settings = Settings.from_dict(config["settings"])
-        self._order, self._rows = Order(**config["order"]), range(*config["rows"])
+        self._rows = range(*config["rows"])
+        sampling = Sampling.from_dict(config["sampling"])
+        sampler = open_sampler(sampling, root, index, config["order"]["seed"])
+        self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
         self._deliverer: Deliverer = make_deliverer(
@@ -71,6 +75,7 @@ class Worker:
             self._planner,
             self._rows,
             replace=self._order.shuffle and self._order.drop_last,
+            stand_in=self._order.stand_in,
         )
         self._channel, self._sending = channel, Lock()
         self._slots: dict[int, dict[str, NDArray[Any]]] = {}

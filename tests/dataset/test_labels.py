@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from radload.dataset.labels import LabelSet, label_names, read_labels, write_labels
+from radload.dataset.labels import LabelSet, label_names, read_class_rows, read_labels, write_labels
 from radload.errors import FormatError, UsageError
 
 KEYS = np.arange(100, 106, dtype=np.uint64)
@@ -59,3 +59,36 @@ def test_labels_of_another_version_are_refused(tmp_path: Path) -> None:
 def test_names_that_cannot_be_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be used"):
         write_labels(tmp_path, LabelSet(name, "single", ("a",), np.zeros(6, np.int32), "csv"), KEYS, RANGES)
+
+
+def test_class_rows_are_mapped_and_checked(tmp_path: Path) -> None:
+    labels = LabelSet("default", "single", ("a", "b", "c"), np.array([1, 0, -1, 1, 0, 2], np.int32), "csv")
+    path = write_labels(tmp_path, labels, KEYS, RANGES)
+    found = read_class_rows(tmp_path, "default")
+    assert not found.rows.flags.owndata and not found.rows.flags.writeable
+    assert found.rows.tolist() == [1, 0, 3, 2, 4, 5]
+    assert {s: b.tolist() for s, b in found.offsets.items()} == {
+        "train": [0, 1, 3, 3],
+        "val": [4, 5, 5, 6],
+        "test": [6, 6, 6, 6],
+    }
+    path.write_bytes(path.read_bytes().replace(b'"train": [0, 1, 3, 3]', b'"train": [0, 1, 3, 9]'))
+    with pytest.raises(FormatError, match="offsets of split train"):
+        read_class_rows(tmp_path, "default")
+    write_labels(tmp_path, LabelSet("m", "multi", ("x",), np.ones((6, 1), np.float32), "csv"), KEYS, RANGES)
+    with pytest.raises(UsageError, match="several labels"):
+        read_class_rows(tmp_path, "m")
+    with pytest.raises(UsageError, match="no label set"):
+        read_class_rows(tmp_path, "absent")
+
+
+def test_the_digest_follows_classes_and_codes(tmp_path: Path) -> None:
+    codes = np.array([1, 0, -1, 1, 0, 1], np.int32)
+    digests = set()
+    for classes, changed in ((("a", "b"), codes), (("a", "c"), codes), (("a", "b"), codes[::-1])):
+        write_labels(tmp_path, LabelSet("one", "single", classes, changed.copy(), "csv"), KEYS, RANGES)
+        digests.add(read_labels(tmp_path, "one", KEYS).digest)
+        assert read_class_rows(tmp_path, "one").digest in digests
+    assert len(digests) == 3 and all(len(digest) == 32 for digest in digests)
+    write_labels(tmp_path, LabelSet("two", "single", ("a", "b"), codes, "modality"), KEYS, RANGES)
+    assert read_labels(tmp_path, "two", KEYS).digest in digests, "the origin does not count"

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radload.errors import UsageError
-from radload.loading.order import Order, Permutation
+from radload.loading.order import Order
+from radload.loading.permutation import Permutation
 
 
 def test_golden() -> None:
@@ -116,3 +117,16 @@ def test_evaluation_covers_each_sample_once(samples: int, batch: int, world: int
 def test_a_rank_that_does_not_exist_is_refused(rank: int, world: int) -> None:
     with pytest.raises(UsageError, match="rank"):
         Order(10, 1, rank, world)
+
+
+def test_slices_of_a_patient_meet_as_often_as_in_a_perfect_shuffle() -> None:
+    """A patient's slices are neighbours in the shards; pairs of one patient in a batch stay within 4 standard deviations."""
+    slices, patients, batch = 40, 500, 250
+    order = Order(slices * patients, batch, seed=8)
+    pairs = 0
+    for epoch in range(4):
+        for step in range(order.steps):
+            counts = np.bincount(order.draws(epoch, step)[1] // slices)
+            pairs += int((counts * (counts - 1) // 2).sum())
+    expected = 4 * order.steps * batch * (batch - 1) / 2 * (slices - 1) / (slices * patients - 1)
+    assert abs(pairs - expected) < 4 * expected**0.5

@@ -13,6 +13,7 @@ from radload.loading.state import make_state, read_state
 FACTS = {
     "fingerprint": "ab", "generation": 0, "split": "train", "samples": 100, "global_batch": 8, "seed": 1, "shuffle": True,
     "drop_last": True, "fit": "pad", "spacing": [1.0, 0.5],
+    "sampler": "weights", "weights": {"a": 1, "b": 3}, "strata": "ab",
 }  # fmt: skip
 
 
@@ -26,11 +27,20 @@ def test_it_survives_json() -> None:
     [
         ("fingerprint", "cd"), ("generation", 1), ("split", "val"), ("samples", 99), ("global_batch", 16), ("seed", 2),
         ("shuffle", False), ("drop_last", False), ("fit", "crop"), ("spacing", None), ("spacing", [1.0, 1.0]),
+        ("sampler", "uniform"), ("weights", None), ("weights", {"a": 2, "b": 3}), ("strata", "cd"),
     ],
 )  # fmt: skip
 def test_another_order_is_refused_by_name(name: str, other: Any) -> None:
     with pytest.raises(UsageError, match=name):
         read_state(make_state(FACTS, 0, 0), {**FACTS, name: other}, steps=12)
+
+
+def test_the_remedy_for_another_global_batch_counts_the_ranks() -> None:
+    state = make_state({**FACTS, "global_batch": 48}, 0, 0)
+    with pytest.raises(UsageError, match="batch_size=16 on 3 ranks"):
+        read_state(state, FACTS, steps=12, world_size=3)
+    with pytest.raises(UsageError, match="5 ranks cannot divide 48"):
+        read_state(state, FACTS, steps=12, world_size=5)
 
 
 @pytest.mark.parametrize(

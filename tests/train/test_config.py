@@ -51,7 +51,8 @@ def test_impossible_values_are_refused_by_name(flags: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", ["--optimizer adam", "--amp fp16", "--nonsense 1", "--epoch 3", "--size big", "--fit fill"]
+    "flags",
+    ["--optimizer adam", "--amp fp16", "--nonsense 1", "--epoch 3", "--size big", "--fit fill", "--sampler weights"],
 )
 def test_what_argparse_refuses_ends_with_code_2(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -98,6 +99,6 @@ def test_a_resumed_run_keeps_its_identity() -> None:
     assert "--epochs 20 (was 10)" in check_resume(config.as_dict(), replace(config, epochs=20))[0]
     assert check_resume(config.as_dict(), replace(config, threads=5, shards="elsewhere")) == []
     for change in ({"arch": "densenet121"}, {"batch_size": 16}, {"seed": 1}, {"size": 96}, {"window": "lung"}, {"fit": "pad"},
-                   {"spacing": 1.0}):  # fmt: skip
+                   {"spacing": 1.0}, {"sampler": "balanced"}):  # fmt: skip
         with pytest.raises(UsageError, match=f"--{next(iter(change)).replace('_', '-')}"):
             check_resume(config.as_dict(), replace(config, **change))  # type: ignore[arg-type]

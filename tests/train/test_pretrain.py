@@ -203,3 +203,19 @@ def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: R
     assert code == 2 and "--spacing 0.7" in err
     code, _, err = run(labelled, "--epochs 2 --fit pad --spacing 0.7")
     assert code == 2 and "--fit crop" in err
+
+
+def test_the_sampler_reaches_the_loader_and_the_state(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, _ = run(labelled, "--epochs 1 --sampler balanced")
+    assert code == 0
+    path = checkpoint.newest(tmp_path / "run/checkpoints")[0]
+    assert path is not None
+    state = checkpoint.load(path)["loader"]
+    assert state["sampler"] == "balanced" and state["strata"]
+    code, _, err = run(labelled, "--epochs 2")
+    assert code == 2 and "--sampler balanced" in err
+
+
+def test_balanced_classes_need_labels(unlabelled: Path, run: Run) -> None:
+    code, _, err = run(unlabelled, "--sampler balanced")
+    assert code == 2 and "one label per sample" in err
