@@ -50,10 +50,12 @@ def bench(options: BenchOptions) -> Result:
     seconds = options.seconds * (1 - _ARCH_SHARE if options.measure_arch else 1)
     threads = options.threads if options.threads is not None else core_share()
     if len(rows) < options.batch_size:
-        raise UsageError(
-            f"split {options.split or 'all'} has {len(rows)} samples, fewer than a batch: take --batch-size {max(len(rows), 1)} or fewer, "
-            "or another --split"
+        found = (
+            f"{len(rows)} samples, fewer than a batch: take --batch-size {len(rows)} or fewer, or"
+            if rows
+            else "no samples: take"
         )
+        raise UsageError(f"split {options.split or 'all'} has {found} another --split")
     # The Loader first: it checks the arguments that are its own, and its start is measured before anything is warm.
     with WholeLoader(options, threads) as loader, ShardFiles(options.shards, index.shard_names) as files:
         planner = Planner(index, settings)

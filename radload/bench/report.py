@@ -58,7 +58,7 @@ def print_result(result: Result, console: Console) -> None:
         console.print(f"{result.unreadable} of the samples tried could not be read: the loader names them, see its log")
     if result.cores_free < CROWDED:
         console.print(
-            f"other programs were busy: the stages got {result.cores_free:.0%} of {result.threads} cores; "
+            f"other programs were busy: the stages got {result.cores_free:.0%} of the CPU time that they asked for; "
             "measure again when the machine is quiet"
         )
     console.print(Text(result.verdict), soft_wrap=True)
