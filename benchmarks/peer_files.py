@@ -44,7 +44,8 @@ def write_peer_files(folder: Path, slices: Iterable[NDArray[np.int16]], per_shar
         array = io.BytesIO()
         np.save(array, stored)
         writers[0].write({"__key__": f"{i:06d}", "npy": array.getvalue()})
-        writers[1].write({"__key__": f"{i:06d}", "png": imagecodecs.png_encode(stored.astype(np.uint16))})
+        coded = imagecodecs.png_encode(stored.astype(np.uint16), level=1)  # four times as fast to write; read as fast
+        writers[1].write({"__key__": f"{i:06d}", "png": coded})
         dicom.append(str(folder / f"{i:06d}.dcm"))
         _write_dicom(Path(dicom[-1]), stored, i)
     for writer in writers:
