@@ -41,10 +41,13 @@ def draw(contestants: list[Contestant], path: Path, cores: int | None = None) ->
         color=TEXT,
     )
     axes.set_xlabel(
-        "512 x 512 stored values to windowed, antialiased, normalised 224 x 224 float32, shuffled batches;\n"
-        "page cache warm, medians of turns taken in one run",
+        "512 x 512 stored values to windowed, antialiased, normalised 224 x 224 float32;\n"
+        "shuffled batches, page cache warm, medians of turns taken in one run",
         fontsize=8,
         color=TEXT,
         loc="left",
     )
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(w_pad=0.12, h_pad=0.1)
     figure.savefig(path)
