@@ -115,10 +115,10 @@ def _monai(files: PeerFiles, size: int, batch_size: int, workers: int, cached: b
         [
             LoadImaged("image", reader=PydicomReader(swap_ij=False), ensure_channel_first=True),
             ScaleIntensityRanged("image", CENTRE - WIDTH / 2, CENTRE + WIDTH / 2, 0.0, 1.0, clip=True),
-            EnsureTyped("image", track_meta=False),
             # MONAI's Resize(anti_aliasing=True) blurs with a Gaussian first: other pixels, and slower; so torch's own.
-            Lambdad("image", lambda image: _resize(image, size)),
+            Lambdad("image", lambda image: _resize(image.as_tensor(), size)),
             NormalizeIntensityd("image", subtrahend=MEAN, divisor=STD),
+            EnsureTyped("image", track_meta=False),  # last, because the others make a MetaTensor again
         ]
     )
     items = [{"image": path, "number": i} for i, path in enumerate(files.dicom)]
