@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from interleave import Contestant, run_rounds, taking
-from peer_files import write_peer_files
-from peer_loaders import CENTRE, PEERS, READ_AHEAD, WIDTH, Batch, Batches, missing, prepare
-from summary import CONTESTANTS
+from peer_files import PeerFiles, write_peer_files
+from peer_loaders import CENTRE, PEERS, READ_AHEAD, WIDTH, Batch, Batches, missing, prepare, pydicom_training_loader
+from summary import FIRST_RUN, RUNS
 
 import radload
 from radload.bench import stages
@@ -40,18 +41,19 @@ OURS = {  # name -> (codec, resolution, whether the arithmetic is that of the pe
 }
 
 
-def ours(shards: Path, resolution: str) -> tuple[Loader, Batches]:
+TRAINING = "training defaults, medians of turns"
+
+
+@pytest.fixture(scope="module")
+def peer_files(raw_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> PeerFiles:
+    pytest.importorskip("webdataset", reason=missing("webdataset"))
+    with radload.open(raw_shards) as dataset:
+        return write_peer_files(tmp_path_factory.mktemp("peers"), (one.stored for one in dataset))
+
+
+def ours(shards: Path, **options: Any) -> tuple[Loader, Batches]:
     """A Loader as the peers are set up, and its endless batches."""
-    loader = Loader(
-        shards,
-        batch_size=BATCH,
-        size=SIZE,
-        window=WINDOW,
-        channels=1,
-        resolution=resolution,
-        threads=CORES,
-        prefetch=PREFETCH,
-    )
+    loader = Loader(shards, batch_size=BATCH, size=SIZE, threads=CORES, prefetch=PREFETCH, **options)
 
     def batches() -> Iterator[Batch]:
         while True:
@@ -61,25 +63,34 @@ def ours(shards: Path, resolution: str) -> tuple[Loader, Batches]:
     return loader, batches()
 
 
-def limits(shards: Path, name: str, parts: tuple[str, ...], pool: ThreadPoolExecutor) -> list[Contestant]:
-    """Parts of our own work, alone on all cores: what no loader of this format can exceed."""
+def limits(
+    shards: Path,
+    parts: dict[str, str],
+    pool: ThreadPoolExecutor,
+    window: Any = WINDOW,
+    channels: int = 1,
+    augment: str | None = None,
+) -> list[Contestant]:
+    """Parts of our own work, alone on all cores: what no loader of this format can exceed. `parts`: title -> "decode" or "raw"."""
     index = open_index(shards, read_manifest(shards))
     files = ShardFiles(shards, index.shard_names)
-    planner = Planner(index, Settings((SIZE, SIZE), make_recipe(WINDOW, 1), "float32", 1.0, "auto", None, 0))
+    settings = Settings((SIZE, SIZE), make_recipe(window, channels), "float32", 1.0, "auto", augment, 0)
+    planner = Planner(index, settings)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
     read, render = stages.reading(files, draws), stages.rendering(draws, planner, CORES, BATCH)
-    decode = stages.decoding(draws)
 
     def read_and_render(i: int, thread: int) -> None:
         read(i, thread)
         render(i, thread)
 
-    work: dict[str, stages.Work] = {"decoding": decode, "reading, CRC and kernel": read_and_render}
+    def turn(work: stages.Work) -> Any:
+        return lambda seconds: stages.rate(work, len(draws), pool, CORES, seconds).rate
 
-    def turn(part: str) -> Any:
-        return lambda seconds: stages.rate(work[part], len(draws), pool, CORES, seconds).rate
-
-    return [Contestant(f"{name}: {part} alone", "limit", turn(part)) for part in parts]
+    work: dict[str, stages.Work] = {"decode": stages.decoding(draws), "raw": read_and_render}
+    mix = ", ".join(f"level {level} {share:.0%}" for level, share in draws.levels.items())
+    return [
+        Contestant(f"{title} ({mix})" if augment else title, "limit", turn(work[part])) for title, part in parts.items()
+    ]
 
 
 def difference(batch: Batch, dataset: radload.Dataset) -> float:
@@ -90,42 +101,56 @@ def difference(batch: Batch, dataset: radload.Dataset) -> float:
     return float((images - expected).abs().max())
 
 
-def test_peers(ct_shards: Path, raw_shards: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def compete(title: str, contestants: list[Contestant], config: pytest.Config) -> None:
+    """All take turns, after one short round to get warm; the table is printed at the end."""
+    run_rounds(contestants, 1, 0.2)
+    for one in contestants:
+        one.rates.clear()
+        one.cores.clear()
+    run_rounds(contestants, ROUNDS, SECONDS)
+    config.stash.setdefault(RUNS, {})[title] = contestants
+    for one in contestants:
+        assert one.skipped or (len(one.rates) == ROUNDS and min(one.rates) > 0), one.name
+
+
+def test_peers(ct_shards: Path, raw_shards: Path, peer_files: PeerFiles, request: pytest.FixtureRequest) -> None:
     """Everybody's pixels agree where the arithmetic is the same, and all take turns."""
-    with radload.open(raw_shards) as dataset:
-        contestants, running = [], []
-        files = None if missing("webdataset") else write_peer_files(tmp_path, (one.stored for one in dataset))
+    contestants: list[Contestant] = []
+    with ExitStack() as stack:
+        dataset = stack.enter_context(radload.open(raw_shards))
         for name, (start, package) in PEERS.items():  # first, because their workers are forks of this process
-            reason = missing(package) if files is not None else missing("webdataset")
-            peer = Contestant(name, "peer", skipped=reason)
-            if reason is None and files is not None:
-                batches = start(files, SIZE, BATCH, CORES)
+            peer = Contestant(name, "peer", skipped=missing(package))
+            contestants.append(peer)
+            if peer.skipped is None:
+                batches = start(peer_files, SIZE, BATCH, CORES)
                 peer.difference = difference(next(batches), dataset)
                 assert peer.difference < SAME, f"{name} delivers other pixels"
                 peer.turn = taking(batches, BATCH, READ_AHEAD * CORES, CORES)
-                running.append(batches)
-            contestants.append(peer)
-        loaders = []
-        try:
-            for name, (codec, resolution, same) in OURS.items():
-                loader, batches = ours(raw_shards if codec == "raw" else ct_shards, resolution)
-                loaders.append(loader)
-                own = Contestant(name, "radload", taking(batches, BATCH, PREFETCH + 1))
-                own.difference = difference(next(batches), dataset)
-                assert not same or own.difference < SAME, f"{name} delivers other pixels"
-                contestants.append(own)
-            with ThreadPoolExecutor(CORES) as pool:
-                contestants += limits(ct_shards, "half level", ("decoding",), pool)
-                contestants += limits(raw_shards, "raw", ("reading, CRC and kernel",), pool)
-                run_rounds(contestants, 1, 0.2)  # warm
-                for one in contestants:
-                    one.rates.clear()
-                    one.cores.clear()
-                run_rounds(contestants, ROUNDS, SECONDS)
-        finally:
-            for loader in loaders:
-                loader.close()
-            running.clear()
-    request.config.stash[CONTESTANTS] = contestants
-    for one in contestants:
-        assert one.skipped or (len(one.rates) == ROUNDS and min(one.rates) > 0), one.name
+        for name, (codec, resolution, same) in OURS.items():
+            shards = raw_shards if codec == "raw" else ct_shards
+            loader, batches = ours(shards, window=WINDOW, channels=1, resolution=resolution)
+            stack.enter_context(loader)
+            own = Contestant(name, "radload", taking(batches, BATCH, PREFETCH + 1), difference(next(batches), dataset))
+            assert own.difference is not None and (not same or own.difference < SAME), f"{name} delivers other pixels"
+            contestants.append(own)
+        pool = stack.enter_context(ThreadPoolExecutor(CORES))
+        contestants += limits(ct_shards, {"half level: decoding alone": "decode"}, pool)
+        contestants += limits(raw_shards, {"raw: reading, CRC and kernel alone": "raw"}, pool)
+        compete(FIRST_RUN, contestants, request.config)
+
+
+def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pytest.FixtureRequest) -> None:
+    """Three windows, random resized crops and flips, as pretrain.py; beside pydicom doing the same, and decoding the same mix of levels."""
+    with ExitStack() as stack:
+        batches = pydicom_training_loader(peer_files, SIZE, BATCH, CORES)
+        loader, own = ours(ct_shards, augment="default")
+        stack.enter_context(loader)
+        for one in (batches, own):
+            assert next(one)[0].shape == (BATCH, 3, SIZE, SIZE)
+        pool = stack.enter_context(ThreadPoolExecutor(CORES))
+        contestants = [
+            Contestant("pydicom + DataLoader", "peer", taking(batches, BATCH, READ_AHEAD * CORES, CORES)),
+            Contestant("radload HTJ2K, training", "radload", taking(own, BATCH, PREFETCH + 1)),
+            *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default"),
+        ]
+        compete(TRAINING, contestants, request.config)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/loading"))
 
 from make import Image, Series, write_dataset
-from summary import CONTESTANTS, peer_table, table, write_json
+from summary import FIRST_RUN, RUNS, peer_table, table, write_json
 
 SERIES, SLICES, SIDE = 12, 50, 512
 
@@ -68,18 +68,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Slices per second, which the tables of pytest-benchmark do not show; then the peers, JSON and chart."""
     session = getattr(config, "_benchmarksession", None)
     benchmarks = session.benchmarks if session is not None else []
-    contestants = config.stash.get(CONTESTANTS, [])
-    for lines in (table(benchmarks), peer_table(contestants)):
+    runs = config.stash.get(RUNS, {})
+    for lines in (table(benchmarks), *(peer_table(title, one) for title, one in runs.items())):
         for line in ["", *lines] if lines else ():
             terminalreporter.write_line(line)
     if path := config.getoption("--bench-json"):
-        write_json(path, benchmarks, contestants)
+        write_json(path, benchmarks, runs)
         terminalreporter.write_line(f"figures: {path}")
     if path := config.getoption("--bench-chart"):
-        if any(one.rates for one in contestants):
+        if FIRST_RUN in runs:
             from chart import draw
 
-            draw(contestants, path)
+            draw(runs[FIRST_RUN], path)
             terminalreporter.write_line(f"chart: {path}")
         else:
             terminalreporter.write_line(f"no chart was drawn to {path}: bench_peers.py did not run", red=True)

@@ -21,6 +21,9 @@ from peer_files import INTERCEPT, PeerFiles
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from radload.loading.augment import AREA, FLIP, RATIO
+from radload.loading.recipe import PRESETS
+
 CENTRE, WIDTH, MEAN, STD = 40.0, 400.0, 0.5, 0.25
 READ_AHEAD = 2  # batches per worker: DataLoader's default
 
@@ -36,7 +39,7 @@ def prepare(stored: NDArray[Any], size: int) -> torch.Tensor:
 
 
 def _resize(image: torch.Tensor, size: int) -> torch.Tensor:
-    """(1, h, w) to (1, size, size)."""
+    """(C, h, w) to (C, size, size)."""
     return interpolate(image[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
 
 
@@ -62,6 +65,27 @@ class DicomSlices(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         return prepare(pydicom.dcmread(self.paths[i]).pixel_array, self.size), i
+
+
+class TrainingSlices(DicomSlices):
+    """pydicom, and what `train/pretrain.py` does by default: three windows, random resized crop, horizontal flip."""
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        from torchvision.transforms import RandomResizedCrop
+
+        value = torch.from_numpy(pydicom.dcmread(self.paths[i]).pixel_array.astype(np.float32)) + INTERCEPT
+        top, left, height, width = RandomResizedCrop.get_params(value[None], list(AREA), list(RATIO))
+        value = value[top : top + height, left : left + width]
+        windows = torch.tensor([PRESETS[name] for name in ("lung", "soft_tissue", "bone")])[:, :, None, None]
+        y = ((value - (windows[:, 0] - windows[:, 1] / 2)) / windows[:, 1]).clamp_(0, 1)
+        image = (_resize(y, self.size) - MEAN) / STD
+        return image.flip(-1) if torch.rand(()) < FLIP else image, i
+
+
+def pydicom_training_loader(files: PeerFiles, size: int, batch_size: int, workers: int) -> Batches:
+    """`TrainingSlices` behind DataLoader."""
+    data = TrainingSlices(files.dicom, size)
+    return iter(DataLoader(data, batch_size, sampler=EndlessOrder(len(data)), num_workers=workers))
 
 
 def pydicom_loader(files: PeerFiles, size: int, batch_size: int, workers: int) -> Batches:

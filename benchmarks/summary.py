@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from interleave import Contestant
 
+FIRST_RUN = "peers, medians of turns"  # what the chart shows
 FIRST = ("slices/s", "slices/CPU s")
-CONTESTANTS: pytest.StashKey[list[Contestant]] = pytest.StashKey()
+RUNS: pytest.StashKey[dict[str, list[Contestant]]] = pytest.StashKey()  # title of an interleaved run -> who took part
 
 
 def table(benchmarks: Iterable[Any]) -> list[str]:
@@ -37,14 +38,13 @@ def table(benchmarks: Iterable[Any]) -> list[str]:
     return lines[1:]
 
 
-def peer_table(contestants: list[Contestant]) -> list[str]:
+def peer_table(title: str, contestants: list[Contestant]) -> list[str]:
     """Medians of the interleaved run, fastest first, with how many times as fast each of ours is; then who did not run, and why."""
     ran = sorted((one for one in contestants if one.rates), key=lambda one: -one.rate)
     if not ran:
         return []
     own = [one for one in ran if one.kind == "radload"]
-    width = max(len(one.name) for one in contestants)
-    title = "peers, medians of turns"
+    width = max(len(title), *(len(one.name) for one in contestants))
     head = f"{title:{width}}  {FIRST[0]:>9}  {FIRST[1]:>12}  {'of all turns':>17}  {'max diff':>8}"
     lines = [f"{head}  " + "  ".join(f"{_short(one.name):>12}" for one in own)]
     for one in ran:
@@ -54,9 +54,10 @@ def peer_table(contestants: list[Contestant]) -> list[str]:
         ratios = "  ".join(f"{ratio(mine, one):>11.2f}x" for mine in own)
         lines.append(f"{one.name:{width}}  {one.rate:9,.0f}  {per_cpu:12,.0f}  {span:>17}  {off:>8}  {ratios}".rstrip())
     lines += [f"{one.name:{width}}  not run: {one.skipped}" for one in contestants if one.skipped]
-    lines.append(
-        "max diff: from torch's own arithmetic on all pixels, in normalised units; a half level is another resample, so it differs"
-    )
+    if any(one.difference is not None for one in ran):
+        lines.append(
+            "max diff: from torch's own arithmetic on all pixels, in normalised units; a half level is another resample, so it differs"
+        )
     return lines
 
 
@@ -65,9 +66,8 @@ def ratio(mine: Contestant, other: Contestant) -> float:
     return median([a / b for a, b in zip(mine.rates, other.rates, strict=True)])
 
 
-def write_json(path: Path, benchmarks: Iterable[Any], contestants: list[Contestant]) -> None:
+def write_json(path: Path, benchmarks: Iterable[Any], runs: dict[str, list[Contestant]]) -> None:
     """Everything that the tables show, and the rate of every round."""
-    own = [one for one in contestants if one.kind == "radload" and one.rates]
     content = {
         "machine": {
             "processor": _processor(),
@@ -78,21 +78,23 @@ def write_json(path: Path, benchmarks: Iterable[Any], contestants: list[Contesta
             {"name": one.name, "group": one.group, "median_s": one.stats.median, "noted": dict(one.extra_info)}
             for one in _timed(benchmarks)
         ],
-        "peers": [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "skipped": one.skipped,
-                "slices_per_s": one.rate if one.rates else None,
-                "rounds": one.rates,
-                "cores": one.cores,
-                "max_difference": one.difference,
-                "times_as_fast": {mine.name: ratio(mine, one) for mine in own} if one.rates else {},
-            }
-            for one in contestants
-        ],
+        "runs": {title: [_plain(one, contestants) for one in contestants] for title, contestants in runs.items()},
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _plain(one: Contestant, contestants: list[Contestant]) -> dict[str, Any]:
+    own = [mine for mine in contestants if mine.kind == "radload" and mine.rates]
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "skipped": one.skipped,
+        "slices_per_s": one.rate if one.rates else None,
+        "rounds": one.rates,
+        "cores": one.cores,
+        "max_difference": one.difference,
+        "times_as_fast": {mine.name: ratio(mine, one) for mine in own} if one.rates else {},
+    }
 
 
 def _timed(benchmarks: Iterable[Any]) -> list[Any]:

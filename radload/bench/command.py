@@ -10,7 +10,6 @@ from typing import Any
 
 from radload.bench import stages
 from radload.bench.cold import measure_cold
-from radload.bench.measure_arch import measure_arch
 from radload.bench.needs import Need, published_need
 from radload.bench.options import BenchOptions, check_options
 from radload.bench.result import DECODE, KERNEL, LOADER, READ, Result
@@ -122,6 +121,8 @@ def take_turns(
 
 
 def _measured(options: BenchOptions, arch: str) -> Need:
+    from radload.bench.measure_arch import measure_arch  # brings timm, which takes seconds to import
+
     return measure_arch(arch, options.channels, options.size, options.batch_size, options.seconds * _ARCH_SHARE)
 
 

@@ -26,7 +26,7 @@ def test_ratios_compare_rounds_and_medians_are_shown() -> None:
     slow, _, fast, limit = made()
     assert ratio(fast, slow) == 9.0  # of 9, 5 and 13.3: not 1000 / 200
     assert ratio(fast, limit) == 0.8
-    lines = peer_table(made())
+    lines = peer_table("peers", made())
     names = [line[: len("pydicom + DataLoader")].strip() for line in lines[1:5]]
     assert names == ["raw: kernel alone", "radload raw", "pydicom + DataLoader", "MONAI Dataset"]
     assert lines[3].split()[3:5] == ["200", "200"] and lines[3].endswith("9.00x")
@@ -35,13 +35,13 @@ def test_ratios_compare_rounds_and_medians_are_shown() -> None:
 
 
 def test_nothing_ran_nothing_shown() -> None:
-    assert peer_table([]) == [] and peer_table(made()[1:2]) == [] and table([]) == []
+    assert peer_table("peers", []) == [] and peer_table("peers", made()[1:2]) == [] and table([]) == []
 
 
 def test_json_has_every_round_and_who_was_skipped(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", [], made())
+    write_json(tmp_path / "x.json", [], {"first": made()})
     content = json.loads((tmp_path / "x.json").read_text())
-    peers = {one["name"]: one for one in content["peers"]}
+    peers = {one["name"]: one for one in content["runs"]["first"]}
     assert peers["radload raw"]["rounds"] == [900, 1000, 4000] and peers["radload raw"]["slices_per_s"] == 1000
     assert peers["pydicom + DataLoader"]["times_as_fast"] == {"radload raw": 9.0}
     assert peers["MONAI Dataset"]["slices_per_s"] is None and "not installed" in peers["MONAI Dataset"]["skipped"]

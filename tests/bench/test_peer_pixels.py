@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import peer_loaders
 import pytest
 import torch
 from make import ct_series, write_dataset
@@ -88,3 +89,18 @@ def test_the_files_hold_the_stored_values(shards: Path, files: PeerFiles) -> Non
 def test_a_package_that_is_not_there_is_a_reason() -> None:
     assert missing("numpy") is None
     assert missing("no_such_package") == "no_such_package is not installed: pip install '.[peers]'"
+
+
+def test_the_training_peer_without_chance_delivers_our_pixels(
+    shards: Path, files: PeerFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops of the whole image and no flips: the three windows, in their order, and the flip of the other half."""
+    monkeypatch.setattr(peer_loaders, "AREA", (1.0, 1.0))
+    monkeypatch.setattr(peer_loaders, "RATIO", (1.0, 1.0))
+    data = peer_loaders.TrainingSlices(files.dicom, SIZE)
+    with Loader(shards, batch_size=COUNT, size=SIZE, resolution="full") as loader:
+        batch = next(iter(loader))
+    for image, number in zip(batch["image"], batch["index"].tolist(), strict=True):
+        for flip, expected in ((0.0, image), (1.0, image.flip(-1))):
+            monkeypatch.setattr(peer_loaders, "FLIP", flip)
+            assert (data[number][0] - expected).abs().max() < SAME
