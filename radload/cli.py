@@ -29,10 +29,10 @@ app = typer.Typer(
 app.command()(pack)
 app.command()(label)
 app.command()(inspect)
+app.command()(bench)
 app.command()(audit)
 app.command()(trace)
 app.command()(cohort)
-app.command()(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
