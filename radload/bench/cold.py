@@ -18,10 +18,11 @@ _REAL = 0.5  # share of the asked bytes that storage must have given if the cach
 
 @dataclass(frozen=True, slots=True)
 class Cold:
-    """Reading without the page cache: bytes fetched per sample (read-ahead and whole pages included), samples per second."""
+    """Reading without the page cache: bytes fetched per sample (read-ahead and whole pages included), samples per second, bytes asked per sample."""
 
     fetched: float
     rate: float
+    asked: float
 
 
 def measure_cold(files: ShardFiles, draws: Draws, work: Work, pool: ThreadPoolExecutor) -> Cold | str:
@@ -51,4 +52,4 @@ def measure_cold(files: ShardFiles, draws: Draws, work: Work, pool: ThreadPoolEx
     fetched = after.fetched - before.fetched
     if fetched < _REAL * asked:
         return "the shards stay in the page cache (a file system in memory, or pages that another program uses)"
-    return Cold(fetched / count, count / seconds)
+    return Cold(fetched / count, count / seconds, asked / count)

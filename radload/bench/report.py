@@ -40,8 +40,8 @@ def print_result(result: Result, console: Console) -> None:
     for name, title in _ROWS:
         table.add_row(title, f"{result.rate(name):,.0f}", _span(result, name), notes[name])
     if isinstance(result.cold, Cold):
-        fetched = result.cold.fetched
-        note = f"{fetched / 1000:,.0f} kB from storage per sample, {fetched / result.raw:.1%} of its pixels"
+        fetched, wanted = result.cold.fetched / 1000, result.cold.asked / 1000
+        note = f"{fetched:,.0f} kB per sample from storage where {wanted:,.0f} kB were asked for"
         table.add_row("reading, not in the page cache", f"{result.cold.rate:,.0f}", "one", note)
     else:
         table.add_row("reading, not in the page cache", "unknown", "", Text(result.cold))
@@ -83,7 +83,8 @@ def _reading(result: Result) -> str:
 
 def _levels(result: Result) -> str:
     names = {0: "full resolution", 1: "half", 2: "quarter"}
-    return ", ".join(f"{names.get(level, f'1/{1 << level}')}: {share:.0%}" for level, share in result.levels.items())
+    shares = {level: f"{share:.0%}" if share >= 0.01 else "under 1%" for level, share in result.levels.items()}
+    return ", ".join(f"{names.get(level, f'1/{1 << level}')}: {share}" for level, share in shares.items())
 
 
 def _loader(result: Result) -> str:

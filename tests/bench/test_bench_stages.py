@@ -117,5 +117,6 @@ def test_cold_says_what_storage_gave_or_why_not(small_data: Path, pool: ThreadPo
     found = measure_cold(files, draws, stages.reading(files, draws), pool)
     if isinstance(found, Cold):
         assert 0.5 * draws.asked <= found.fetched <= 64 * draws.raw and found.rate > 0
+        assert found.asked == pytest.approx(draws.asked)
     else:
         assert "page cache" in found or "/proc/self/io" in found
