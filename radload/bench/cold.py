@@ -18,7 +18,7 @@ _REAL = 0.5  # share of the asked bytes that storage must have given if the cach
 
 @dataclass(frozen=True, slots=True)
 class Cold:
-    """Reading without the page cache: bytes fetched per sample (read-ahead and whole pages included), samples per second, bytes asked per sample."""
+    """Reading without the page cache: bytes fetched per sample (read-ahead and whole pages included), samples per second, bytes asked."""
 
     fetched: float
     rate: float

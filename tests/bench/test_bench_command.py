@@ -54,6 +54,8 @@ def test_the_loader_is_measured_in_whole_batches_and_closed(small_data: Path) ->
         read = loader.read()
         assert read is None or read.asked > 0
     assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(UsageError, match="the loader is closed"):
+        _ = loader._loader.pid
 
 
 def test_rounds_take_turns_and_share_the_time() -> None:
