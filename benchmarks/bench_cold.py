@@ -24,12 +24,12 @@ from radload.loading.recipe import make_recipe
 from radload.sources.slice import Units
 
 pytestmark = pytest.mark.benchmark(group="cold")
-ROWS, COLS, RADIOGRAPHS = 3000, 4000, 8
+ROWS, COLS, RADIOGRAPHS = 3000, 4000, 4
 
 
 @pytest.fixture(scope="module")
 def radiographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """8 radiographs of 12 bits: a bright field with broad structures, and noise of 12 units."""
+    """4 radiographs of 12 bits: a bright field with broad structures, and noise of 12 units."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:ROWS, :COLS].astype(np.float32) / COLS
     images = []

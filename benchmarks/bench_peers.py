@@ -30,7 +30,7 @@ from radload.loading.arguments import core_share
 from radload.loading.plan import Planner, Settings
 from radload.loading.recipe import make_recipe
 
-BATCH, SIZE, ROUNDS, SECONDS, PREFETCH = 50, 224, 5, 1.0, 3
+BATCH, SIZE, ROUNDS, SECONDS, PREFETCH = 50, 224, 5, 0.8, 3
 CORES = core_share()
 WINDOW = (CENTRE, WIDTH)
 SAME = 1e-4  # in normalised units: float32 sums in another order
