@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/loading"))
 
 from make import Image, Series, write_dataset
-from summary import table
+from summary import FIRST_RUN, RUNS, peer_table, table, write_json
 
 SERIES, SLICES, SIDE = 12, 50, 512
 
@@ -57,9 +57,29 @@ def raw_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _pack(tmp_path_factory.mktemp("raw"), codec="raw")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("radload benchmarks")
+    group.addoption("--bench-json", type=Path, metavar="FILE", help="write all figures of the last tables to FILE")
+    group.addoption("--bench-chart", type=Path, metavar="FILE", help="draw radload beside its peers to FILE, a .png")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Slices per second, which the tables of pytest-benchmark do not show."""
+    """Slices per second, which the tables of pytest-benchmark do not show; then the peers, JSON and chart."""
     session = getattr(config, "_benchmarksession", None)
-    for line in table(session.benchmarks) if session is not None else ():
-        terminalreporter.write_line(line)
+    benchmarks = session.benchmarks if session is not None else []
+    runs = config.stash.get(RUNS, {})
+    for lines in (table(benchmarks), *(peer_table(title, one) for title, one in runs.items())):
+        for line in ["", *lines] if lines else ():
+            terminalreporter.write_line(line)
+    if path := config.getoption("--bench-json"):
+        write_json(path, benchmarks, runs)
+        terminalreporter.write_line(f"figures: {path}")
+    if path := config.getoption("--bench-chart"):
+        if FIRST_RUN in runs:
+            from chart import draw
+
+            draw(runs[FIRST_RUN], path)
+            terminalreporter.write_line(f"chart: {path}")
+        else:
+            terminalreporter.write_line(f"no chart was drawn to {path}: bench_peers.py did not run", red=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from radload.commands.audit import audit
+from radload.commands.bench import bench
 from radload.commands.cohort import cohort
 from radload.commands.inspect import inspect
 from radload.commands.label import label
@@ -31,6 +32,7 @@ app.command()(scan)
 app.command()(pack)
 app.command()(label)
 app.command()(inspect)
+app.command()(bench)
 app.command()(audit)
 app.command()(trace)
 app.command()(cohort)

@@ -324,6 +324,14 @@ class Loader(IterableDataset[dict[str, Any]]):
         self.epoch, self._position, self.failed = epoch, position, 0
         self._turn += 1
 
+    @property
+    def pid(self) -> int:
+        """Of the loader's process, for looking at what it uses. Raises UsageError where it runs no more."""
+        self._check_open()
+        if self._process is None:
+            raise UsageError("the loader has no steps, and so no process")
+        return self._process.pid
+
     def close(self) -> None:
         """End the loader's process. Batches that were delivered stay valid. Closing twice does nothing."""
         if self._closed:

@@ -1,0 +1,178 @@
+"""The three parts of a sample's way, each alone on all threads: reading (pread and CRC-32C), decoding, the kernel.
+
+Same plan, same functions and as many threads as in the loader's process; the bytes that decoding takes and the pixels that
+the kernel takes lie in memory, so that no stage waits for another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radload.dataset.shards import ShardFiles
+from radload.errors import UsageError
+from radload.kernels import cpu, prepare
+from radload.loading.decode import SAMPLE_ERRORS, decode_level, level_bytes
+from radload.loading.plan import BatchPlan, Planner
+
+MAX_DRAWS = 512
+MAX_BYTES = 256 << 20  # of decoded pixels and of coded bytes that are held
+_PIECE = 32
+
+Work = Callable[[int, int], object]  # number of the draw, number of the thread
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Items per second, and CPU seconds per second of this process meanwhile."""
+
+    rate: float
+    cores: float
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """A random part of a split, read and decoded.
+
+    Attributes:
+        plan: of all that were tried; places: those of its entries that could be read.
+        data, pixels: per place; unreadable: how many could not be read.
+    """
+
+    plan: BatchPlan
+    places: tuple[int, ...]
+    data: tuple[bytes, ...]
+    pixels: tuple[NDArray[Any], ...]
+    unreadable: int
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def levels(self) -> dict[int, float]:
+        """Share of the draws by resolution level."""
+        used, counts = np.unique(self.plan.levels[list(self.places)], return_counts=True)
+        return {int(level): float(count / counts.sum()) for level, count in zip(used, counts, strict=True)}
+
+    @property
+    def asked(self) -> float:
+        """Mean bytes that are read per draw."""
+        return float(np.mean([len(one) for one in self.data]))
+
+    @property
+    def raw(self) -> float:
+        """Mean bytes of the stored pixels, uncompressed and in full, per draw."""
+        from radload.dataset.schema import STORED_DTYPES
+
+        records = self.plan.records[list(self.places)]
+        sizes = np.array([np.dtype(code).itemsize for code in STORED_DTYPES])[records["dtype"]]
+        pixels = records["rows"].astype(np.int64) * records["cols"] * records["channels"]
+        return float((pixels * sizes).mean())
+
+
+def take_draws(files: ShardFiles, planner: Planner, rows: range, pool: ThreadPoolExecutor) -> Draws:
+    """Up to `MAX_DRAWS` samples of a split at random, and no more than `MAX_BYTES` of them.
+
+    Raises:
+        UsageError: none of them can be read.
+    """
+    chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_DRAWS] + rows.start
+    plan = planner.plan(chosen.astype(np.int64), 0, np.arange(len(chosen)))
+
+    def read(place: int) -> tuple[bytes, NDArray[Any]] | None:
+        record, level = plan.records[place], int(plan.levels[place])
+        try:
+            data = level_bytes(files, record, level)
+            return data, decode_level(data, record, level, float(plan.pivot[place]))
+        except SAMPLE_ERRORS:
+            return None
+
+    places: list[int] = []
+    found: list[tuple[bytes, NDArray[Any]]] = []
+    held = unreadable = 0
+    for start in range(0, len(chosen), _PIECE):
+        piece = range(start, min(start + _PIECE, len(chosen)))
+        for place, one in zip(piece, pool.map(read, piece), strict=True):
+            if one is None:
+                unreadable += 1
+            elif held <= MAX_BYTES:
+                places.append(place)
+                found.append(one)
+                held += len(one[0]) + one[1].nbytes
+        if held > MAX_BYTES:
+            break
+    if not places:
+        raise UsageError(
+            f"none of {unreadable} samples of the split can be read: restore the shards from a copy, or pack the source again"
+        )
+    return Draws(plan, tuple(places), tuple(d for d, _ in found), tuple(p for _, p in found), unreadable)
+
+
+def reading(files: ShardFiles, draws: Draws) -> Work:
+    """pread and CRC-32C of the bytes that the draws need."""
+    plan = draws.plan
+
+    def work(i: int, _: int) -> object:
+        place = draws.places[i]
+        return level_bytes(files, plan.records[place], int(plan.levels[place]))
+
+    return work
+
+
+def decoding(draws: Draws) -> Work:
+    """Codestreams in memory to stored values at the draws' levels."""
+    plan = draws.plan
+
+    def work(i: int, _: int) -> object:
+        place = draws.places[i]
+        return decode_level(draws.data[i], plan.records[place], int(plan.levels[place]), float(plan.pivot[place]))
+
+    return work
+
+
+def rendering(draws: Draws, planner: Planner, threads: int, batch_size: int) -> Work:
+    """The kernel: decoded pixels in memory to planes of a float32 batch."""
+    plan, settings = draws.plan, planner.settings
+    norm = prepare.normalisation(settings.recipe.mean, settings.recipe.std)
+    batch = np.zeros((max(batch_size, threads), settings.recipe.channels, *settings.size), np.float32)
+    turns = len(batch) // threads
+    scratch = [cpu.Scratch() for _ in range(threads)]
+
+    def work(i: int, thread: int) -> object:
+        place = draws.places[i]
+        target = batch[thread * turns + i % turns]  # every thread has its own part of the batch
+        cpu.render_into(
+            draws.pixels[i],
+            plan.samples[place : place + 1],
+            plan.windows[place : place + 1],
+            norm,
+            target,
+            tables=plan.tables,
+            scratch=scratch[thread],
+        )
+        return target
+
+    return work
+
+
+def rate(work: Work, items: int, pool: ThreadPoolExecutor, threads: int, seconds: float) -> Rate:
+    """How fast it goes when `threads` threads go through them again and again for some time, each at least one."""
+    start, cpu_time = time.perf_counter(), time.process_time()
+
+    def turn(thread: int) -> tuple[int, float]:
+        done, item = 0, thread
+        while True:
+            work(item % items, thread)
+            done, item, now = done + 1, item + threads, time.perf_counter()
+            if now - start >= seconds:
+                return done, now
+
+    ended = list(pool.map(turn, range(threads)))
+    wall = max(now for _, now in ended) - start
+    return Rate(sum(done for done, _ in ended) / wall, (time.process_time() - cpu_time) / wall)

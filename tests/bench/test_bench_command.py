@@ -1,0 +1,109 @@
+"""`radload bench`: a whole short run, its table, its JSON, and the sentences for what cannot be measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from radload.bench import command
+from radload.bench.command import take_turns
+from radload.bench.measure_arch import measure_arch
+from radload.bench.options import BenchOptions
+from radload.bench.result import LOADER, STAGES
+from radload.bench.whole import Slot, WholeLoader
+from radload.cli import main
+from radload.errors import UsageError
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_a_short_run(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    file = tmp_path / "figures.json"
+    options = ("--size", 24, "--batch-size", 8, "--window=40,400", "--channels", 1, "--threads", 1, "--seconds", 1)
+    assert run("bench", small_data, *options, "--arch", "resnet50", "--gpu", "h200", "--json", file) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(file.read_text())
+    assert found["verdict"] in printed and "published: MLPerf" in printed
+    assert set(found["medians"]) == {*STAGES, LOADER} and all(
+        len(r) == command.ROUNDS for r in found["rounds"].values()
+    )
+    assert all(rate > 0 for rates in found["rounds"].values() for rate in rates)
+    assert found["levels"] == {"0": 0.25, "1": 0.75} and found["samples"] == 24 and found["threads"] == 1
+    assert 0 < found["first_batch"] < 60 and found["memory"]["own"] > 1 << 20
+    assert found["need"]["rate"] == 7869 and found["limit"] in STAGES
+    # each stage is a part of the loader's work on the same thread, so the whole cannot be twice as fast as the three
+    assert found["medians"]["loader"] < 2 * found["together"]
+    assert "published" in printed and "the Loader" in printed
+
+
+def test_the_loader_is_measured_in_whole_batches_and_closed(small_data: Path) -> None:
+    options = BenchOptions(small_data, size=24, batch_size=8, window="40,400", channels=1)
+    with WholeLoader(options, 1) as loader:
+        pid = loader._pid
+        slot = loader.run(0.05)
+        assert slot.seconds >= 0.05 and (slot.rate * slot.seconds) % 8 == pytest.approx(0, abs=1e-6)
+        read = loader.read()
+        assert read is None or read.asked > 0
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(UsageError, match="the loader is closed"):
+        _ = loader._loader.pid
+
+
+def test_rounds_take_turns_and_share_the_time() -> None:
+    calls: list[tuple[str, float]] = []
+
+    def turn(name: str, seconds: float) -> float:
+        calls.append((name, seconds))
+        return float(len(calls))
+
+    def whole(seconds: float) -> Slot:
+        calls.append((LOADER, seconds))
+        return Slot(float(len(calls)), seconds, 0.0, 0.0)
+
+    rounds, slots = take_turns(["a", "b"], turn, whole, 30.0)
+    assert [name for name, _ in calls] == ["a", "b", LOADER] * command.ROUNDS
+    assert sum(seconds for _, seconds in calls) == pytest.approx(30)
+    assert rounds["a"] == (1.0, 4.0, 7.0, 10.0, 13.0) and len(slots) == command.ROUNDS
+
+
+def test_a_network_is_measured_here() -> None:
+    need = measure_arch("resnet10t", 1, 32, 4, 0.2)
+    assert need.rate > 0 and need.origin == "measured" and need.size == 32 and "batches of 4" in need.how
+    with pytest.raises(UsageError, match="no network that timm knows"):
+        measure_arch("resnet1", 1, 32, 4, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--arch", "resnet50"), "needs a card"),
+        (("--gpu", "h200"), "say which, as in --arch resnet50"),
+        (("--measure-arch",), "say which, as in --arch resnet50"),
+        (("--arch", "resnet50", "--gpu", "h200", "--measure-arch"), "give one of them"),
+        (("--arch", "resnet50", "--gpu", "abacus"), "measure it where you train"),
+        (("--seconds", 0), "--seconds 0 cannot be used"),
+        (("--window", "1,x"), "CENTRE,WIDTH"),
+        (("--window", "nose"), "there is no window 'nose'"),
+        (("--json", "nowhere/x.json"), "there is no folder nowhere"),
+        (("--batch-size", 25), "take --batch-size 24 or fewer"),
+        (("--split", "test"), "split test has no samples: take another --split"),
+        (("--split", "rain"), "there is no split 'rain'"),
+        (("--threads", 0, "--batch-size", 8), "threads=0 cannot be used"),
+    ],
+)
+def test_what_the_user_can_mend(
+    small_data: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], sentence: str
+) -> None:
+    assert run("bench", small_data, *arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err and captured.err.startswith("radload: ") and captured.err.count("\n") == 1
+    assert not captured.out
