@@ -136,3 +136,22 @@ def test_flags_bring_their_files_in(kind: str, shared_data: Path, tmp_path: Path
     assert set(found.values()) == {"packed"} and len(found) == len(files)
     with pytest.raises(UsageError, match=f"--include {kind}"):
         pack(PackOptions(tmp_path / "src", tmp_path / "other", workers=0))
+
+
+def test_files_in_are_packed_rejected_or_ignored_in_every_folder(shared_data: Path, tmp_path: Path) -> None:
+    """Each row of rejects has a code of the page; a folder of which nothing can be packed leaves nothing."""
+    folders_here = sorted(path for path in shared_data.rglob("*") if path.is_dir())
+    packed = 0
+    for number, folder in enumerate(folders_here):
+        out = tmp_path / str(number)
+        try:
+            summary = pack(PackOptions(folder, out, workers=0))
+        except UsageError:
+            assert not out.exists() and not out.with_name(f"{number}.private").exists()
+            continue
+        packed += 1
+        total = summary.packed + sum(summary.rejected.values()) + summary.ignored
+        assert total == sum(path.is_file() for path in folder.rglob("*")), folder.name
+        rejects = pq.read_table(out.with_name(f"{number}.private") / "rejects.parquet").column("code").to_pylist()
+        assert set(rejects) <= set(CODES) | set(PACK_CODES) | set(KINDS)
+    assert packed > 20
