@@ -73,23 +73,28 @@ def start(source: Path, out: Path, largest: int = resource.RLIM_INFINITY) -> sub
     )
 
 
-def wait_for_shards(process: subprocess.Popen[str], out: Path, count: int) -> None:
+def wait_for_shards(process: subprocess.Popen[str], out: Path, count: int) -> bool:
+    """Whether so many shards are finished while the process still runs."""
     end = time.monotonic() + 60
     while len(list(out.glob(f"{PACKING}/parts/*.arrow"))) < count:
         if process.poll() is not None or time.monotonic() > end:
-            raise AssertionError(f"the pack ended before it could be stopped: {process.communicate()}")
+            return False
         time.sleep(0.002)
+    return process.poll() is None
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_pack_goes_on_and_ends_with_the_same_bytes(
     source: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
-    out = tmp_path / "out"
-    process = start(source, out)
-    wait_for_shards(process, out, 3)
-    os.killpg(process.pid, stop)
-    _, said = process.communicate(timeout=30)
+    for attempt in range(5):  # a busy machine may let this process sleep until the pack is through
+        out = tmp_path / f"out{attempt}"
+        process = start(source, out)
+        if wait_for_shards(process, out, 3):
+            os.killpg(process.pid, stop)
+        _, said = process.communicate(timeout=30)
+        if process.returncode != 0:
+            break
     if stop is signal.SIGINT:
         assert process.returncode == 130 and "shards are finished; run the same command again to go on" in said, said
     assert not (out / MANIFEST).exists()
@@ -245,7 +250,7 @@ def test_files_that_cost_a_worker_cost_themselves(
 def test_two_packs_do_not_write_to_one_folder(source: Path, tmp_path: Path) -> None:
     process = start(source, tmp_path / "out")
     try:
-        wait_for_shards(process, tmp_path / "out", 1)
+        assert wait_for_shards(process, tmp_path / "out", 1)
         with pytest.raises(radload.UsageError, match="another radload pack is writing"):
             pack(PackOptions(source, tmp_path / "out", shard_size=SIZE, workers=0))
     finally:
