@@ -63,10 +63,15 @@ def start(source: Path, out: Path, largest: int = resource.RLIM_INFINITY) -> sub
         "--workers",
         2,
     ]
+
+    def prepare() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would hand down that it is ignored
+
     return subprocess.Popen(
         [str(part) for part in command],
         start_new_session=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+        preexec_fn=prepare,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
