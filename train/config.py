@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from radload.errors import UsageError
 from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
+from radload.loading.recipe import read_window
 
 NO_LABELS = "none"  # --labels none: train on the stand-in classes although there is a label set
 
@@ -85,15 +86,7 @@ class Config:
     @property
     def loader_window(self) -> str | tuple[float, float] | None:
         """`window` as the Loader takes it: None, a name, or (centre, width)."""
-        if self.window is None or "," not in self.window:
-            return self.window
-        try:
-            centre, width = (float(part) for part in self.window.split(","))
-        except ValueError:
-            raise UsageError(
-                f"--window {self.window!r} cannot be read: give CENTRE,WIDTH as two numbers, as in --window=-600,1500"
-            ) from None
-        return centre, width
+        return read_window(self.window)
 
 
 def parse(argv: Sequence[str] | None = None) -> Config:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from radload.bench.needs import find_published
 from radload.errors import UsageError
+from radload.loading.recipe import read_window
 
 MIN_SECONDS, MAX_SECONDS = 1.0, 3600.0
 
@@ -41,15 +42,7 @@ class BenchOptions:
     @property
     def loader_window(self) -> str | tuple[float, float] | None:
         """`window` as the Loader takes it. Raises UsageError."""
-        if self.window is None or "," not in self.window:
-            return self.window
-        try:
-            centre, width = (float(part) for part in self.window.split(","))
-        except ValueError:
-            raise UsageError(
-                f"--window {self.window!r} cannot be read: give CENTRE,WIDTH as two numbers, as in --window=-600,1500"
-            ) from None
-        return centre, width
+        return read_window(self.window)
 
 
 def check_options(options: BenchOptions) -> None:

@@ -222,3 +222,20 @@ def make_recipe(
             f'window={window!r} cannot be used: give a preset\'s name, "file", (centre, width) or a Recipe'
         ) from None
     return Recipe(f"{centre:g}/{width:g}", {OTHER: (Window(FIXED, centre, width),) * channels}, False, means, stds)
+
+
+def read_window(text: str | None) -> str | tuple[float, float] | None:
+    """A `--window` of a command line as `make_recipe` takes it: None, a name, or (centre, width) from "CENTRE,WIDTH".
+
+    Raises:
+        UsageError: a comma, and not two numbers.
+    """
+    if text is None or "," not in text:
+        return text
+    try:
+        centre, width = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--window {text!r} cannot be read: give CENTRE,WIDTH as two numbers, as in --window=-600,1500"
+        ) from None
+    return centre, width

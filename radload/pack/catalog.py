@@ -58,6 +58,18 @@ class Scan:
         return decode(batches, files)
 
 
+def _counting(on_files: Callable[[int], None]) -> tuple[list[int], Callable[[int, int], None]]:
+    """([files done, of them reused], what adds to both and tells `on_files`)."""
+    counts = [0, 0]
+
+    def count(done: int, reused: int) -> None:
+        counts[0] += done
+        counts[1] += reused
+        on_files(done)
+
+    return counts, count
+
+
 def scan_catalog(
     root: Path,
     files: Iterable[InputFile],
@@ -78,12 +90,7 @@ def scan_catalog(
     import pyarrow.dataset as ds  # it makes Arrow reserve 1 GiB, which would count against the memory of a worker
 
     meta, journal, path = _meta(root, axis), private / JOURNAL, private / CATALOG
-    counts = [0, 0]
-
-    def count(done: int, reused: int) -> None:
-        counts[0] += done
-        counts[1] += reused
-        on_files(done)
+    counts, count = _counting(on_files)
 
     with _lock(private):
         old = _earlier_scans(journal)
@@ -116,12 +123,7 @@ def scan_without_writing(
 
     meta, path = _meta(root, axis), private / CATALOG
     known = [KnownRows(_parquet_rows(path))] if _usable(path, meta) is not None else []
-    counts = [0, 0]
-
-    def count(done: int, reused: int) -> None:
-        counts[0] += done
-        counts[1] += reused
-        on_files(done)
+    counts, count = _counting(on_files)
 
     blocks = dict(find_rows(root, files, axis, workers, known, count, limits))
     ordered = [blocks[number] for number in sorted(blocks)]
