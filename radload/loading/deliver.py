@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.dataset.shards import ShardFiles
+from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
 from radload.loading.plan import BatchPlan, Planner
@@ -35,13 +36,19 @@ class PixelDeliverer:
     """Decodes and renders on the CPU: arrays "image" (N, C, H, W) float32, float16, or uint16 with bfloat16's bits."""
 
     def __init__(
-        self, files: ShardFiles, planner: Planner, rows: range, replace: bool, stand_in: StandIn | None = None
+        self,
+        files: ShardFiles,
+        planner: Planner,
+        rows: range,
+        replace: bool,
+        stand_in: StandIn | None = None,
+        cache: Cache[NDArray[Any]] | None = None,
     ) -> None:
         from radload.kernels import cpu, prepare  # brings Numba, which the GPU's path does not need
 
         recipe, (height, width) = planner.settings.recipe, planner.settings.size
         self._cpu = cpu
-        self._reader = Reader(files, planner, rows, replace, decode_level, stand_in)
+        self._reader = Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         self._norm = prepare.normalisation(recipe.mean, recipe.std)
         self._shape = (recipe.channels, height, width)
         self._dtype = planner.settings.dtype
@@ -88,11 +95,17 @@ class PixelDeliverer:
 
 
 def make_deliverer(
-    kind: str, files: ShardFiles, planner: Planner, rows: range, replace: bool, stand_in: StandIn | None = None
+    kind: str,
+    files: ShardFiles,
+    planner: Planner,
+    rows: range,
+    replace: bool,
+    stand_in: StandIn | None = None,
+    cache: Cache[NDArray[Any]] | None = None,
 ) -> Deliverer:
     """The deliverer called "pixels" or "streams"."""
     if kind == "streams":
         from radload.loading.streams import StreamDeliverer
 
-        return StreamDeliverer(files, planner, rows, replace, stand_in)
-    return PixelDeliverer(files, planner, rows, replace, stand_in)
+        return StreamDeliverer(files, planner, rows, replace, stand_in, cache)
+    return PixelDeliverer(files, planner, rows, replace, stand_in, cache)

@@ -104,11 +104,13 @@ class GpuSink:
 
     deliver: Literal["pixels", "streams"] = "streams"
 
-    def __init__(self, device: str, settings: Settings, batch_size: int, index: Index, rows: range) -> None:
+    def __init__(
+        self, device: str, settings: Settings, batch_size: int, index: Index, rows: range, decoded: bool = False
+    ) -> None:
         number = check_available(device)
         recipe = settings.recipe
         self.fields = {
-            **streams.fields(batch_size, recipe.channels, streams.longest(index, rows)),
+            **streams.fields(batch_size, recipe.channels, streams.longest(index, rows, decoded)),
             **base_fields(batch_size, settings),
         }
         self._masks = settings.masks

@@ -28,6 +28,7 @@ from radload.loading.arguments import (
     world_place,
 )
 from radload.loading.augment import check_augment
+from radload.loading.cache_arguments import cache_config
 from radload.loading.columns import Columns, label_column
 from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
@@ -62,6 +63,7 @@ class Loader(IterableDataset[dict[str, Any]]):
     Attributes:
         recipe: the windows in use; classes, task: of the label set, () and None without one.
         failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
+        cache_hits: draws of this epoch that came out of the cache.
         epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
 
@@ -97,6 +99,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         masks: bool = False,
         sampler: str | None = None,
         weights: Mapping[str, float] | None = None,
+        cache: str | PathLike[str] | bool | None = None,
+        cache_bytes: int | str | None = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -125,6 +129,9 @@ class Loader(IterableDataset[dict[str, Any]]):
             sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
                 patient per epoch. See docs/loading.md.
+            cache: keep decoded images: in a folder that all ranks and runs of this machine share ("/dev/shm/NAME": in memory), or, for
+                True, in the memory of this loader's process. cache_bytes: how much, as a number or as "8GB"; None: 8 GB, or half of
+                what is free where that is less. See docs/loading.md.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -180,13 +187,17 @@ class Loader(IterableDataset[dict[str, Any]]):
         )
         self.failures: list[Failure] = []
         self.failed = 0
+        self.cache_hits = 0
         self.unscaled = 0
         self.epoch = epoch
         self._position = 0  # global batches delivered in this epoch
         self._asked = (epoch, 0)  # the next one to ask for
         self._prefetch = prefetch
         self._turn = 0  # of the iterator that may go on
-        self._sink: Sink = make_sink(str(device), settings, batch_size, self._index, self._rows)
+        kept = cache_config(cache, cache_bytes, manifest, self._index)
+        self._sink: Sink = make_sink(
+            str(device), settings, batch_size, self._index, self._rows, decoded=kept is not None
+        )
         config: Config = {
             "root": str(root.resolve()),
             "fingerprint": manifest.fingerprint,
@@ -197,6 +208,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             "deliver": self._sink.deliver,
             "threads": threads if threads is not None else core_share(),
             "sampling": sampling.as_dict(),
+            "cache": kept,
         }
         self._process = LoaderProcess(config, prefetch) if self._order.steps else None
         self._owner = os.getpid()
@@ -226,7 +238,7 @@ class Loader(IterableDataset[dict[str, Any]]):
                 raise UsageError(
                     "the loader was started again or moved while this loop was running: use one loop at a time"
                 )
-        self.epoch, self._position, self.failed = epoch + 1, 0, 0
+        self.epoch, self._position, self.failed, self.cache_hits = epoch + 1, 0, 0, 0
 
     def _take(self) -> dict[str, Any]:
         """Receive one batch, count it as delivered, and ask for those after it."""
@@ -281,7 +293,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         return self._sink.move(batch)
 
     def _count(self, delivery: Delivery) -> None:
-        """Failures: named, counted, and the end of the run when they are too many."""
+        """Hits of the cache; failures: named, counted, and the end of the run when they are too many."""
+        self.cache_hits += delivery.hits
         if not delivery.failed:
             return
         self.failed += delivery.failed
@@ -321,7 +334,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         if self._process is not None and (epoch, position) != (self.epoch, self._position):
             self._process.forget()
             self._asked = (epoch, position)
-        self.epoch, self._position, self.failed = epoch, position, 0
+        self.epoch, self._position, self.failed, self.cache_hits = epoch, position, 0, 0
         self._turn += 1
 
     @property

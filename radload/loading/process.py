@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -24,18 +25,22 @@ STALL = 300.0  # seconds without any batch after which the process counts as stu
 _PATIENCE = 1.5  # seconds for a process that has closed its channel to be gone
 _GRACE = 0.1  # seconds to end by itself when its consumer closes; it holds nothing that must be saved
 
+_log = logging.getLogger("radload")
+
 _START = "import sys; sys.path.append({root!r}); from radload.loading.worker import main; main({descriptor})"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One finished batch: its slot, and what could not be read (`failed` in number, the first of them by name)."""
+    """One finished batch: its slot, what could not be read (`failed` in number, the first of them by name), and how many draws
+    came out of the cache."""
 
     epoch: int
     step: int
     slot: Slot
     failed: int
     failures: tuple[Failure, ...]
+    hits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +148,12 @@ class LoaderProcess:
             self.ring.give_back(request.slot)
             raise _raised(message["error"])
         failures = tuple(Failure(key, reason) for key, reason in message["failures"])
-        return Delivery(request.epoch, request.step, request.slot, message["failed"], failures)
+        return Delivery(request.epoch, request.step, request.slot, message["failed"], failures, message["hits"])
 
     def _note(self, message: protocol.Message) -> None:
+        if "warning" in message:
+            _log.warning("%s", message["warning"])
+            return
         if message["id"] is None:
             raise _raised(message["error"])
         stale = self._stale.pop(message["id"], None)

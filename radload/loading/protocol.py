@@ -1,7 +1,7 @@
 """What the consumer and its loader process say to each other: JSON messages over a socket pair that keeps their borders.
 
 consumer -> process   config (once, first), slots (with a descriptor), batch, cancel
-process -> consumer   done, error
+process -> consumer   done, error, warning
 
 The process is a pure function of the requests; it keeps no position, so the state of a run is what was delivered.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import socket
 from typing import Any, Literal, TypedDict
+
+from radload.loading.cache import CacheConfig
 
 MESSAGE_LIMIT = 1 << 16
 NAMED_FAILURES = 20  # per batch; the rest is only counted
@@ -30,6 +32,7 @@ class Config(TypedDict):
     deliver: Literal["pixels", "streams"]
     threads: int
     sampling: dict[str, Any]  # strata.Sampling.as_dict()
+    cache: CacheConfig | None
 
 
 def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:

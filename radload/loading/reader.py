@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import RadloadError
+from radload.loading.cache import Cache
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
 from radload.loading.masks import read_mask
 from radload.loading.plan import BatchPlan, Planner
@@ -45,6 +46,7 @@ class Draw(Generic[T]):
         plan, place: entry `place` of `plan` describes the content (another plan than asked for, for a stand-in).
         failures: samples that were tried in vain.
         mask: (rows, cols) labels of the content at full resolution; None where it has none, or none are wanted.
+        hit: the content came out of the cache.
     """
 
     content: T | None
@@ -52,6 +54,7 @@ class Draw(Generic[T]):
     place: int
     failures: tuple[Failure, ...]
     mask: NDArray[Any] | None = None
+    hit: bool = False
 
 
 class Reader(Generic[T]):
@@ -61,6 +64,7 @@ class Reader(Generic[T]):
         unpack: what is made of a sample's bytes.
         rows: of the index that belong to the split; replace: whether stand-ins are used.
         stand_in: which one; None: any of the split.
+        cache: of what `unpack` gives; samples that cannot be read are never in it.
     """
 
     def __init__(
@@ -71,8 +75,10 @@ class Reader(Generic[T]):
         replace: bool,
         unpack: Unpack[T],
         stand_in: StandIn | None = None,
+        cache: Cache[T] | None = None,
     ) -> None:
         self._files, self._planner, self._rows, self._replace, self._unpack = files, planner, rows, replace, unpack
+        self._cache = cache
         self._stand_in = stand_in or Uniform(len(rows), planner.settings.seed).any_of
 
     def read(self, plan: BatchPlan, place: int, epoch: int, position: int) -> Draw[T]:
@@ -83,15 +89,14 @@ class Reader(Generic[T]):
         """
         failures: list[Failure] = []
         for attempt in range(ATTEMPTS + 1):
-            record, level = plan.records[place], int(plan.levels[place])
+            record = plan.records[place]
             try:
-                data = level_bytes(self._files, record, level)
-                content = self._unpack(data, record, level, float(plan.pivot[place]))
+                content, hit = self._content(plan, place)
                 mask = self._mask(int(plan.rows[place]), record)
             except SAMPLE_ERRORS as error:
                 failures.append(Failure(key_text(int(record["key"])), str(error)))
             else:
-                return Draw(content, plan, place, tuple(failures), mask)
+                return Draw(content, plan, place, tuple(failures), mask, hit)
             if not self._replace:
                 return Draw(None, plan, place, tuple(failures))
             row = self._rows[self._stand_in(epoch, position, attempt)]
@@ -100,6 +105,19 @@ class Reader(Generic[T]):
             f"sample {failures[0].key} and {ATTEMPTS} others drawn in its place cannot be read "
             f"({failures[-1].reason}): most of the split is damaged, restore it from a copy"
         )
+
+    def _content(self, plan: BatchPlan, place: int) -> tuple[T, bool]:
+        """What an entry of a plan holds, and whether the cache had it."""
+        record, level, pivot = plan.records[place], int(plan.levels[place]), float(plan.pivot[place])
+        if self._cache is None:
+            return self._unpack(level_bytes(self._files, record, level), record, level, pivot), False
+        row = int(plan.rows[place])
+        found = self._cache.get(row, level, pivot)
+        if found is not None:
+            return found, True
+        content = self._unpack(level_bytes(self._files, record, level), record, level, pivot)
+        self._cache.put(row, level, pivot, content)
+        return content, False
 
     def _mask(self, row: int, record: np.void) -> NDArray[Any] | None:
         planner = self._planner

@@ -70,8 +70,10 @@ class CpuSink:
         return
 
 
-def make_sink(device: str, settings: Settings, batch_size: int, index: Index, rows: range) -> Sink:
-    """The sink of a torch device.
+def make_sink(
+    device: str, settings: Settings, batch_size: int, index: Index, rows: range, decoded: bool = False
+) -> Sink:
+    """The sink of a torch device; `decoded`: the loader process decodes for every device, because it keeps decoded images.
 
     Raises:
         UsageError: a device that radload does not serve, or whose software is missing.
@@ -82,5 +84,5 @@ def make_sink(device: str, settings: Settings, batch_size: int, index: Index, ro
     if kind == "cuda":
         from radload.loading.gpu import GpuSink
 
-        return GpuSink(device, settings, batch_size, index, rows)
+        return GpuSink(device, settings, batch_size, index, rows, decoded)
     raise UsageError(f'device={device!r} cannot be used: choose "cpu" or "cuda"')

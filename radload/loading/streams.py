@@ -1,7 +1,7 @@
 """What the loader process puts into a slot for the GPU: checked, cut codestreams, and the kernel's parameters.
 
-What a GPU decoder cannot take is decoded here: raw members, and colour (which becomes luma before the window). Masks are
-rendered here too: nearest neighbour costs less than sending them whole.
+What a GPU decoder cannot take is decoded here: raw members, and colour (which becomes luma before the window); and everything
+where there is a cache, which holds decoded images. Masks are rendered here too: nearest neighbour costs less than sending them whole.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from radload.dataset.schema import Codec
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
 from radload.kernels.prepare import SAMPLE, WINDOW
+from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
 from radload.loading.plan import BatchPlan, Planner
@@ -51,18 +52,24 @@ def unpack(data: bytes, record: np.void, level: int, pivot: float) -> Streamed:
                 f"the codestream of sample {int(record['key'])} is of another size than the index says: pack the source again"
             )
         return Streamed(bytes(stream), STREAM, (shape[0], shape[1]))
-    pixels = decode_level(data, record, level, pivot)
+    return _as_pixels(decode_level(data, record, level, pivot))
+
+
+def _as_pixels(pixels: NDArray[Any]) -> Streamed:
     kind = PIXEL_TYPES.index(pixels.dtype.str.replace("|", ""))
     return Streamed(pixels.reshape(-1).view(np.uint8), kind, (pixels.shape[0], pixels.shape[1]))
 
 
-def longest(index: Index, rows: range) -> int:
-    """Bytes that no sample of a split exceeds, whatever it is unpacked to."""
+def longest(index: Index, rows: range, decoded: bool = False) -> int:
+    """Bytes that no sample of a split exceeds, whatever it is unpacked to; `decoded`: never to a stream."""
     found = 64
     for start in range(rows.start, rows.stop, _SCAN):
         part = index.records[start : min(start + _SCAN, rows.stop)]
         pixels = part["rows"].astype(np.int64) * part["cols"] * 4
         streams = (part["codec"] == Codec.HTJ2K) & (part["channels"] == 1)
+        if decoded:
+            pixels[streams] //= 2  # of 16 bits
+            streams[:] = False
         found = max(found, int(np.where(streams, part["length"] + 64, pixels).max()))
     return -(-found // 64) * 64
 
@@ -83,9 +90,19 @@ class StreamDeliverer:
     """Fills slots for the GPU."""
 
     def __init__(
-        self, files: ShardFiles, planner: Planner, rows: range, replace: bool, stand_in: StandIn | None = None
+        self,
+        files: ShardFiles,
+        planner: Planner,
+        rows: range,
+        replace: bool,
+        stand_in: StandIn | None = None,
+        cache: Cache[NDArray[Any]] | None = None,
     ) -> None:
-        self._reader = Reader(files, planner, rows, replace, unpack, stand_in)
+        self._reader: Reader[Any] = (
+            Reader(files, planner, rows, replace, unpack, stand_in)
+            if cache is None
+            else Reader(files, planner, rows, replace, decode_level, stand_in, cache)
+        )
         self._lock = Lock()
 
     def tools(self) -> None:
@@ -120,13 +137,14 @@ class StreamDeliverer:
         epoch: int,
         position: int,
         tools: None,
-    ) -> Draw[Streamed]:
+    ) -> Draw[Any]:
         draw = self._reader.read(plan, entry, epoch, position)
         if draw.content is None:
             leave_out(arrays, place)
             arrays["valid"][place] = False
             return draw
-        content, found, at = draw.content, draw.plan, draw.place
+        content = draw.content if isinstance(draw.content, Streamed) else _as_pixels(draw.content)
+        found, at = draw.plan, draw.place
         windows = found.windows[at].copy()
         if found is not plan:
             windows["start"] += self._add_tables(arrays, found)

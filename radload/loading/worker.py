@@ -26,6 +26,7 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
 from radload.loading import protocol
+from radload.loading.cache import open_cache
 from radload.loading.deliver import Deliverer, make_deliverer
 from radload.loading.order import Order
 from radload.loading.plan import BatchPlan, Planner, Settings
@@ -48,6 +49,7 @@ class _Job:
     arrays: dict[str, NDArray[Any]]
     left: int
     failed: int = 0
+    hits: int = 0
     failures: list[Failure] = field(default_factory=list)
     error: protocol.Message | None = None
     lock: Lock = field(default_factory=Lock)
@@ -69,6 +71,8 @@ class Worker:
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
+        self._channel, self._sending = channel, Lock()
+        cache = open_cache(config["cache"], self._warn) if config["cache"] is not None else None
         self._deliverer: Deliverer = make_deliverer(
             config["deliver"],
             ShardFiles(root, index.shard_names),
@@ -76,8 +80,8 @@ class Worker:
             self._rows,
             replace=self._order.shuffle and self._order.drop_last,
             stand_in=self._order.stand_in,
+            cache=cache,
         )
-        self._channel, self._sending = channel, Lock()
         self._slots: dict[int, dict[str, NDArray[Any]]] = {}
         self._oldest = 0  # requests before this one are no longer wanted
         self._queue: SimpleQueue[tuple[_Job, int, int]] = SimpleQueue()
@@ -140,6 +144,7 @@ class Worker:
         while True:
             job, start, stop = self._queue.get()
             failures: list[Failure] = []
+            hits = 0
             try:
                 if job.id >= self._oldest and job.error is None:
                     for i in range(start, stop):
@@ -148,10 +153,12 @@ class Worker:
                             job.arrays, place, job.plan, i, job.epoch, int(job.positions[i]), tools
                         )
                         failures.extend(draw.failures)
+                        hits += draw.hit
             except Exception as error:  # noqa: BLE001 - as above
                 job.error = describe(error)
             with job.lock:
                 job.failed += len(failures)
+                job.hits += hits
                 job.failures.extend(failures[: protocol.NAMED_FAILURES])
                 job.left -= stop - start
                 last = job.left == 0
@@ -163,7 +170,10 @@ class Worker:
             self._send({"id": job.id, "error": job.error})
             return
         named = sorted((f.key, f.reason) for f in job.failures)[: protocol.NAMED_FAILURES]
-        self._send({"id": job.id, "failed": job.failed, "failures": named})
+        self._send({"id": job.id, "failed": job.failed, "failures": named, "hits": job.hits})
+
+    def _warn(self, sentence: str) -> None:
+        self._send({"warning": sentence})
 
     def _send(self, message: protocol.Message) -> None:
         try:
