@@ -37,10 +37,9 @@ def ct_like(count: int, seed: int) -> list[NDArray[np.int16]]:
     return found
 
 
-def _pack(folder: Path, **image: Any) -> Path:
+def _pack(folder: Path, count: int = SERIES, **image: Any) -> Path:
     series = [
-        Series([Image(stored, intercept=-1024.0, **image) for stored in ct_like(SLICES, seed)])
-        for seed in range(SERIES)
+        Series([Image(stored, intercept=-1024.0, **image) for stored in ct_like(SLICES, seed)]) for seed in range(count)
     ]
     return write_dataset(folder / "shards", series)
 
@@ -49,6 +48,12 @@ def _pack(folder: Path, **image: Any) -> Path:
 def ct_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 slices, HTJ2K."""
     return _pack(tmp_path_factory.mktemp("htj2k"))
+
+
+@pytest.fixture(scope="session")
+def few_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 100 of these slices, HTJ2K."""
+    return _pack(tmp_path_factory.mktemp("few"), 2)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from radload.kernels import cpu
 from radload.kernels.gpu import DTYPE_CODES
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import Loader, streams
+from radload.loading.cache import MemoryCache
 from radload.loading.gpu import StreamDecoder
 from radload.loading.plan import Planner
 from radload.loading.recipe import make_recipe
@@ -35,20 +36,20 @@ def test_without_a_gpu_it_says_so(ct_data: Path) -> None:
         Loader(ct_data, batch_size=4, device="cuda")
 
 
-def _slot(root: Path, augment: str | None) -> tuple[dict[str, NDArray[Any]], Index]:
+def _slot(root: Path, augment: str | None, cache: MemoryCache | None = None) -> tuple[dict[str, NDArray[Any]], Index]:
     """A slot filled as for the GPU, with all samples of a data set; the row before the last stays padding."""
     index = open_index(root, read_manifest(root))
     count = len(index.records)
     wanted = settings(make_recipe(), augment=augment)
     planner = Planner(index, wanted)
-    fields = streams.fields(count + 1, 3, streams.longest(index, range(count)))
+    fields = streams.fields(count + 1, 3, streams.longest(index, range(count), decoded=cache is not None))
     layout = Layout.of({**fields, "rows": ("<i8", (count + 1,)), "valid": ("?", (count + 1,))})
     arrays = layout.arrays(np.zeros(layout.size, np.uint8), 0)
     rows = np.arange(count)
     places = np.where(rows < count - 1, rows, count)
     plan = planner.plan(rows, 1, rows)
     with ShardFiles(root, index.shard_names) as files:
-        deliverer = streams.StreamDeliverer(files, planner, range(count), replace=False)
+        deliverer = streams.StreamDeliverer(files, planner, range(count), replace=False, cache=cache)
         deliverer.begin(arrays, plan, places)
         for entry, place in zip(rows, places, strict=True):
             deliverer.deliver(arrays, int(place), plan, int(entry), 1, int(entry), None)
@@ -56,15 +57,25 @@ def _slot(root: Path, augment: str | None) -> tuple[dict[str, NDArray[Any]], Ind
 
 
 @pytest.mark.parametrize("augment", [None, "default"])
-def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str | None) -> None:
-    """Rendered on the CPU from the slot alone, it gives what the CPU path gives."""
-    arrays, index = _slot(mixed_data, augment)
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str | None, cached: bool) -> None:
+    """Rendered on the CPU from the slot alone, it gives what the CPU path gives; with a cache it holds pixels instead of streams."""
+    cache = MemoryCache(1 << 24, lambda _: None) if cached else None
+    arrays, index = _slot(mixed_data, augment, cache)
+    if cache is not None:
+        before = arrays["data"].copy()
+        arrays, _ = _slot(mixed_data, augment, cache)
+        assert cache.get(0, int(arrays["samples"][0].view(SAMPLE)["level"][0]), 0.0) is not None
+        assert np.array_equal(arrays["data"], before), "what comes out of the cache is what was decoded"
     want, _ = render_all(mixed_data, settings(make_recipe(), augment=augment), epoch=1)
     items = arrays["items"].view(streams.ITEM)[:, 0]
     assert items["kind"][-2] == streams.NOTHING
     there = np.flatnonzero(items["kind"] != streams.NOTHING)
     assert len(there) == len(index.records)
-    assert set(items["kind"][there].tolist()) == {streams.STREAM, DTYPE_CODES["float32"]}
+    assert set(items["kind"][there].tolist()) == {
+        DTYPE_CODES["uint16"] if cached else streams.STREAM,
+        DTYPE_CODES["float32"],
+    }
     out = np.zeros((len(there), 3, 24, 20), np.float32)
     for i, place in enumerate(there):
         data, item = arrays["data"][place], items[place]
