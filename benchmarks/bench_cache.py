@@ -49,12 +49,12 @@ def test_second_epoch(
 ) -> None:
     few_files = replace(dicom_files, dicom=dicom_files.dicom[:FEW])
     names: dict[str, tuple[Ours | Monai, Ours | Monai]] = {  # with all slices, and with few
-        "radload, cache in a folder": (
+        "radload cache: folder": (
             Ours(ct_shards, memory_folder / "all", CORES),
             Ours(few_shards, memory_folder / "few", CORES),
         ),
-        "radload, cache=True": (Ours(ct_shards, True, CORES), Ours(few_shards, True, CORES)),
-        "radload, no cache": (Ours(ct_shards, False, CORES), Ours(few_shards, False, CORES)),
+        "radload cache: True": (Ours(ct_shards, True, CORES), Ours(few_shards, True, CORES)),
+        "radload cache: None": (Ours(ct_shards, False, CORES), Ours(few_shards, False, CORES)),
         "MONAI CacheDataset": (Monai(dicom_files, CORES), Monai(few_files, CORES)),
     }
     contestants = []
@@ -71,8 +71,8 @@ def test_second_epoch(
             total = remote.memory()
             per_slice = (total - little.memory()) / (ALL - FEW)
             little.close()
-            label = f"{name} ({per_slice / 1000:.0f} kB per slice; {total / 1e6:.0f} MB in all)"
-            contestants.append(Contestant(label, kind, remote.turn))
+            memory = f"{per_slice / 1000:.0f} kB per slice, {total / 1e6:.0f} MB in all"
+            contestants.append(Contestant(name, kind, remote.turn, note=memory))
         run_rounds(contestants, 1, 0.3)
         for one in contestants:
             one.rates.clear()

@@ -83,6 +83,7 @@ class Remote:
 
 def _serve(what: Ours | Monai, channel: Connection) -> None:
     if isinstance(what, Monai):
+        multiprocessing.set_start_method("fork", force=True)  # DataLoader's default; a spawned process would spawn too
         batches = monai_cache_loader(what.files, SIZE, BATCH, what.workers)
         turn = taking(batches, BATCH, READ_AHEAD * what.workers, what.workers)
         _answer(channel, turn, batches, lambda: 0, len(what.files.dicom) // BATCH)
@@ -98,7 +99,8 @@ def _serve(what: Ours | Monai, channel: Connection) -> None:
             while True:
                 for batch in loader:
                     yield batch["image"], batch["index"]
-                if what.cache and loader.epoch > 1 and hits[-1] != len(loader) * BATCH:
+                # The first draws of the second epoch may be on their way before the last ones of the first have been kept.
+                if what.cache and loader.epoch > 2 and hits[-1] != len(loader) * BATCH:
                     raise RuntimeError(f"{hits[-1]} of {len(loader) * BATCH} slices came from the cache")
 
         def counted() -> Batches:

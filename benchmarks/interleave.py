@@ -29,6 +29,7 @@ class Contestant:
     skipped: str | None = None
     rates: list[float] = field(default_factory=list)
     cores: list[float] = field(default_factory=list)
+    note: str = ""  # what else was measured, for the end of its line
 
     @property
     def rate(self) -> float:

@@ -52,7 +52,9 @@ def peer_table(title: str, contestants: list[Contestant]) -> list[str]:
         span = f"{min(one.rates):,.0f} to {max(one.rates):,.0f}"
         off = "" if one.difference is None else f"{one.difference:.1g}"
         ratios = "  ".join(f"{ratio(mine, one):>11.2f}x" for mine in own)
-        lines.append(f"{one.name:{width}}  {one.rate:9,.0f}  {per_cpu:12,.0f}  {span:>17}  {off:>8}  {ratios}".rstrip())
+        lines.append(
+            f"{one.name:{width}}  {one.rate:9,.0f}  {per_cpu:12,.0f}  {span:>17}  {off:>8}  {ratios}  {one.note}".rstrip()
+        )
     lines += [f"{one.name:{width}}  not run: {one.skipped}" for one in contestants if one.skipped]
     if any(one.difference is not None for one in ran):
         lines.append(
@@ -93,6 +95,7 @@ def _plain(one: Contestant, contestants: list[Contestant]) -> dict[str, Any]:
         "rounds": one.rates,
         "cores": one.cores,
         "max_difference": one.difference,
+        "note": one.note,
         "times_as_fast": {mine.name: ratio(mine, one) for mine in own} if one.rates else {},
     }
 
@@ -103,7 +106,7 @@ def _timed(benchmarks: Iterable[Any]) -> list[Any]:
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("radload ").removeprefix("HTJ2K, ")
+    return name.removeprefix("radload ").removeprefix("HTJ2K, ").removeprefix("cache: ")
 
 
 def _processor() -> str:

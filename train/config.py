@@ -73,6 +73,13 @@ class Config:
         identity=True,
         choices=("uniform", "balanced", "patient"),
     )
+    cache: str | None = _option(
+        None,
+        "folder of this machine for decoded images, shared by all its processes and runs (/dev/shm/NAME: in memory)",
+    )
+    cache_gb: float | None = _option(
+        None, "GB of the cache on each machine (default: 8, or half of what is free where that is less)"
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -126,6 +133,8 @@ def check(config: Config) -> Config:
         raise UsageError(
             f"--spacing {config.spacing} cannot be used: give millimetres per pixel, {MIN_SPACING} to {MAX_SPACING}"
         )
+    if config.cache_gb is not None and (config.cache is None or not 0.01 <= config.cache_gb < 1e9):
+        raise UsageError(f"--cache-gb {config.cache_gb:g} cannot be used: give 0.01 or more, and a folder with --cache")
     for name in ("warmup", "label_smoothing"):
         if not 0 <= getattr(config, name) < 1:
             raise UsageError(
@@ -189,6 +198,6 @@ def check_resume(before: dict[str, Any], config: Config) -> list[str]:
             raise UsageError(
                 f"the run to resume has {flag} {old}, not {new}: give {flag} {old}, or another --out for a new run"
             )
-        if option.name not in ("resume", "out", "shards", "device", "threads"):
+        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb"):
             changed.append(f"{flag} {new} (was {old})")
     return ["resumed with " + ", ".join(changed)] if changed else []

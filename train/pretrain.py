@@ -82,6 +82,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "threads": config.threads,
         "fit": config.fit,
         "spacing": config.spacing,
+        "cache": config.cache,
+        "cache_bytes": None if config.cache_gb is None else int(config.cache_gb * 1e9),
     }
     augment = None if config.augment == "none" else config.augment
     loader = radload.Loader(

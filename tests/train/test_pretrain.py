@@ -72,6 +72,13 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
     assert (about["fit"], about["spacing"]) == ("stretch", None)
     before = (folder / "backbone.safetensors").read_bytes()
+    code, _, err = run(
+        labelled, f"--epochs 2 --log-every 2 --out {tmp_path / 'cached'} --cache {tmp_path / 'cache'} --cache-gb 0.1"
+    )
+    assert (code, err) == (0, "") and (tmp_path / "cached/backbone.safetensors").read_bytes() == before, (
+        "a cache changes nothing but the speed"
+    )
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "training and validation share it"
     code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # again: nothing left to do
     assert code == 0 and "going on after step 10" in out and "done after 10 steps" in out
     assert (folder / "backbone.safetensors").read_bytes() == before and lines(tmp_path, "train") == train
