@@ -1,8 +1,8 @@
 """A cache of decoded images: what reading and decoding a slice costs is paid once; windows, crops and flips come after it.
 
 Entries are exactly what `decode.decode_level` gives, by (row, level, pivot), and are written once. Nothing is ever thrown out to
-make room: an epoch draws every sample once in a random order, so whatever is kept, its share of the samples is the share of
-hits; throwing out would only add writes.
+make room: an epoch draws every sample once, so what it finds must be there when it begins, and no rule finds more than the share of
+the samples that fits; throwing out would only add writes.
 """
 
 from __future__ import annotations

@@ -42,8 +42,9 @@ def test_flags_are_read_with_their_types() -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    ["--size 0", "--cache-gb 4", "--cache x --cache-gb 0", "--batch-size -4", "--lr -1", "--lr nan", "--warmup 1", "--label-smoothing 1.5", "--channels 2",
-     "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0", "--spacing 0", "--spacing nan", "--spacing 2000"],
+    ["--size 0", "--batch-size -4", "--lr -1", "--lr nan", "--warmup 1", "--label-smoothing 1.5", "--channels 2",
+     "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0", "--spacing 0", "--spacing nan", "--spacing 2000",
+     "--cache-gb 4", "--cache-gb 0 --cache=x"],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(flags: str) -> None:
     with pytest.raises(UsageError, match=flags.split()[0].split("=")[0]):
