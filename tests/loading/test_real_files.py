@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from test_pixels import STD, TOLERANCE, exact, render_all, settings
 
@@ -117,3 +118,22 @@ def test_every_modality_type_and_size_of_the_real_files(packed: Path, size: tupl
                 )
         assert not worst, worst
         assert len({ds[row].meta["modality"] for row in rows}) > 8 and len(set(plan.levels.tolist())) > 2
+
+
+def test_what_comes_out_of_the_cache_is_what_was_decoded(packed: Path, tmp_path: Path) -> None:
+    """All real files, at the levels of small images and in full: bit for bit, and in the second epoch without decoding any."""
+    for size, resolution in ((64, "auto"), (96, "full")):
+        options: dict[str, Any] = {
+            "batch_size": 32, "size": size, "resolution": resolution, "shuffle": False, "drop_last": False, "threads": 2,
+        }  # fmt: skip
+        with (
+            radload.Loader(packed, None, **options) as plain,
+            radload.Loader(packed, None, **options, cache=tmp_path / "cache", cache_bytes="4GB") as cached,
+        ):
+            for epoch in range(2):
+                count = found = 0
+                for want, batch in zip(plain, cached, strict=True):
+                    assert torch.equal(want["image"], batch["image"]) and torch.equal(want["valid"], batch["valid"])
+                    count += int(batch["valid"].sum())
+                    found = cached.cache_hits
+                assert count > 500 and (found == count if epoch else found < count)
