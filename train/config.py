@@ -73,6 +73,9 @@ class Config:
         identity=True,
         choices=("uniform", "balanced", "patient"),
     )
+    max_failures: float = _option(
+        0.01, "images per epoch, over all processes, that may be unreadable: a fraction below 1, or a number"
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -126,6 +129,8 @@ def check(config: Config) -> Config:
         raise UsageError(
             f"--spacing {config.spacing} cannot be used: give millimetres per pixel, {MIN_SPACING} to {MAX_SPACING}"
         )
+    if not 0 <= config.max_failures < float("inf"):
+        raise UsageError(f"--max-failures {config.max_failures} cannot be used: give a fraction below 1, or a number")
     for name in ("warmup", "label_smoothing"):
         if not 0 <= getattr(config, name) < 1:
             raise UsageError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
@@ -27,8 +25,10 @@ from radload.loading.arguments import (
     output_size,
     world_place,
 )
+from radload.loading.agree import Agreement
 from radload.loading.augment import check_augment
 from radload.loading.columns import Columns, label_column
+from radload.loading.failures import Failures
 from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
 from radload.loading.masks import check_masks
@@ -42,11 +42,7 @@ from radload.loading.sinks import Sink, make_sink
 from radload.loading.state import make_state, read_state
 from radload.loading.strata import check_sampling, facts, open_sampler
 
-_REMEMBERED = 1000  # failures kept by name
-
 _NO_WORKERS = "a Loader already reads in a process of its own"
-
-_log = logging.getLogger("radload")
 
 
 class Loader(IterableDataset[dict[str, Any]]):
@@ -61,7 +57,8 @@ class Loader(IterableDataset[dict[str, Any]]):
 
     Attributes:
         recipe: the windows in use; classes, task: of the label set, () and None without one.
-        failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
+        failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch on this rank;
+            failed_on_all: on all ranks, where `group` lets them count together.
         epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
 
@@ -97,6 +94,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         masks: bool = False,
         sampler: str | None = None,
         weights: Mapping[str, float] | None = None,
+        group: Any = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -117,7 +115,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             rank, world_size: None: what torchrun says, or 0 and 1.
             threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
             prefetch: batches prepared ahead.
-            max_failures: samples per epoch and rank that may be unreadable: a fraction below 1 (rounded up), or a number.
+            max_failures: samples per epoch that may be unreadable: a fraction below 1 (rounded up), or a number. Counted over all ranks
+                with `group`, else by each rank for itself.
             fit: "stretch" the image over the output (the default), or keep its proportions: "pad" shows all of it, "crop" fills the
                 output. spacing: millimetres per output pixel, one number or (row, col); `fit` ("pad" by default) then holds for samples
                 whose millimetres are unknown. See docs/loading.md.
@@ -125,6 +124,9 @@ class Loader(IterableDataset[dict[str, Any]]):
             sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
                 patient per epoch. See docs/loading.md.
+            group: a process group of all ranks that takes CPU tensors (`torch.distributed.new_group(backend="gloo")`), used for nothing
+                else: failures are then counted together, and all ranks end at the same step with the same AgreedEnd. Each step is a
+                collective, so every rank must take the same steps.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -175,11 +177,9 @@ class Loader(IterableDataset[dict[str, Any]]):
             "spacing": None if scale is None else list(scale),
         } | facts(sampling, self.classes, self._index)
         self._evaluation = not (shuffle and drop_last)
-        self._limit = (
-            math.ceil(max_failures * self._order.steps * batch_size) if max_failures < 1 else int(max_failures)
-        )
-        self.failures: list[Failure] = []
-        self.failed = 0
+        agreement = None if group is None else Agreement(group, rank, world_size)
+        self._failures = Failures(max_failures, self._order.steps * batch_size, world_size, self._evaluation, agreement)
+        self._late: RadloadError | None = None  # met after a batch was complete: the next step's business
         self.unscaled = 0
         self.epoch = epoch
         self._position = 0  # global batches delivered in this epoch
@@ -203,6 +203,21 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._closed = False
 
     @property
+    def failures(self) -> list[Failure]:
+        """Samples that could not be read since the loader was made, in order; the first 1,000."""
+        return self._failures.named
+
+    @property
+    def failed(self) -> int:
+        """Failures of this rank in the current epoch, since it began or a state was loaded."""
+        return self._failures.failed
+
+    @property
+    def failed_on_all(self) -> int:
+        """Failures of all ranks in the current epoch; without `group`, of this one."""
+        return self._failures.total
+
+    @property
     def trains(self) -> bool:
         """Shuffled, in full batches only; otherwise each sample comes once, and batches have "valid"."""
         return not self._evaluation
@@ -218,6 +233,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         return self._epoch(self._turn)
 
     def _epoch(self, turn: int) -> Iterator[dict[str, Any]]:
+        if 0 < self._order.steps == self._position:  # the loop before took the last batch, and did not ask for the end
+            self._next_epoch()
         epoch = self.epoch
         while self._position < self._order.steps:
             batch = self._take()
@@ -226,7 +243,11 @@ class Loader(IterableDataset[dict[str, Any]]):
                 raise UsageError(
                     "the loader was started again or moved while this loop was running: use one loop at a time"
                 )
-        self.epoch, self._position, self.failed = epoch + 1, 0, 0
+        self._next_epoch()
+
+    def _next_epoch(self) -> None:
+        self._failures.finish(self.epoch)
+        self.epoch, self._position = self.epoch + 1, 0
 
     def _take(self) -> dict[str, Any]:
         """Receive one batch, count it as delivered, and ask for those after it."""
@@ -234,24 +255,37 @@ class Loader(IterableDataset[dict[str, Any]]):
         process = self._process
         if process is None:  # pragma: no cover - there are no steps without a process
             raise RuntimeError("a loader without steps was asked for a batch")
-        try:
-            return self._receive(process)
-        except RadloadError:
+        delivery, error = None, self._late
+        if error is None:
+            try:
+                delivery = self._receive(process)
+            except RadloadError as failed:
+                error = failed
+        verdict = self._failures.verdict(self.epoch, error)
+        if verdict is not None or delivery is None:
             self.close()  # nothing of it is left running; a new loader goes on from the last state
+            raise verdict or RuntimeError("a step without a batch") from (None if verdict is error else error)
+        try:
+            batch = self._batch(process, delivery)
+        except RadloadError:
+            self.close()
             raise
+        self._position += 1
+        try:
+            self._ask(process)
+        except RadloadError as failed:
+            self._late = failed
+        return batch
 
-    def _receive(self, process: LoaderProcess) -> dict[str, Any]:
+    def _receive(self, process: LoaderProcess) -> Delivery:
         self._ask(process)
         delivery = process.receive()
         if (delivery.epoch, delivery.step) != (self.epoch, self._position):
             raise RuntimeError(
                 f"batch {delivery.step} of epoch {delivery.epoch} came for {self._position} of {self.epoch}"
             )
-        batch = self._batch(process, delivery)
-        self._position += 1
-        self._count(delivery)
-        self._ask(process)
-        return batch
+        self._failures.add(delivery, self.epoch)
+        return delivery
 
     def _ask(self, process: LoaderProcess) -> None:
         """Keep `prefetch` batches asked for; in training beyond the end of the epoch, so that the next one starts at once."""
@@ -280,21 +314,6 @@ class Loader(IterableDataset[dict[str, Any]]):
             )
         return self._sink.move(batch)
 
-    def _count(self, delivery: Delivery) -> None:
-        """Failures: named, counted, and the end of the run when they are too many."""
-        if not delivery.failed:
-            return
-        self.failed += delivery.failed
-        self.failures.extend(delivery.failures[: _REMEMBERED - len(self.failures)])
-        done = "left out" if self._evaluation else "replaced by another sample"
-        for failure in delivery.failures:
-            _log.warning("sample %s cannot be read and was %s: %s", failure.key, done, failure.reason)
-        if self.failed > self._limit:
-            names = "; ".join(f.reason for f in self.failures[-5:])
-            raise RadloadError(
-                f"{self.failed} samples of epoch {self.epoch} cannot be read, more than max_failures allows ({self._limit}): {names}"
-            )
-
     def state_dict(self) -> dict[str, Any]:
         """What has been delivered, as a small dict of plain values; the same on every rank."""
         epoch, position = self.epoch, self._position
@@ -321,7 +340,10 @@ class Loader(IterableDataset[dict[str, Any]]):
         if self._process is not None and (epoch, position) != (self.epoch, self._position):
             self._process.forget()
             self._asked = (epoch, position)
-        self.epoch, self._position, self.failed = epoch, position, 0
+            if self._position == self._order.steps:
+                self._failures.finish(self.epoch)
+            self._failures.reset()
+        self.epoch, self._position = epoch, position
         self._turn += 1
 
     @property
@@ -337,6 +359,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         if self._closed:
             return
         self._closed = True
+        if self._position == self._order.steps:
+            self._failures.finish(self.epoch)
         if self._process is not None:
             self._process.close()
             self._process = None

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict
 
 MESSAGE_LIMIT = 1 << 16
 NAMED_FAILURES = 20  # per batch; the rest is only counted
+COUNTED_SHARDS = 200  # per batch, with a count for each kind of failure; the rest is counted together
 
 Message = dict[str, Any]
 

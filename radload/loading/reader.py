@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
-from radload.errors import RadloadError
+from radload.errors import CorruptSample, RadloadError
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
 from radload.loading.masks import read_mask
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.sampling import Uniform
 
+UNOPENED = "cannot be opened"  # kind of failure of all samples of a shard that is gone
 ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broken
 
 T = TypeVar("T")
@@ -30,10 +31,12 @@ Unpack = Callable[[bytes, np.void, int, float], T]  # bytes, record, level, pivo
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A sample that could not be read: its key, and why."""
+    """A sample that could not be read: its key, and why; its shard, and why in few words (errors.CorruptSample.kind)."""
 
     key: str
     reason: str
+    shard: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Reader(Generic[T]):
                 content = self._unpack(data, record, level, float(plan.pivot[place]))
                 mask = self._mask(int(plan.rows[place]), record)
             except SAMPLE_ERRORS as error:
-                failures.append(Failure(key_text(int(record["key"])), str(error)))
+                failures.append(self._failure(record, error))
             else:
                 return Draw(content, plan, place, tuple(failures), mask)
             if not self._replace:
@@ -100,6 +103,13 @@ class Reader(Generic[T]):
             f"sample {failures[0].key} and {ATTEMPTS} others drawn in its place cannot be read "
             f"({failures[-1].reason}): most of the split is damaged, restore it from a copy"
         )
+
+    def _failure(self, record: np.void, error: Exception) -> Failure:
+        shard = int(record["shard"])
+        self._files.forget(shard)
+        kind = error.kind if isinstance(error, CorruptSample) else UNOPENED
+        name = self._files.names[shard] if shard < len(self._files.names) else f"shard {shard}"
+        return Failure(key_text(int(record["key"])), str(error), name, kind)
 
     def _mask(self, row: int, record: np.void) -> NDArray[Any] | None:
         planner = self._planner

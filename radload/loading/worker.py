@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -49,6 +50,7 @@ class _Job:
     left: int
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # of failures, by shard and kind
     error: protocol.Message | None = None
     lock: Lock = field(default_factory=Lock)
 
@@ -153,6 +155,7 @@ class Worker:
             with job.lock:
                 job.failed += len(failures)
                 job.failures.extend(failures[: protocol.NAMED_FAILURES])
+                job.counts.update((failure.shard, failure.kind) for failure in failures)
                 job.left -= stop - start
                 last = job.left == 0
             if last:
@@ -162,8 +165,9 @@ class Worker:
         if job.error is not None:
             self._send({"id": job.id, "error": job.error})
             return
-        named = sorted((f.key, f.reason) for f in job.failures)[: protocol.NAMED_FAILURES]
-        self._send({"id": job.id, "failed": job.failed, "failures": named})
+        named = sorted((f.key, f.reason, f.shard, f.kind) for f in job.failures)[: protocol.NAMED_FAILURES]
+        counts = [[*where, count] for where, count in job.counts.most_common(protocol.COUNTED_SHARDS)]
+        self._send({"id": job.id, "failed": job.failed, "failures": named, "counts": counts})
 
     def _send(self, message: protocol.Message) -> None:
         try:
