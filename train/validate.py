@@ -26,8 +26,9 @@ def validate(
     """Metrics of `model` (not wrapped in DDP) on `batches`, which are equally many on every rank.
 
     Returns:
-        "loss" (without label smoothing), "samples", "unreadable" (samples that are damaged, and left out), "auroc" (mean over the classes that have positives and negatives, None
-        where none has), "auroc_by_class" {name: value}; and for single labels "top1" and "top5" as shares.
+        "loss" (without label smoothing), "samples", "unreadable" (damaged samples, which are left out), "auroc" (mean over the
+        classes that have positives and negatives, None where none has), "auroc_by_class" {name: value}; and for single labels
+        "top1" and "top5" as shares.
     """
     ranks.share_buffers(model)
     model.eval()
@@ -57,7 +58,11 @@ def validate(
     damaged = int(ranks.sum(unreadable))
     areas = auroc_by_class(ranks, torch.cat(scores), torch.cat(targets)).tolist()
     known = {name: area for name, area in zip(task.classes, areas, strict=True) if area == area}
-    result: dict[str, Any] = {"loss": loss_total / max(label_count, 1), "samples": int(sample_count), "unreadable": damaged}
+    result: dict[str, Any] = {
+        "loss": loss_total / max(label_count, 1),
+        "samples": int(sample_count),
+        "unreadable": damaged,
+    }
     if not task.multi:
         result |= {"top1": best_count / max(sample_count, 1), "top5": among_count / max(sample_count, 1)}
     result["auroc"] = sum(known.values()) / len(known) if known else None

@@ -26,7 +26,9 @@ class _Descriptor:
 
     def __init__(self, path: Path) -> None:
         self.number = -1
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe in its place would wait for ever
+        self.number = os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        )  # a pipe in its place would wait for ever
 
     def __del__(self) -> None:
         if self.number >= 0:
@@ -93,7 +95,10 @@ class ShardFiles:
                 try:
                     descriptor = _Descriptor(self.root / self.names[shard])
                 except OSError as error:
-                    if error.errno in (errno.EMFILE, errno.ENFILE):  # not the shard's fault: nothing may replace its samples
+                    if error.errno in (
+                        errno.EMFILE,
+                        errno.ENFILE,
+                    ):  # not the shard's fault: nothing may replace its samples
                         raise RadloadError(
                             f"shard {self.names[shard]} cannot be opened, because this process may open no more files: "
                             "raise the limit (ulimit -n)"

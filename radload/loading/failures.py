@@ -76,7 +76,8 @@ class Failures:
         self._said.add(about)
         if len(self._said) > LOGGED:
             _log.warning(
-                "more samples of epoch %d cannot be read: from here on they are only counted, and summed up at its end", epoch
+                "more samples of epoch %d cannot be read: from here on they are only counted, and summed up at its end",
+                epoch,
             )
         elif failure.kind == UNOPENED:
             _log.warning("%s; its samples are %s", failure.reason, self._done)

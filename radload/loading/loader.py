@@ -15,6 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from radload.dataset.index import Index, open_index, split_range
 from radload.dataset.manifest import read_manifest
 from radload.errors import RadloadError, UsageError
+from radload.loading.agree import Agreement
 from radload.loading.arguments import (
     check_epoch,
     check_numbers,
@@ -25,7 +26,6 @@ from radload.loading.arguments import (
     output_size,
     world_place,
 )
-from radload.loading.agree import Agreement
 from radload.loading.augment import check_augment
 from radload.loading.columns import Columns, label_column
 from radload.loading.failures import Failures
@@ -255,21 +255,16 @@ class Loader(IterableDataset[dict[str, Any]]):
         process = self._process
         if process is None:  # pragma: no cover - there are no steps without a process
             raise RuntimeError("a loader without steps was asked for a batch")
-        delivery, error = None, self._late
+        batch, error = None, self._late
         if error is None:
             try:
-                delivery = self._receive(process)
+                batch = self._receive(process)
             except RadloadError as failed:
                 error = failed
         verdict = self._failures.verdict(self.epoch, error)
-        if verdict is not None or delivery is None:
+        if verdict is not None or batch is None:
             self.close()  # nothing of it is left running; a new loader goes on from the last state
             raise verdict or RuntimeError("a step without a batch") from (None if verdict is error else error)
-        try:
-            batch = self._batch(process, delivery)
-        except RadloadError:
-            self.close()
-            raise
         self._position += 1
         try:
             self._ask(process)
@@ -277,7 +272,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             self._late = failed
         return batch
 
-    def _receive(self, process: LoaderProcess) -> Delivery:
+    def _receive(self, process: LoaderProcess) -> dict[str, Any]:
         self._ask(process)
         delivery = process.receive()
         if (delivery.epoch, delivery.step) != (self.epoch, self._position):
@@ -285,7 +280,10 @@ class Loader(IterableDataset[dict[str, Any]]):
                 f"batch {delivery.step} of epoch {delivery.epoch} came for {self._position} of {self.epoch}"
             )
         self._failures.add(delivery, self.epoch)
-        return delivery
+        self._index.files.check()
+        batch = self._batch(process, delivery)
+        self._index.files.check()  # labels and attributes are what they were
+        return batch
 
     def _ask(self, process: LoaderProcess) -> None:
         """Keep `prefetch` batches asked for; in training beyond the end of the epoch, so that the next one starts at once."""

@@ -200,9 +200,10 @@ class LoaderProcess:
             how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
         else:
             how = f"ended by itself with code {code}"
-        hint = (
-            ": the machine may have run out of memory; take fewer threads or a smaller prefetch" if code == -9 else ""
-        )
+        hint = {
+            -signal.SIGKILL: ": the machine may have run out of memory; take fewer threads or a smaller prefetch",
+            -signal.SIGBUS: ": a file of the index or of the labels was cut while it was read, or its disk failed",
+        }.get(code or 0, "")
         return RadloadError(
             f"the loader process (pid {self.pid}) {how}{hint}; the run can be resumed from its last state"
         )

@@ -97,6 +97,7 @@ class Reader(Generic[T]):
                 return Draw(content, plan, place, tuple(failures), mask)
             if not self._replace:
                 return Draw(None, plan, place, tuple(failures))
+            self._planner.index.files.check()
             row = self._rows[self._stand_in(epoch, position, attempt)]
             plan, place = self._planner.plan(np.array([row]), epoch, np.array([position])), 0
         raise RadloadError(

@@ -117,6 +117,7 @@ class Worker:
     def _start(self, message: protocol.Message) -> None:
         """Plan a batch and hand it to the threads in pieces."""
         try:
+            self._planner.index.files.check()  # or touching a mapped file that was cut would kill this process
             positions, elements, valid = self._order.draws(message["epoch"], message["step"])
             arrays = self._slots[message["slot"]]
             places = np.flatnonzero(valid)
@@ -162,6 +163,11 @@ class Worker:
                 self._finish(job)
 
     def _finish(self, job: _Job) -> None:
+        if job.error is None:
+            try:
+                self._planner.index.files.check()  # what was read from them is believed only now
+            except Exception as error:  # noqa: BLE001 - as above
+                job.error = describe(error)
         if job.error is not None:
             self._send({"id": job.id, "error": job.error})
             return

@@ -80,7 +80,9 @@ def test_too_many_damaged_samples_end_both_ranks_at_one_step(damaged: Path, labe
     assert newest is not None and notes == []
     step = checkpoint.step_of(newest)
     assert [line["step"] for line in read_log(out / "log.jsonl")][-1] == step, "the last whole step has a checkpoint"
-    ranks = start(labelled, out, "--epochs=2", "--seed=3", "--max-failures=8")  # with the shards restored it goes on from there
+    ranks = start(
+        labelled, out, "--epochs=2", "--seed=3", "--max-failures=8"
+    )  # with the shards restored it goes on from there
     said = ranks[0].communicate(timeout=PATIENCE)[0]
     assert finish(ranks[1:])[0] == [0] and ranks[0].returncode == 0
     assert f"going on after step {step}" in said and (out / "DONE").is_file()
@@ -107,6 +109,8 @@ def test_a_lost_loader_of_one_rank_ends_both(labelled: Path, tmp_path: Path) -> 
     killed = time.monotonic()
     codes, (first, second) = finish(ranks)
     assert codes == [2, 2] and second == ""
-    assert re.search(r"rank 1 of 2 cannot go on, so all ranks end: the loader process \(pid \d+\).*SIGKILL", first), first
+    assert re.search(r"rank 1 of 2 cannot go on, so all ranks end: the loader process \(pid \d+\).*SIGKILL", first), (
+        first
+    )
     assert time.monotonic() - killed < 30
     assert checkpoint.newest(out / "checkpoints")[0] is not None
