@@ -186,6 +186,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._asked = (epoch, 0)  # the next one to ask for
         self._prefetch = prefetch
         self._turn = 0  # of the iterator that may go on
+        self._placed = False  # by a state: the next iterator starts there, also in evaluation
         self._sink: Sink = make_sink(str(device), settings, batch_size, self._index, self._rows)
         config: Config = {
             "root": str(root.resolve()),
@@ -227,7 +228,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         return self._order.steps
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The rest of the current epoch; then `epoch` counts up. A new iterator ends the one before."""
+        """The rest of the current epoch (in evaluation all of it); then `epoch` counts up. A new iterator ends the one before."""
         self._check_open()
         self._turn += 1
         return self._epoch(self._turn)
@@ -235,6 +236,9 @@ class Loader(IterableDataset[dict[str, Any]]):
     def _epoch(self, turn: int) -> Iterator[dict[str, Any]]:
         if 0 < self._order.steps == self._position:  # the loop before took the last batch, and did not ask for the end
             self._next_epoch()
+        elif self._evaluation and not self._placed:  # a pass that was left early (a sanity check, a limit) is no beginning
+            self._go(self.epoch, 0)
+        self._placed = False
         epoch = self.epoch
         while self._position < self._order.steps:
             batch = self._take()
@@ -326,6 +330,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             UsageError: the state belongs to other data or another order; it says which and what to do.
         """
         self._check_open()
+        self._placed = True
         self._move(*read_state(state, self._facts, self._order.steps, self._order.world_size))
 
     def set_epoch(self, epoch: int) -> None:
@@ -335,6 +340,10 @@ class Loader(IterableDataset[dict[str, Any]]):
             self._move(epoch, 0)
 
     def _move(self, epoch: int, position: int) -> None:
+        self._go(epoch, position)
+        self._turn += 1
+
+    def _go(self, epoch: int, position: int) -> None:
         if self._process is not None and (epoch, position) != (self.epoch, self._position):
             self._process.forget()
             self._asked = (epoch, position)
@@ -342,7 +351,6 @@ class Loader(IterableDataset[dict[str, Any]]):
                 self._failures.finish(self.epoch)
             self._failures.reset()
         self.epoch, self._position = epoch, position
-        self._turn += 1
 
     @property
     def pid(self) -> int:
