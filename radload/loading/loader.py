@@ -236,7 +236,9 @@ class Loader(IterableDataset[dict[str, Any]]):
     def _epoch(self, turn: int) -> Iterator[dict[str, Any]]:
         if 0 < self._order.steps == self._position:  # the loop before took the last batch, and did not ask for the end
             self._next_epoch()
-        elif self._evaluation and not self._placed:  # a pass that was left early (a sanity check, a limit) is no beginning
+        elif (
+            self._evaluation and not self._placed
+        ):  # a pass that was left early (a sanity check, a limit) is no beginning
             self._go(self.epoch, 0)
         self._placed = False
         epoch = self.epoch

@@ -75,4 +75,7 @@ def test_a_changed_index_never_kills_and_never_lies(root: Path, size: str) -> No
         if size == "small" or (change == "touch" and not name.startswith("labels")):
             assert outcome == whole, case
         else:
-            assert outcome.startswith("FormatError") and f"{name} was changed while it was in use" in outcome, (case, outcome)
+            assert outcome.startswith("FormatError") and f"{name} was changed while it was in use" in outcome, (
+                case,
+                outcome,
+            )

@@ -88,6 +88,19 @@ def test_too_many_damaged_samples_end_both_ranks_at_one_step(damaged: Path, labe
     assert f"going on after step {step}" in said and (out / "DONE").is_file()
 
 
+def test_torchrun_ends_too_and_says_it_once(damaged: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT)]
+    ended = subprocess.run(
+        [*command, "--shards", str(damaged), "--out", str(tmp_path / "run"), *FLAGS, "--max-failures=0.1"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert ended.returncode != 0 and ended.stderr.count("more than max_failures allows (5)") == 1, ended.stderr
+    assert "exitcode  : 2" in ended.stderr, "torchrun's own table"
+
+
 def test_damage_below_the_limit_ends_nothing_and_validation_counts_it_over_ranks(damaged: Path, tmp_path: Path) -> None:
     flip_bytes(damaged, [TRAIN + 2, TRAIN + 3, TRAIN + 10])
     codes, errors = finish(start(damaged, tmp_path / "run", "--epochs=1", "--max-failures=0.9"))
