@@ -16,4 +16,16 @@ class FormatError(RadloadError):
 
 
 class CorruptSample(RadloadError):
-    """The bytes of one sample are not what the index says (CRC-32C, length, or an undecodable codestream)."""
+    """The bytes of one sample are not what the index says (CRC-32C, length, or an undecodable codestream).
+
+    Attributes:
+        kind: the same in few words, without names, for counting.
+    """
+
+    def __init__(self, text: str, kind: str = "cannot be decoded") -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class AgreedEnd(RadloadError):
+    """The end of a run that all its ranks raise at the same step, with the same sentence."""

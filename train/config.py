@@ -80,6 +80,9 @@ class Config:
     cache_gb: float | None = _option(
         None, "GB of the cache on each machine (default: 8, or half of what is free where that is less)"
     )
+    max_failures: float = _option(
+        0.01, "images per epoch, over all processes, that may be unreadable: a fraction below 1, or a number"
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -135,6 +138,8 @@ def check(config: Config) -> Config:
         )
     if config.cache_gb is not None and (config.cache is None or not 0.01 <= config.cache_gb < 1e9):
         raise UsageError(f"--cache-gb {config.cache_gb:g} cannot be used: give 0.01 or more, and a folder with --cache")
+    if not 0 <= config.max_failures < float("inf"):
+        raise UsageError(f"--max-failures {config.max_failures} cannot be used: give a fraction below 1, or a number")
     for name in ("warmup", "label_smoothing"):
         if not 0 <= getattr(config, name) < 1:
             raise UsageError(

@@ -30,12 +30,16 @@ class RankZeroFailed(RadloadError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among the processes of the run. rank and local_rank count from 0; world is their number."""
+    """This process among the processes of the run. rank and local_rank count from 0; world is their number.
+
+    group: over all ranks, for CPU tensors, on which the loaders agree (Loader(group=)); None where there is one rank.
+    """
 
     rank: int
     world: int
     local_rank: int
     device: torch.device
+    group: Any = None
 
     @property
     def first(self) -> bool:
@@ -107,7 +111,8 @@ def join(device: str = "auto") -> Ranks:
             dist.init_process_group("nccl", timeout=TIMEOUT, device_id=place)
         else:
             dist.init_process_group("gloo", timeout=TIMEOUT)
-    return Ranks(rank, world, local, place)
+    group = dist.new_group(timeout=TIMEOUT, backend="gloo") if world > 1 else None
+    return Ranks(rank, world, local, place, group)
 
 
 _TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}

@@ -25,7 +25,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import radload
 from radload.dataset.files import write_json
-from radload.errors import RadloadError, UsageError
+from radload.errors import AgreedEnd, RadloadError, UsageError
 from radload.train import checkpoint
 from radload.train.config import Config, check_resume, parse, resolve
 from radload.train.distributed import (
@@ -84,6 +84,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "spacing": config.spacing,
         "cache": config.cache,
         "cache_bytes": None if config.cache_gb is None else int(config.cache_gb * 1e9),
+        "max_failures": config.max_failures,
+        "group": ranks.group,
     }
     augment = None if config.augment == "none" else config.augment
     loader = radload.Loader(
@@ -251,7 +253,8 @@ def start_path(config: Config, folder: Path, step: int) -> Path:
 def validation_line(step: int, result: dict[str, Any]) -> str:
     """The metrics of a validation for the console."""
     names = [name for name in ("loss", "top1", "top5", "auroc") if result.get(name) is not None]
-    return f"validation at step {step}: " + "  ".join(f"{name} {result[name]:.4f}" for name in names)
+    short = f"  ({result['unreadable']} samples cannot be read and are left out)" if result["unreadable"] else ""
+    return f"validation at step {step}: " + "  ".join(f"{name} {result[name]:.4f}" for name in names) + short
 
 
 def duration(seconds: float) -> str:
@@ -277,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             except RadloadError as error:
                 if ranks.first:
                     sys.stderr.write(f"error: {error}\n")
-                elif not isinstance(error, UsageError):  # those are the same on all ranks
+                elif not isinstance(error, UsageError | AgreedEnd):  # those are the same on all ranks
                     sys.stderr.write(f"error on rank {ranks.rank}: {error}\n")
                 return 2
     except RadloadError as error:

@@ -156,7 +156,7 @@ class Dataset:
             known = label_names(self.root)
             labels = DEFAULT if DEFAULT in known else known[0] if len(known) == 1 else None
         if labels is not None:
-            self.labels = read_labels(self.root, labels, self.index.records["key"])
+            self.labels = read_labels(self.root, labels, self.index.records["key"], self.index.files)
 
     def __len__(self) -> int:
         return len(self.index.records)
@@ -180,7 +180,9 @@ class Dataset:
         Raises:
             IndexError, KeyError: no such row or key.
             TypeError: neither a whole number nor a text.
+            FormatError: a file of the index was changed since it was opened.
         """
+        self.index.files.check()
         if isinstance(which, str):
             if not which.isdecimal():
                 raise KeyError(which)

@@ -1,12 +1,9 @@
-"""Reading an index segment: memory-mapped records and Arrow tables, their lengths checked at open.
-
-The index is a few files that are never rewritten in place, so mapping them is safe; shards are read with pread (see shards.py).
-"""
+"""Reading an index segment: records and Arrow tables, copied or memory-mapped by size (see mapped.py), checked at open."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radload.dataset.manifest import Manifest
+from radload.dataset.mapped import COPIED, OpenFiles
 from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
-from radload.dataset.segment import MASKS_FILE, file_crc
+from radload.dataset.segment import ARROW_FILES, MASKS_FILE, file_crc
 from radload.errors import FormatError, UsageError
-
-CHECKED_AT_OPEN = 16 << 20  # bytes of a file up to which its checksum is compared at every open (a few milliseconds)
 
 
 def segment_folder(generation: int) -> str:
@@ -33,11 +29,13 @@ class Index:
     """The rows of a data set.
 
     Attributes:
-        records: (samples,) RECORD, memory-mapped, in order of keys, splits one after the other.
-        series: (series,) SERIES_RECORD, memory-mapped.
+        records: (samples,) RECORD, in order of keys, splits one after the other.
+        series: (series,) SERIES_RECORD.
         modalities: names for the codes in series["modality"].
         ranges: per split its first row and the row after its last.
-        masks: (samples,) MASK_RECORD, memory-mapped; None where no sample has a mask.
+        masks: (samples,) MASK_RECORD; None where no sample has a mask.
+        files: what of them, and of the labels, is mapped; `files.check()` before and after values are used.
+        sizes: name of a file -> its bytes and CRC-32C.
     """
 
     folder: Path
@@ -46,22 +44,22 @@ class Index:
     modalities: tuple[str, ...]
     ranges: dict[str, range]
     masks: NDArray[np.void] | None = None
+    files: OpenFiles = field(default_factory=OpenFiles)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _tables: dict[str, pa.Table] = field(default_factory=dict)
 
     def table(self, name: str) -> pa.Table:
-        """One of the Arrow tables (samples, series, shards, patients, studies, luts), memory-mapped."""
-        return self._tables[name]
-
-    @cached_property
-    def _tables(self) -> dict[str, pa.Table]:
-        tables = {}
-        for name in ("samples", "series", "shards", "patients", "studies", "luts"):
+        """One of the Arrow tables (samples, series, shards, patients, studies, luts), opened when it is first asked for."""
+        if name not in self._tables:
+            file = f"{name}.arrow"
+            content = self.files.read(self.folder / file, *self.sizes[file])
             try:
-                tables[name] = pa.ipc.open_file(pa.memory_map(str(self.folder / f"{name}.arrow"))).read_all()
+                self._tables[name] = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
             except (OSError, pa.ArrowInvalid) as error:
                 raise FormatError(
                     f"{self.folder.name}/{name}.arrow of the index is damaged ({error}): restore it from a copy"
                 ) from None
-        return tables
+        return self._tables[name]
 
     @cached_property
     def shard_names(self) -> list[str]:
@@ -78,9 +76,14 @@ class Index:
         return row
 
     def patient_lists(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """(offsets, rows), memory-mapped: the rows of patient p are rows[offsets[p] : offsets[p + 1]]."""
-        found = [_map(self.folder / name, np.dtype("<u8")) for name in ("patient_offsets.bin", "patient_rows.bin")]
-        return found[0], found[1]
+        """(offsets, rows): the rows of patient p are rows[offsets[p] : offsets[p + 1]]."""
+        return self._patient_lists
+
+    @cached_property
+    def _patient_lists(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        names = ("patient_offsets.bin", "patient_rows.bin")
+        offsets, rows = (self.files.array(self.folder / n, np.dtype("<u8"), *self.sizes[n]) for n in names)
+        return offsets, rows
 
     def rows_of_patient(self, patient: int) -> NDArray[np.uint64]:
         """Rows of one patient (row of patients.arrow), ascending."""
@@ -92,7 +95,7 @@ def open_index(root: Path, manifest: Manifest) -> Index:
     """Open the index of the data set in `root`.
 
     Raises:
-        FormatError: a file is absent, has another length than segment.json says, or (up to CHECKED_AT_OPEN bytes) another checksum;
+        FormatError: a file is absent, has another length than segment.json says, or (up to mapped.COPIED bytes) another checksum;
             or there is more than one segment.
     """
     if len(manifest.generations) != 1:
@@ -111,16 +114,25 @@ def open_index(root: Path, manifest: Manifest) -> Index:
         raise FormatError(
             f"the index in {folder} cannot be read (segment.json, {reason}): restore it from a copy, or pack again"
         ) from None
+    missing = {"records.bin", "series.bin", "patient_offsets.bin", "patient_rows.bin"} - files.keys()
+    missing |= {f"{name}.arrow" for name in ARROW_FILES} - files.keys()
+    if missing:
+        raise FormatError(f"the index in {folder} lists no {min(missing)}: restore it from a copy, or pack again")
     for name, (size, crc) in files.items():
         _check_file(folder / name, size, crc)
-    records = _map(folder / "records.bin", RECORD)
-    masks = _map(folder / MASKS_FILE, MASK_RECORD) if MASKS_FILE in files else None
+    opened = OpenFiles()
+
+    def array(name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return opened.array(folder / name, dtype, *files[name])
+
+    records = array("records.bin", RECORD)
+    masks = array(MASKS_FILE, MASK_RECORD) if MASKS_FILE in files else None
     if masks is not None and len(masks) != len(records):
         raise FormatError(
             f"{folder / MASKS_FILE} has {len(masks)} records for {len(records)} samples: the index is damaged; "
             "restore it from a copy, or pack again"
         )
-    return Index(folder, records, _map(folder / "series.bin", SERIES_RECORD), modalities, ranges, masks)
+    return Index(folder, records, array("series.bin", SERIES_RECORD), modalities, ranges, masks, opened, files)
 
 
 def _check_file(path: Path, size: int, crc: int) -> None:
@@ -130,7 +142,7 @@ def _check_file(path: Path, size: int, crc: int) -> None:
         state = "is missing"
     elif actual != size:
         state = f"has {actual} bytes instead of {size}"
-    elif size <= CHECKED_AT_OPEN and file_crc(path) != crc:
+    elif size <= COPIED and file_crc(path) != crc:
         state = "has a wrong checksum (CRC-32C)"
     else:
         return
@@ -144,10 +156,3 @@ def split_range(index: Index, split: str | None) -> range:
     if split not in index.ranges:
         raise UsageError(f"there is no split {split!r}: choose one of {', '.join(SPLITS)}")
     return index.ranges[split]
-
-
-def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if path.stat().st_size == 0:  # an empty file cannot be mapped
-        return np.zeros(0, dtype)
-    mapped: NDArray[Any] = np.memmap(path, dtype, "r").view(np.ndarray)
-    return mapped

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radload.dataset.files import atomic_file
+from radload.dataset.mapped import OpenFiles
 from radload.dataset.segment import rows_by
 from radload.errors import FormatError, UsageError
 
@@ -57,7 +58,7 @@ class ClassRows:
     """Rows of the index by class, of a single-label set.
 
     Attributes:
-        rows: (samples,) uint64, memory-mapped: split by split, in each class by class, rows without a label last.
+        rows: (samples,) uint64: split by split, in each class by class, rows without a label last.
         offsets: split -> (classes + 1,) where in `rows` each class begins, and the last one ends.
         digest: of the label set.
     """
@@ -123,14 +124,14 @@ def label_names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "labels").glob("*.arrow"))
 
 
-def read_labels(root: Path, name: str, keys: NDArray[np.uint64]) -> LabelSet:
-    """Open a label set, memory-mapped.
+def read_labels(root: Path, name: str, keys: NDArray[np.uint64], files: OpenFiles | None = None) -> LabelSet:
+    """Open a label set, copied or mapped by size; a mapped one is watched by `files`, or by nobody.
 
     Raises:
         UsageError: no such set.
         FormatError: damaged, or made for other samples than `keys`.
     """
-    table, info = _open(root, name)
+    table, info = _open(root, name, files)
     try:
         task, classes, origin, digest = info["task"], tuple(info["classes"]), info["origin"], str(info["digest"])
     except (KeyError, TypeError) as error:
@@ -148,13 +149,13 @@ def read_labels(root: Path, name: str, keys: NDArray[np.uint64]) -> LabelSet:
     return LabelSet(name, task, classes, codes, origin, digest)
 
 
-def read_class_rows(root: Path, name: str) -> ClassRows:
-    """Row lists of a single-label set, memory-mapped; `read_labels` compares its keys with the index.
+def read_class_rows(root: Path, name: str, files: OpenFiles | None = None) -> ClassRows:
+    """Row lists of a single-label set, opened as in `read_labels`, which compares its keys with the index.
 
     Raises:
         UsageError: no such set, or one of several labels per sample. FormatError: damaged.
     """
-    table, info = _open(root, name)
+    table, info = _open(root, name, files)
     if info.get("task") != "single":
         raise UsageError(f"label set {name!r} has several labels per sample: samples are in no class")
     try:
@@ -172,15 +173,15 @@ def read_class_rows(root: Path, name: str) -> ClassRows:
     return ClassRows(rows, offsets, digest)
 
 
-def _open(root: Path, name: str) -> tuple[pa.Table, dict[str, Any]]:
-    """A set's table, memory-mapped, and what its metadata says."""
+def _open(root: Path, name: str, files: OpenFiles | None) -> tuple[pa.Table, dict[str, Any]]:
+    """A set's table, and what its metadata says."""
     path = root / "labels" / f"{check_name(name)}.arrow"
     if not path.is_file():
         known = ", ".join(label_names(root)) or "none"
         raise UsageError(f"there is no label set {name!r} in {root} (there: {known}): add it with `radload label`")
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        content = (files if files is not None else OpenFiles()).read(path)
+        table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
         info: dict[str, Any] = dict(json.loads(table.schema.metadata[METADATA]))
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(name, error) from None

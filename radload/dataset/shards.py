@@ -5,6 +5,7 @@ Shards are never memory-mapped: a mapped tar that is cut or rewritten kills its 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -15,7 +16,7 @@ import google_crc32c
 import numpy as np
 
 from radload.dataset.schema import key_text
-from radload.errors import CorruptSample, FormatError
+from radload.errors import CorruptSample, FormatError, RadloadError
 
 MAX_OPEN = 256  # descriptors kept per process, well below the usual limit of 1,024
 
@@ -25,7 +26,9 @@ class _Descriptor:
 
     def __init__(self, path: Path) -> None:
         self.number = -1
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.number = os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        )  # a pipe in its place would wait for ever
 
     def __del__(self) -> None:
         if self.number >= 0:
@@ -45,7 +48,7 @@ class ShardFiles:
 
         Raises:
             CorruptSample: the shard is cut, cannot be read there, or the bytes do not have the CRC-32C of the index.
-            FormatError: the shard cannot be opened.
+            FormatError: the shard cannot be opened. RadloadError: no file can, the process has too many.
             ValueError: the sample has no such level.
         """
         if not 0 <= level <= int(record["levels"]):
@@ -72,12 +75,17 @@ class ShardFiles:
             data = self._pread(int(record["shard"]), length, offset)
         except OSError as error:
             raise CorruptSample(
-                f"{where} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy"
+                f"{where} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy",
+                "cannot be read",
             ) from None
         if len(data) != length:
-            raise CorruptSample(f"{where} is cut: {len(data)} of {length} bytes; restore the shard from a copy")
+            raise CorruptSample(
+                f"{where} is cut: {len(data)} of {length} bytes; restore the shard from a copy", "is cut"
+            )
         if google_crc32c.value(data) != crc:
-            raise CorruptSample(f"{where} has a wrong checksum (CRC-32C): restore the shard from a copy")
+            raise CorruptSample(
+                f"{where} has a wrong checksum (CRC-32C): restore the shard from a copy", "wrong checksum"
+            )
         return data
 
     def _pread(self, shard: int, length: int, offset: int) -> bytes:
@@ -87,6 +95,14 @@ class ShardFiles:
                 try:
                     descriptor = _Descriptor(self.root / self.names[shard])
                 except OSError as error:
+                    if error.errno in (
+                        errno.EMFILE,
+                        errno.ENFILE,
+                    ):  # not the shard's fault: nothing may replace its samples
+                        raise RadloadError(
+                            f"shard {self.names[shard]} cannot be opened, because this process may open no more files: "
+                            "raise the limit (ulimit -n)"
+                        ) from None
                     raise FormatError(
                         f"shard {self.names[shard]} cannot be opened ({error.strerror}): restore it from a copy"
                     ) from None
@@ -94,6 +110,11 @@ class ShardFiles:
                     self._open.popitem(last=False)
             self._open[shard] = descriptor
         return os.pread(descriptor.number, length, offset)  # outside the lock: reads run in parallel
+
+    def forget(self, shard: int) -> None:
+        """Open a shard anew when it is read next: after a failure, so that one restored from a copy is seen."""
+        with self._lock:
+            self._open.pop(shard, None)
 
     def _where(self, record: np.void) -> str:
         return f"sample {key_text(int(record['key']))} in shard {self.names[int(record['shard'])]}"

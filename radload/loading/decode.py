@@ -25,7 +25,7 @@ def level_bytes(files: ShardFiles, record: np.void, level: int) -> bytes:
     Raises:
         CorruptSample: checksum, length, or a codec that does not exist. FormatError: the shard cannot be opened.
     """
-    if int(record["codec"]) not in (Codec.RAW, Codec.HTJ2K):
+    if int(record["codec"]) not in (Codec.RAW, Codec.HTJ2K) or int(record["shard"]) >= len(files.names):
         raise CorruptSample(
             f"sample {int(record['key'])} has a record that makes no sense: restore the index from a copy, or pack again"
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
@@ -17,6 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from radload.dataset.index import Index, open_index, split_range
 from radload.dataset.manifest import read_manifest
 from radload.errors import RadloadError, UsageError
+from radload.loading.agree import Agreement
 from radload.loading.arguments import (
     check_epoch,
     check_numbers,
@@ -30,6 +29,7 @@ from radload.loading.arguments import (
 from radload.loading.augment import check_augment
 from radload.loading.cache_arguments import cache_config
 from radload.loading.columns import Columns, label_column
+from radload.loading.failures import Failures
 from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
 from radload.loading.masks import check_masks
@@ -43,11 +43,7 @@ from radload.loading.sinks import Sink, make_sink
 from radload.loading.state import make_state, read_state
 from radload.loading.strata import check_sampling, facts, open_sampler
 
-_REMEMBERED = 1000  # failures kept by name
-
 _NO_WORKERS = "a Loader already reads in a process of its own"
-
-_log = logging.getLogger("radload")
 
 
 class Loader(IterableDataset[dict[str, Any]]):
@@ -62,7 +58,8 @@ class Loader(IterableDataset[dict[str, Any]]):
 
     Attributes:
         recipe: the windows in use; classes, task: of the label set, () and None without one.
-        failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
+        failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch on this rank;
+            failed_on_all: on all ranks, where `group` lets them count together.
         cache_hits: draws of this epoch that came out of the cache.
         epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
@@ -101,6 +98,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         weights: Mapping[str, float] | None = None,
         cache: str | PathLike[str] | bool | None = None,
         cache_bytes: int | str | None = None,
+        group: Any = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -121,7 +119,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             rank, world_size: None: what torchrun says, or 0 and 1.
             threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
             prefetch: batches prepared ahead.
-            max_failures: samples per epoch and rank that may be unreadable: a fraction below 1 (rounded up), or a number.
+            max_failures: samples per epoch that may be unreadable: a fraction below 1 (rounded up), or a number. Counted over all ranks
+                with `group`, else by each rank for itself.
             fit: "stretch" the image over the output (the default), or keep its proportions: "pad" shows all of it, "crop" fills the
                 output. spacing: millimetres per output pixel, one number or (row, col); `fit` ("pad" by default) then holds for samples
                 whose millimetres are unknown. See docs/loading.md.
@@ -132,6 +131,9 @@ class Loader(IterableDataset[dict[str, Any]]):
             cache: keep decoded images: in a folder that all ranks and runs of this machine share ("/dev/shm/NAME": in memory), or, for
                 True, in the memory of this loader's process. cache_bytes: how much, as a number or as "8GB"; None: 8 GB, or half of
                 what is free where that is less. See docs/loading.md.
+            group: a process group of all ranks that takes CPU tensors (`torch.distributed.new_group(backend="gloo")`), used for nothing
+                else: failures are then counted together, and all ranks end at the same step with the same AgreedEnd. Each step is a
+                collective, so every rank must take the same steps.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -182,11 +184,9 @@ class Loader(IterableDataset[dict[str, Any]]):
             "spacing": None if scale is None else list(scale),
         } | facts(sampling, self.classes, self._index)
         self._evaluation = not (shuffle and drop_last)
-        self._limit = (
-            math.ceil(max_failures * self._order.steps * batch_size) if max_failures < 1 else int(max_failures)
-        )
-        self.failures: list[Failure] = []
-        self.failed = 0
+        agreement = None if group is None else Agreement(group, rank, world_size)
+        self._failures = Failures(max_failures, self._order.steps * batch_size, world_size, self._evaluation, agreement)
+        self._late: RadloadError | None = None  # met after a batch was complete: the next step's business
         self.cache_hits = 0
         self.unscaled = 0
         self.epoch = epoch
@@ -194,6 +194,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._asked = (epoch, 0)  # the next one to ask for
         self._prefetch = prefetch
         self._turn = 0  # of the iterator that may go on
+        self._placed = False  # by a state: the next iterator starts there, also in evaluation
         kept = cache_config(cache, cache_bytes, manifest, self._index)
         self._sink: Sink = make_sink(
             str(device), settings, batch_size, self._index, self._rows, decoded=kept is not None
@@ -215,6 +216,21 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._closed = False
 
     @property
+    def failures(self) -> list[Failure]:
+        """Samples that could not be read since the loader was made, in order; the first 1,000."""
+        return self._failures.named
+
+    @property
+    def failed(self) -> int:
+        """Failures of this rank in the current epoch, since it began or a state was loaded."""
+        return self._failures.failed
+
+    @property
+    def failed_on_all(self) -> int:
+        """Failures of all ranks in the current epoch; without `group`, of this one."""
+        return self._failures.total
+
+    @property
     def trains(self) -> bool:
         """Shuffled, in full batches only; otherwise each sample comes once, and batches have "valid"."""
         return not self._evaluation
@@ -224,12 +240,19 @@ class Loader(IterableDataset[dict[str, Any]]):
         return self._order.steps
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The rest of the current epoch; then `epoch` counts up. A new iterator ends the one before."""
+        """The rest of the current epoch (in evaluation all of it); then `epoch` counts up. A new iterator ends the one before."""
         self._check_open()
         self._turn += 1
         return self._epoch(self._turn)
 
     def _epoch(self, turn: int) -> Iterator[dict[str, Any]]:
+        if 0 < self._order.steps == self._position:  # the loop before took the last batch, and did not ask for the end
+            self._next_epoch()
+        elif (
+            self._evaluation and not self._placed
+        ):  # a pass that was left early (a sanity check, a limit) is no beginning
+            self._go(self.epoch, 0)
+        self._placed = False
         epoch = self.epoch
         while self._position < self._order.steps:
             batch = self._take()
@@ -238,7 +261,11 @@ class Loader(IterableDataset[dict[str, Any]]):
                 raise UsageError(
                     "the loader was started again or moved while this loop was running: use one loop at a time"
                 )
-        self.epoch, self._position, self.failed, self.cache_hits = epoch + 1, 0, 0, 0
+        self._next_epoch()
+
+    def _next_epoch(self) -> None:
+        self._failures.finish(self.epoch)
+        self.epoch, self._position, self.cache_hits = self.epoch + 1, 0, 0
 
     def _take(self) -> dict[str, Any]:
         """Receive one batch, count it as delivered, and ask for those after it."""
@@ -246,11 +273,22 @@ class Loader(IterableDataset[dict[str, Any]]):
         process = self._process
         if process is None:  # pragma: no cover - there are no steps without a process
             raise RuntimeError("a loader without steps was asked for a batch")
-        try:
-            return self._receive(process)
-        except RadloadError:
+        batch, error = None, self._late
+        if error is None:
+            try:
+                batch = self._receive(process)
+            except RadloadError as failed:
+                error = failed
+        verdict = self._failures.verdict(self.epoch, error)
+        if verdict is not None or batch is None:
             self.close()  # nothing of it is left running; a new loader goes on from the last state
-            raise
+            raise verdict or RuntimeError("a step without a batch") from (None if verdict is error else error)
+        self._position += 1
+        try:
+            self._ask(process)
+        except RadloadError as failed:
+            self._late = failed
+        return batch
 
     def _receive(self, process: LoaderProcess) -> dict[str, Any]:
         self._ask(process)
@@ -259,10 +297,11 @@ class Loader(IterableDataset[dict[str, Any]]):
             raise RuntimeError(
                 f"batch {delivery.step} of epoch {delivery.epoch} came for {self._position} of {self.epoch}"
             )
+        self._failures.add(delivery, self.epoch)
+        self.cache_hits += delivery.hits
+        self._index.files.check()
         batch = self._batch(process, delivery)
-        self._position += 1
-        self._count(delivery)
-        self._ask(process)
+        self._index.files.check()  # labels and attributes are what they were
         return batch
 
     def _ask(self, process: LoaderProcess) -> None:
@@ -292,22 +331,6 @@ class Loader(IterableDataset[dict[str, Any]]):
             )
         return self._sink.move(batch)
 
-    def _count(self, delivery: Delivery) -> None:
-        """Hits of the cache; failures: named, counted, and the end of the run when they are too many."""
-        self.cache_hits += delivery.hits
-        if not delivery.failed:
-            return
-        self.failed += delivery.failed
-        self.failures.extend(delivery.failures[: _REMEMBERED - len(self.failures)])
-        done = "left out" if self._evaluation else "replaced by another sample"
-        for failure in delivery.failures:
-            _log.warning("sample %s cannot be read and was %s: %s", failure.key, done, failure.reason)
-        if self.failed > self._limit:
-            names = "; ".join(f.reason for f in self.failures[-5:])
-            raise RadloadError(
-                f"{self.failed} samples of epoch {self.epoch} cannot be read, more than max_failures allows ({self._limit}): {names}"
-            )
-
     def state_dict(self) -> dict[str, Any]:
         """What has been delivered, as a small dict of plain values; the same on every rank."""
         epoch, position = self.epoch, self._position
@@ -322,6 +345,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             UsageError: the state belongs to other data or another order; it says which and what to do.
         """
         self._check_open()
+        self._placed = True
         self._move(*read_state(state, self._facts, self._order.steps, self._order.world_size))
 
     def set_epoch(self, epoch: int) -> None:
@@ -331,11 +355,18 @@ class Loader(IterableDataset[dict[str, Any]]):
             self._move(epoch, 0)
 
     def _move(self, epoch: int, position: int) -> None:
+        self._go(epoch, position)
+        self._turn += 1
+
+    def _go(self, epoch: int, position: int) -> None:
         if self._process is not None and (epoch, position) != (self.epoch, self._position):
             self._process.forget()
             self._asked = (epoch, position)
-        self.epoch, self._position, self.failed, self.cache_hits = epoch, position, 0, 0
-        self._turn += 1
+            if self._position == self._order.steps:
+                self._failures.finish(self.epoch)
+            self._failures.reset()
+            self.cache_hits = 0
+        self.epoch, self._position = epoch, position
 
     @property
     def pid(self) -> int:
@@ -350,6 +381,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         if self._closed:
             return
         self._closed = True
+        if self._position == self._order.steps:
+            self._failures.finish(self.epoch)
         if self._process is not None:
             self._process.close()
             self._process = None

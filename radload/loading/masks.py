@@ -29,8 +29,11 @@ def read_mask(files: ShardFiles, index: Index, row: int, record: np.void) -> NDA
     Raises:
         CorruptSample, FormatError: as ShardFiles.read.
     """
-    entry = None if index.masks is None else index.masks[row]
-    if entry is None or not entry["length"]:
+    if index.masks is None:
+        return None
+    index.files.check()
+    entry = index.masks[row]
+    if not entry["length"]:
         return None
     return codecs.decode_mask(files.read_mask(entry, record), (int(record["rows"]), int(record["cols"])))
 

@@ -69,6 +69,8 @@ class Mixture(IterableDataset[dict[str, Any]]):
         return self._epoch(self._turn)
 
     def _epoch(self, turn: int) -> Iterator[dict[str, Any]]:
+        if self._position == self._steps:  # the loop before took the last batch, and did not ask for the end
+            self.epoch, self._position = self.epoch + 1, 0
         while self._position < self._steps:
             parts = [self._next(number) for number in range(len(self.loaders))]
             self._position += 1

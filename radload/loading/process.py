@@ -32,14 +32,15 @@ _START = "import sys; sys.path.append({root!r}); from radload.loading.worker imp
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One finished batch: its slot, what could not be read (`failed` in number, the first of them by name), and how many draws
-    came out of the cache."""
+    """One finished batch: its slot, what could not be read (`failed` in number, the first of them by name, and counts by
+    (shard, kind)), and how many draws came out of the cache."""
 
     epoch: int
     step: int
     slot: Slot
     failed: int
     failures: tuple[Failure, ...]
+    counts: dict[tuple[str, str], int]
     hits: int = 0
 
 
@@ -132,23 +133,22 @@ class LoaderProcess:
                 if self._process.poll() is not None:
                     raise self._death() from None
                 if time.monotonic() > limit:
-                    raise RadloadError(
-                        f"the loader process (pid {self.pid}) has delivered nothing for {STALL:.0f} s: "
-                        "look whether the storage of the shards hangs"
-                    ) from None
+                    raise self._stalled() from None
                 continue
             except OSError:
                 raise self._death() from None
             if received is None:
                 raise self._death()
             self._note(received[0])
+            limit = time.monotonic() + STALL  # it works, if for what is no longer wanted
         self._pending.popleft()
         message = self._done.pop(request.id)
         if "error" in message:
             self.ring.give_back(request.slot)
             raise _raised(message["error"])
-        failures = tuple(Failure(key, reason) for key, reason in message["failures"])
-        return Delivery(request.epoch, request.step, request.slot, message["failed"], failures, message["hits"])
+        failures = tuple(Failure(*one) for one in message["failures"])
+        counts = {(shard, kind): count for shard, kind, count in message["counts"]}
+        return Delivery(request.epoch, request.step, request.slot, message["failed"], failures, counts, message["hits"])
 
     def _note(self, message: protocol.Message) -> None:
         if "warning" in message:
@@ -184,6 +184,18 @@ class LoaderProcess:
             pass
         return self._death()
 
+    def _stalled(self) -> RadloadError:
+        state = _state(self.pid)
+        look = {
+            "T": f"it was stopped by a signal; continue it with `kill -CONT {self.pid}`",
+            "t": "a debugger holds it",
+            "D": "it waits for the storage of the shards, which hangs",
+        }.get(state, "look whether the storage of the shards hangs")
+        return RadloadError(
+            f"the loader process (pid {self.pid}) has delivered nothing for {STALL:.0f} s: {look}; "
+            "the run can be resumed from its last state"
+        )
+
     def _death(self) -> RadloadError:
         try:
             code: int | None = self._process.wait(_PATIENCE)
@@ -195,9 +207,10 @@ class LoaderProcess:
             how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
         else:
             how = f"ended by itself with code {code}"
-        hint = (
-            ": the machine may have run out of memory; take fewer threads or a smaller prefetch" if code == -9 else ""
-        )
+        hint = {
+            -signal.SIGKILL: ": the machine may have run out of memory; take fewer threads or a smaller prefetch",
+            -signal.SIGBUS: ": a file of the index or of the labels was cut while it was read, or its disk failed",
+        }.get(code or 0, "")
         return RadloadError(
             f"the loader process (pid {self.pid}) {how}{hint}; the run can be resumed from its last state"
         )
@@ -205,6 +218,17 @@ class LoaderProcess:
     def close(self) -> None:
         """End the process and give up its descriptors. Batches that were delivered stay valid."""
         self._finaliser()
+
+
+def _state(pid: int) -> str:
+    """State of a process and its threads, one letter of proc(5): "D" where any of them waits for storage."""
+    states = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            states.add(stat.read_text("utf-8", "replace").rpartition(")")[2].split()[0])
+        except (OSError, IndexError):  # a thread that has just ended
+            continue
+    return next((letter for letter in "TtD" if letter in states), "")
 
 
 def _spawn(channel: socket.socket) -> subprocess.Popen[bytes]:

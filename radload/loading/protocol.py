@@ -16,6 +16,7 @@ from radload.loading.cache import CacheConfig
 
 MESSAGE_LIMIT = 1 << 16
 NAMED_FAILURES = 20  # per batch; the rest is only counted
+COUNTED_SHARDS = 200  # per batch, with a count for each kind of failure; the rest is counted together
 
 Message = dict[str, Any]
 

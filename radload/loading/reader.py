@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
-from radload.errors import RadloadError
+from radload.errors import CorruptSample, RadloadError
 from radload.loading.cache import Cache
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
 from radload.loading.masks import read_mask
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.sampling import Uniform
 
+UNOPENED = "cannot be opened"  # kind of failure of all samples of a shard that is gone
 ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broken
 
 T = TypeVar("T")
@@ -31,10 +32,12 @@ Unpack = Callable[[bytes, np.void, int, float], T]  # bytes, record, level, pivo
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A sample that could not be read: its key, and why."""
+    """A sample that could not be read: its key, and why; its shard, and why in few words (errors.CorruptSample.kind)."""
 
     key: str
     reason: str
+    shard: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,12 @@ class Reader(Generic[T]):
                 content, hit = self._content(plan, place)
                 mask = self._mask(int(plan.rows[place]), record)
             except SAMPLE_ERRORS as error:
-                failures.append(Failure(key_text(int(record["key"])), str(error)))
+                failures.append(self._failure(record, error))
             else:
                 return Draw(content, plan, place, tuple(failures), mask, hit)
             if not self._replace:
                 return Draw(None, plan, place, tuple(failures))
+            self._planner.index.files.check()
             row = self._rows[self._stand_in(epoch, position, attempt)]
             plan, place = self._planner.plan(np.array([row]), epoch, np.array([position])), 0
         raise RadloadError(
@@ -118,6 +122,13 @@ class Reader(Generic[T]):
         content = self._unpack(level_bytes(self._files, record, level), record, level, pivot)
         self._cache.put(row, level, pivot, content)
         return content, False
+
+    def _failure(self, record: np.void, error: Exception) -> Failure:
+        shard = int(record["shard"])
+        self._files.forget(shard)
+        kind = error.kind if isinstance(error, CorruptSample) else UNOPENED
+        name = self._files.names[shard] if shard < len(self._files.names) else f"shard {shard}"
+        return Failure(key_text(int(record["key"])), str(error), name, kind)
 
     def _mask(self, row: int, record: np.void) -> NDArray[Any] | None:
         planner = self._planner

@@ -95,7 +95,7 @@ def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int) -> Sam
         return Uniform(len(rows), seed)
     if sampling.name == PATIENT:
         return Patients(_patients(index, rows), seed, len(rows))
-    found = read_class_rows(root, sampling.labels or "")
+    found = read_class_rows(root, sampling.labels or "", index.files)
     if found.digest != sampling.digest:
         raise FormatError(f"label set {sampling.labels!r} was replaced while it was being opened: start again")
     starts, counts = _class_counts(found, sampling.split)

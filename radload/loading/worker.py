@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -51,6 +52,7 @@ class _Job:
     failed: int = 0
     hits: int = 0
     failures: list[Failure] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # of failures, by shard and kind
     error: protocol.Message | None = None
     lock: Lock = field(default_factory=Lock)
 
@@ -119,6 +121,7 @@ class Worker:
     def _start(self, message: protocol.Message) -> None:
         """Plan a batch and hand it to the threads in pieces."""
         try:
+            self._planner.index.files.check()  # or touching a mapped file that was cut would kill this process
             positions, elements, valid = self._order.draws(message["epoch"], message["step"])
             arrays = self._slots[message["slot"]]
             places = np.flatnonzero(valid)
@@ -160,17 +163,24 @@ class Worker:
                 job.failed += len(failures)
                 job.hits += hits
                 job.failures.extend(failures[: protocol.NAMED_FAILURES])
+                job.counts.update((failure.shard, failure.kind) for failure in failures)
                 job.left -= stop - start
                 last = job.left == 0
             if last:
                 self._finish(job)
 
     def _finish(self, job: _Job) -> None:
+        if job.error is None:
+            try:
+                self._planner.index.files.check()  # what was read from them is believed only now
+            except Exception as error:  # noqa: BLE001 - as above
+                job.error = describe(error)
         if job.error is not None:
             self._send({"id": job.id, "error": job.error})
             return
-        named = sorted((f.key, f.reason) for f in job.failures)[: protocol.NAMED_FAILURES]
-        self._send({"id": job.id, "failed": job.failed, "failures": named, "hits": job.hits})
+        named = sorted((f.key, f.reason, f.shard, f.kind) for f in job.failures)[: protocol.NAMED_FAILURES]
+        counts = [[*where, count] for where, count in job.counts.most_common(protocol.COUNTED_SHARDS)]
+        self._send({"id": job.id, "failed": job.failed, "failures": named, "counts": counts, "hits": job.hits})
 
     def _warn(self, sentence: str) -> None:
         self._send({"warning": sentence})

@@ -107,6 +107,21 @@ def test_evaluation_gives_each_sample_once(ct_data: Path) -> None:
     assert sorted(seen) == list(range(30, 37))
 
 
+def test_each_pass_of_evaluation_is_whole(ct_data: Path) -> None:
+    """Whatever was left early before; only a state leads into the middle of one."""
+    with load(ct_data, "val", batch_size=2, shuffle=False, drop_last=False) as loader:
+        whole = [b["index"].tolist() for b in loader]
+        for left in (1, 3, 4):
+            list(itertools.islice(loader, left))
+            assert [b["index"].tolist() for b in loader] == whole
+        list(itertools.islice(loader, 3))
+        state = loader.state_dict()
+        list(itertools.islice(loader, 1))
+        loader.load_state_dict(state)
+        assert [b["index"].tolist() for b in loader] == whole[3:]
+        assert [b["index"].tolist() for b in loader] == whole
+
+
 def test_keeping_all_batches_is_right(ct_data: Path) -> None:
     with load(ct_data, batch_size=1, prefetch=2, size=8) as loader:
         kept = list(loader)

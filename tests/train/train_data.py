@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from radload.dataset.index import open_index
 from radload.dataset.labels import LabelSet
+from radload.dataset.manifest import read_manifest
 
 TRAIN, VAL = 46, 11  # samples
 
@@ -52,3 +55,14 @@ def single_labels(classes: tuple[str, ...] = ("a", "b", "c")) -> LabelSet:
     codes[TRAIN:] %= 2
     codes[[3, 9, TRAIN + 1, TRAIN + 4]] = -1
     return LabelSet("default", "single", classes, codes, "csv")
+
+
+def flip_bytes(root: Path, rows: Iterable[int]) -> None:
+    """Damage a byte in the pixels of each of these rows of the index."""
+    index = open_index(root, read_manifest(root))
+    for record in index.records[list(rows)]:
+        with (root / index.shard_names[int(record["shard"])]).open("r+b") as file:
+            file.seek(int(record["offset"]) + int(record["length"]) // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, 1)
+            file.write(bytes([byte ^ 0x10]))
