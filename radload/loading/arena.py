@@ -55,7 +55,7 @@ _FEWEST = 16  # buckets
 _STEP = 16 << 20  # bytes allocated at a time
 _ALIGN = 64
 _PATIENCE = 0.02  # seconds for a lock, after which an image is not kept
-_REST = 2.0  # seconds in which none is kept after that: whoever holds the lock may be stopped
+_REST = 0.5  # seconds in which none is kept after that: whoever holds the lock may be stopped
 _START_PATIENCE = 10.0  # seconds for the lock that a start needs
 
 

@@ -219,7 +219,7 @@ def test_a_stopped_process_holds_nobody_up(
     for _ in range(50):
         cache.put(2, 0, 0.0, content(2))
         assert same(cache.get(1, 0, 0.0), 1)
-    assert time.monotonic() - start < 0.3
+    assert time.monotonic() - start < 0.8, "not 20 ms for each of 50"
     assert cache.get(2, 0, 0.0) is None
     os.close(holder)
     time.sleep(0.35)
