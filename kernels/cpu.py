@@ -1,7 +1,7 @@
 """The fused kernel on the CPU (Numba, GIL released): agrees with reference.render to 1e-5 in units of y.
 
 Each source row inside the crop is windowed once per plane into a small ring of rows, the vertical taps run over whole contiguous rows
-of the ring, the horizontal taps gather from the result, and mean and deviation ride on the last multiplication. Planes with equal
+of the ring, 16 rows of the result at once are resampled horizontally, one in each lane, and mean and deviation ride on the way out. Planes with equal
 windows are computed once. `render_into` and `render_many` cross the GIL once per call.
 """
 
@@ -13,12 +13,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.kernels import rows
+from radload.kernels import columns, rows
 from radload.kernels.jit import Array, Record, checksum, entry, float32_at, jit, uint32_at
+from radload.kernels.lanes import LANES
 from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, NO_TABLES, SAMPLE, WINDOW
 from radload.kernels.rounding import to_bfloat16 as to_bfloat16
 from radload.kernels.rounding import to_float16 as to_float16
-from radload.kernels.taps import BY_TAP, fill, span
+from radload.kernels.taps import fill, span
 
 # What a source may be, and its code for the compiled part; callers cast the rest.
 DTYPES = {
@@ -27,6 +28,7 @@ DTYPES = {
     np.dtype("<i2"): rows.INT16,
     np.dtype("<f4"): rows.FLOAT32,
 }
+UNROLLED = 5  # vertical taps that are summed in one go
 RING = 32  # rows kept windowed; an axis with more taps (a scale above 16) windows each row about twice instead
 
 
@@ -62,7 +64,6 @@ def _axis(
     extent: float,
     n_out: int,
     mirrored: bool,
-    by_tap: bool,
     first: Array,
     weight: Array,
     memo: Array,
@@ -72,7 +73,7 @@ def _axis(
     if same and memo[5] == mirrored:
         return int(memo[6]), int(memo[7]), int(memo[8])
     lo, hi, count = span(n_in, level, start, extent, n_out)
-    fill(level, start, extent, n_out, mirrored, lo, hi, count, by_tap and count <= BY_TAP, first, weight)
+    fill(level, start, extent, n_out, mirrored, lo, hi, count, first, weight)
     memo[0], memo[1], memo[2], memo[3], memo[4], memo[5] = n_in, level, start, extent, n_out, mirrored
     memo[6], memo[7], memo[8] = lo, hi, count
     return lo, hi, count
@@ -88,6 +89,13 @@ def _twin(windows: Record, c: int) -> int:
             if v.start == w.start and v.entries == w.entries:
                 return b
     return c
+
+
+@jit
+def work_size(planes: int, taps: int, inner: int, width: int) -> int:
+    """Elements of working memory for a sample of `taps` vertical taps and `inner` columns inside the crop."""
+    blocks = planes * (min(taps, RING) * inner + LANES * columns.padded(inner))
+    return int(blocks + columns.room(inner, width))
 
 
 @jit
@@ -108,7 +116,7 @@ def _render(
     planes, height, width = out.shape
     flip = sample.flip
     lo, _, taps = _axis(
-        source[2], sample.level, sample.top, sample.height, height, False, False, first[0], weight[0], memo[0]
+        source[2], sample.level, sample.top, sample.height, height, False, first[0], weight[0], memo[0]
     )
     left, right, across = _axis(
         source[3],
@@ -117,47 +125,55 @@ def _render(
         sample.width,
         width,
         flip & FLIP_HORIZONTAL != 0,
-        True,
         first[1],
         weight[1],
         memo[1],
     )
     slots, inner = min(taps, RING), right - left
+    stride, plane = columns.padded(inner), width * height
     ring = work[: planes * slots * inner].reshape(planes, slots, inner)
-    blended = work[planes * slots * inner : planes * (slots + 1) * inner].reshape(planes, inner)
+    blocks = work[planes * slots * inner :][: planes * LANES * stride].reshape(planes, LANES, stride)
+    rest = work.ctypes.data + 4 * planes * (slots * inner + LANES * stride)
     twin = tags[RING:]
     for c in range(planes):
         twin[c] = _twin(windows, c)
     tags[:RING] = -1
-    for o in range(height):  # from 0, so that Numba knows that no index counts from the end
-        if o < sample.row_first or o >= sample.row_end:
-            continue
-        y, done = lo + np.int64(first[0, o]), 0
-        while done < taps:
-            group = taps if taps <= BY_TAP else min(4, taps - done)
-            for k in range(y + done, y + done + group):
-                slot = k % slots
-                if tags[slot] != k:
-                    tags[slot] = k
-                    for c in range(planes):
-                        if twin[c] == c:
-                            rows.window_row(
-                                source[0],
-                                source[1],
-                                k * source[3] + left,
-                                windows[c],
-                                sample.padding_first,
-                                sample.padding_last,
-                                tables,
-                                ring[c, slot],
-                            )
-            for c in range(planes):
-                if twin[c] == c:
-                    rows.blend(ring[c], int(y + done), weight[0, o * taps + done :], group, done > 0, blended[c])
-            done += group
-        to = height - 1 - o if flip & FLIP_VERTICAL != 0 else o
+    for begin in range(max(sample.row_first, 0), min(sample.row_end, height), LANES):
+        filled = min(min(sample.row_end, height) - begin, LANES)
+        for r in range(filled):
+            o = np.uint64(begin + r)  # unsigned, so that Numba knows that it does not count from the end
+            y, done = lo + np.int64(first[0, o]), 0
+            while done < taps:
+                group = taps if taps <= UNROLLED else min(4, taps - done)
+                for k in range(y + done, y + done + group):
+                    slot = k % slots
+                    if tags[slot] != k:
+                        tags[slot] = k
+                        for c in range(planes):
+                            if twin[c] == c:
+                                rows.window_row(
+                                    source[0],
+                                    source[1],
+                                    k * source[3] + left,
+                                    windows[c],
+                                    sample.padding_first,
+                                    sample.padding_last,
+                                    tables,
+                                    ring[c, slot],
+                                )
+                for c in range(planes):
+                    if twin[c] == c:
+                        at = np.int64(o) * taps + done
+                        rows.blend(ring[c], y + done, weight[0, at:], group, done > 0, blocks[c, r, :inner])
+                done += group
+        step = -width if flip & FLIP_VERTICAL != 0 else width
+        to = out.ctypes.data + 4 * width * (height - 1 - begin if flip & FLIP_VERTICAL != 0 else begin)
         for c in range(planes):
-            rows.gather(blended[twin[c]], first[1], weight[1], across, norm[c, 0], norm[c, 1], out[c, to])
+            if twin[c] == c:
+                columns.resample(blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest)
+                for d in range(c, planes):
+                    if twin[d] == c:
+                        columns.store(rest, filled, norm[d, 0], norm[d, 1], to + 4 * d * plane, step, width)
 
 
 def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
@@ -190,7 +206,7 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
             _, _, taps = span(sources[n, 2], s.level, s.top, s.height, height)
             left, right, across = span(sources[n, 3], s.level, s.left, s.width, width)
             weights = max(weights, height * taps, width * across)
-            working = max(working, planes * (min(taps, RING) + 1) * (right - left))
+            working = max(working, work_size(planes, taps, right - left, width))
         if first.shape[1] >= outputs and weight.shape[1] >= weights and len(work) >= working and len(tags) >= tagged:
             # The same memory without its owner: a slice of an owned array counts references with atomic operations, a third of the time.
             results = numba.carray(float32_at(out.ctypes.data), out.shape)

@@ -1,0 +1,151 @@
+"""Sixteen float32 side by side: what Numba's own vectoriser does not find, written as LLVM vectors.
+
+Nothing here names a processor: LLVM makes AVX-512, two AVX2 or four NEON or SSE registers of a vector of 16. Addresses are int64, strides and
+offsets count elements; the callers see to it that all of it is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+LANES = 16
+
+_WORD, _FLOAT = ir.IntType(64), ir.FloatType()
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_MASK = ir.VectorType(ir.IntType(32), LANES)
+_ALIGN = 4  # of a vector in memory: rows begin anywhere
+
+# Which lanes of two registers (0 to 15, 16 to 31) make the two results of each stage of a transposition.
+_SINGLES = ((0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29), (2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31))  # fmt: skip
+_PAIRS = ((0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29), (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))  # fmt: skip
+_FOURS = ((0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27), (4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31))  # fmt: skip
+
+
+def _at(builder: Any, address: Any, elements: Any) -> Any:
+    """Pointer to a vector `elements` floats behind an address."""
+    return builder.inttoptr(
+        builder.add(address, builder.shl(elements, ir.Constant(_WORD, 2))), ir.PointerType(_VECTOR)
+    )
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    """A float in all lanes."""
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_MASK, [0] * LANES))
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, in one rounding where the processor has that."""
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fmuladd.v{LANES}f32"
+    )
+    return builder.call(function, (a, b, c))
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """16 vectors to 16 vectors: lane j of vector i becomes lane i of vector j. 64 shuffles of two registers each."""
+
+    def both(a: Any, b: Any, masks: tuple[tuple[int, ...], ...]) -> list[Any]:
+        return [builder.shuffle_vector(a, b, ir.Constant(_MASK, list(mask))) for mask in masks]
+
+    quads: list[list[Any]] = []  # [i][j]: columns j, 4 + j, 8 + j, 12 + j of rows 4 i to 4 i + 3
+    for i in range(0, LANES, 4):
+        (low, high), (low2, high2) = both(rows[i], rows[i + 1], _SINGLES), both(rows[i + 2], rows[i + 3], _SINGLES)
+        quads.append(both(low, low2, _PAIRS) + both(high, high2, _PAIRS))
+    result: list[Any] = [None] * LANES
+    for j in range(4):
+        upper, lower = both(quads[0][j], quads[1][j], _FOURS), both(quads[2][j], quads[3][j], _FOURS)
+        for k in range(2):
+            result[j + 4 * k], result[j + 8 + 4 * k] = both(upper[k], lower[k], _FOURS)
+    return result
+
+
+def _make_transpose(scaled: bool) -> Callable[..., None]:
+    """A compiled function (source, source_stride, target, target_stride[, scale, shift]); see below."""
+
+    def emit(builder: Any, arguments: Any) -> None:
+        source, step, target, along = arguments[:4]
+        rows = [
+            builder.load(_at(builder, source, builder.mul(step, ir.Constant(_WORD, i))), align=_ALIGN, typ=_VECTOR)
+            for i in range(LANES)
+        ]
+        if scaled:
+            scale, shift = _splat(builder, arguments[4]), _splat(builder, arguments[5])
+            rows = [_multiply_add(builder, row, scale, shift) for row in rows]
+        for i, column in enumerate(_transposed(builder, rows)):
+            builder.store(column, _at(builder, target, builder.mul(along, ir.Constant(_WORD, i))), align=_ALIGN)
+
+    words, floats = (types.int64,) * 4, (types.float32,) * 2
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit(builder, arguments)
+        return context.get_dummy_value()
+
+    if scaled:
+
+        def declare_scaled(
+            typing_context: Any, source: Any, step: Any, target: Any, along: Any, scale: Any, shift: Any
+        ) -> Any:
+            return types.void(*words, *floats), generate
+
+        return cast("Callable[..., None]", intrinsic(declare_scaled))
+
+    def declare(typing_context: Any, source: Any, step: Any, target: Any, along: Any) -> Any:
+        return types.void(*words), generate
+
+    return cast("Callable[..., None]", intrinsic(declare))
+
+
+def _make_weigh(count: int) -> Callable[..., None]:
+    """A compiled function (source, weight, target): `count` vectors at `source`, one after the other, each times its weight, summed to `target`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, weight, target = arguments
+        total = None
+        for k in range(count):
+            value = builder.load(_at(builder, source, ir.Constant(_WORD, k * LANES)), align=_ALIGN, typ=_VECTOR)
+            place = builder.inttoptr(builder.add(weight, ir.Constant(_WORD, 4 * k)), ir.PointerType(_FLOAT))
+            factor = _splat(builder, builder.load(place, align=_ALIGN, typ=_FLOAT))
+            total = builder.fmul(value, factor) if total is None else _multiply_add(builder, value, factor, total)
+        builder.store(total, _at(builder, target, ir.Constant(_WORD, 0)), align=_ALIGN)
+        return context.get_dummy_value()
+
+    def declare(typing_context: Any, source: Any, weight: Any, target: Any) -> Any:
+        return types.void(*(types.int64,) * 3), generate
+
+    return cast("Callable[..., None]", intrinsic(declare))
+
+
+def _weigh_any(typing_context: Any, source: Any, weight: Any, target: Any, count: Any) -> Any:
+    """As _make_weigh, for a number of vectors that is not known before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, weight, target, count = arguments
+        total = cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, [0.0] * LANES))
+        builder.store(ir.Constant(_VECTOR, [0.0] * LANES), total)
+        with cgutils.for_range(builder, count) as loop:
+            place = _at(builder, source, builder.mul(loop.index, ir.Constant(_WORD, LANES)))
+            value = builder.load(place, align=_ALIGN, typ=_VECTOR)
+            factor = builder.inttoptr(
+                builder.add(weight, builder.shl(loop.index, ir.Constant(_WORD, 2))), ir.PointerType(_FLOAT)
+            )
+            factor = _splat(builder, builder.load(factor, align=_ALIGN, typ=_FLOAT))
+            builder.store(_multiply_add(builder, value, factor, builder.load(total, typ=_VECTOR)), total)
+        builder.store(
+            builder.load(total, typ=_VECTOR), _at(builder, target, ir.Constant(_WORD, 0)), align=_ALIGN
+        )
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 4), generate
+
+
+# (source, source_stride, target, target_stride): 16 rows of 16 floats to 16 columns; with (scale, shift): times scale, plus shift.
+transpose, transpose_scaled = _make_transpose(False), _make_transpose(True)
+# (source, weight, target): see _make_weigh. weigh_any: (source, weight, target, count).
+weigh1, weigh2, weigh3, weigh4, weigh5 = (_make_weigh(count) for count in range(1, 6))
+weigh_any = cast("Callable[..., None]", intrinsic(_weigh_any))
