@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from radload.kernels.jit import Array, float32_at, jit
-from radload.kernels.lanes import LANES, transpose, transpose_scaled, weigh1, weigh2, weigh3, weigh4, weigh5, weigh_any
+from radload.kernels.lanes import LANES, fetch, transpose, transpose_scaled, weigh1, weigh2, weigh3, weigh4, weigh5, weigh_any
 
 
 @jit
@@ -26,7 +26,7 @@ def room(inner: int, width: int) -> int:
 
 
 @jit
-def resample(block: int, inner: int, first: Array, weight: Array, count: int, width: int, work: int) -> None:
+def resample(block: int, inner: int, first: Array, weight: Array, count: int, width: int, work: int, target: int, step: int) -> None:
     """LANES rows of `inner` values at address `block` (padded(inner) apart) to columns of sums at `work`.
 
     first (width,) uint32, weight flat [o * count + k]: see taps.fill. What the rows hold behind `inner` does not matter.
@@ -39,18 +39,23 @@ def resample(block: int, inner: int, first: Array, weight: Array, count: int, wi
     factors = weight.ctypes.data
     if count == 1:
         for o in range(width):
+            fetch(target + 4 * (step * (o % LANES) + o // LANES * LANES))
             weigh1(turned + 4 * LANES * np.int64(first[o]), factors + 4 * o, sums + 4 * LANES * o)
     elif count == 2:
         for o in range(width):
+            fetch(target + 4 * (step * (o % LANES) + o // LANES * LANES))
             weigh2(turned + 4 * LANES * np.int64(first[o]), factors + 8 * o, sums + 4 * LANES * o)
     elif count == 3:
         for o in range(width):
+            fetch(target + 4 * (step * (o % LANES) + o // LANES * LANES))
             weigh3(turned + 4 * LANES * np.int64(first[o]), factors + 12 * o, sums + 4 * LANES * o)
     elif count == 4:
         for o in range(width):
+            fetch(target + 4 * (step * (o % LANES) + o // LANES * LANES))
             weigh4(turned + 4 * LANES * np.int64(first[o]), factors + 16 * o, sums + 4 * LANES * o)
     elif count == 5:
         for o in range(width):
+            fetch(target + 4 * (step * (o % LANES) + o // LANES * LANES))
             weigh5(turned + 4 * LANES * np.int64(first[o]), factors + 20 * o, sums + 4 * LANES * o)
     else:
         for o in range(width):

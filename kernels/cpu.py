@@ -170,7 +170,7 @@ def _render(
         to = out.ctypes.data + 4 * width * (height - 1 - begin if flip & FLIP_VERTICAL != 0 else begin)
         for c in range(planes):
             if twin[c] == c:
-                columns.resample(blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest)
+                columns.resample(blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest, to + 4 * c * plane, step)
                 for d in range(c, planes):
                     if twin[d] == c:
                         columns.store(rest, filled, norm[d, 0], norm[d, 1], to + 4 * d * plane, step, width)

@@ -144,6 +144,23 @@ def _weigh_any(typing_context: Any, source: Any, weight: Any, target: Any, count
     return types.void(*(types.int64,) * 4), generate
 
 
+def _fetch(typing_context: Any, address: Any) -> Any:
+    """Asks for the cache line at an address, to be written soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, flag = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]), "llvm.prefetch.p0"
+        )
+        for_writing, keep, data = (ir.Constant(flag, n) for n in (1, 3, 1))
+        builder.call(function, (builder.inttoptr(arguments[0], byte), for_writing, keep, data))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+# (address): any address will do, also one that is not mapped.
+fetch = cast("Callable[[int], None]", intrinsic(_fetch))
 # (source, source_stride, target, target_stride): 16 rows of 16 floats to 16 columns; with (scale, shift): times scale, plus shift.
 transpose, transpose_scaled = _make_transpose(False), _make_transpose(True)
 # (source, weight, target): see _make_weigh. weigh_any: (source, weight, target, count).
