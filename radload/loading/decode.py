@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.codecs import htj2k, raw
+from radload.codecs.codestream import level_shape
+from radload.codecs.encoded import BytesLike
 from radload.dataset.schema import STORED_DTYPES, Codec
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, FormatError
 from radload.kernels.prepare import luma
+from radload.loading.buffers import Buffers
 
 _AS_THEY_ARE = ("u1", "u2", "i2", "f4")
 
@@ -19,8 +22,8 @@ _AS_THEY_ARE = ("u1", "u2", "i2", "f4")
 SAMPLE_ERRORS = (CorruptSample, FormatError, OSError)
 
 
-def level_bytes(files: ShardFiles, record: np.void, level: int) -> bytes:
-    """The member's bytes up to a level, their CRC-32C checked.
+def level_bytes(files: ShardFiles, record: np.void, level: int, buffers: Buffers | None = None) -> BytesLike:
+    """The member's bytes up to a level, their CRC-32C checked; in `buffers`, where there are any, until the next is read.
 
     Raises:
         CorruptSample: checksum, length, or a codec that does not exist. FormatError: the shard cannot be opened.
@@ -29,11 +32,15 @@ def level_bytes(files: ShardFiles, record: np.void, level: int) -> bytes:
         raise CorruptSample(
             f"sample {int(record['key'])} has a record that makes no sense: restore the index from a copy, or pack again"
         )
-    return files.read(record, level)
+    return files.read(record, level) if buffers is None else files.read_into(buffers.coded, record, level)
 
 
-def decode_level(data: bytes, record: np.void, level: int, pivot: float) -> NDArray[Any]:
+def decode_level(
+    data: BytesLike, record: np.void, level: int, pivot: float, buffers: Buffers | None = None
+) -> NDArray[Any]:
     """Coded values (h, w) of a sample at a level: uint8, uint16, int16 or float32, C-contiguous.
+
+    They may lie in `data` or `buffers`, and then last until these are used again.
 
     Colour becomes luma (kernels.prepare.luma) before any window; luma, and types that the kernels do not take, become
     float32 of value - pivot.
@@ -45,7 +52,8 @@ def decode_level(data: bytes, record: np.void, level: int, pivot: float) -> NDAr
     if record["channels"] != 1:
         shape = (*shape, int(record["channels"]))
     if record["codec"] == Codec.HTJ2K:
-        coded: NDArray[Any] = htj2k.decode(data, level, shape=shape)
+        out = None if buffers is None else buffers.pixels(level_shape(shape, level), np.uint16)
+        coded: NDArray[Any] = htj2k.decode(data, level, out, shape=shape)
     else:
         coded = raw.decode(data)
         code = STORED_DTYPES[int(record["dtype"])]

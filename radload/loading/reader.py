@@ -13,9 +13,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.codecs.encoded import BytesLike
 from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import RadloadError
+from radload.loading.buffers import Buffers
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
 from radload.loading.masks import read_mask
 from radload.loading.plan import BatchPlan, Planner
@@ -25,7 +27,7 @@ ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broke
 
 T = TypeVar("T")
 StandIn = Callable[[int, int, int], int]  # epoch, position, attempt: element of the split, see order.Order.stand_in
-Unpack = Callable[[bytes, np.void, int, float], T]  # bytes, record, level, pivot: see decode.decode_level
+Unpack = Callable[[BytesLike, np.void, int, float, Buffers | None], T]  # see decode.decode_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,12 @@ class Reader(Generic[T]):
         self._files, self._planner, self._rows, self._replace, self._unpack = files, planner, rows, replace, unpack
         self._stand_in = stand_in or Uniform(len(rows), planner.settings.seed).any_of
 
-    def read(self, plan: BatchPlan, place: int, epoch: int, position: int) -> Draw[T]:
+    def read(
+        self, plan: BatchPlan, place: int, epoch: int, position: int, buffers: Buffers | None = None
+    ) -> Draw[T]:
         """Read entry `place` of a plan, drawn at `position` of `epoch`.
+
+        With this thread's `buffers` the content lasts until they are used again; without, it is the caller's.
 
         Raises:
             RadloadError: the sample and all its stand-ins are bad.
@@ -85,8 +91,8 @@ class Reader(Generic[T]):
         for attempt in range(ATTEMPTS + 1):
             record, level = plan.records[place], int(plan.levels[place])
             try:
-                data = level_bytes(self._files, record, level)
-                content = self._unpack(data, record, level, float(plan.pivot[place]))
+                data = level_bytes(self._files, record, level, buffers)
+                content = self._unpack(data, record, level, float(plan.pivot[place]), buffers)
                 mask = self._mask(int(plan.rows[place]), record)
             except SAMPLE_ERRORS as error:
                 failures.append(Failure(key_text(int(record["key"])), str(error)))
