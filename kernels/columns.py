@@ -10,7 +10,18 @@ import numba
 import numpy as np
 
 from radload.kernels.jit import Array, float32_at, jit
-from radload.kernels.lanes import LANES, fetch, transpose, transpose_scaled, weigh1, weigh2, weigh3, weigh4, weigh5, weigh_any
+from radload.kernels.lanes import (
+    LANES,
+    fetch,
+    transpose,
+    transpose_scaled,
+    weigh1,
+    weigh2,
+    weigh3,
+    weigh4,
+    weigh5,
+    weigh_any,
+)
 
 
 @jit
@@ -26,7 +37,9 @@ def room(inner: int, width: int) -> int:
 
 
 @jit
-def resample(block: int, inner: int, first: Array, weight: Array, count: int, width: int, work: int, target: int, step: int) -> None:
+def resample(
+    block: int, inner: int, first: Array, weight: Array, count: int, width: int, work: int, target: int, step: int
+) -> None:
     """LANES rows of `inner` values at address `block` (padded(inner) apart) to columns of sums at `work`.
 
     first (width,) uint32, weight flat [o * count + k]: see taps.fill. What the rows hold behind `inner` does not matter.
@@ -59,9 +72,7 @@ def resample(block: int, inner: int, first: Array, weight: Array, count: int, wi
             weigh5(turned + 4 * LANES * np.int64(first[o]), factors + 20 * o, sums + 4 * LANES * o)
     else:
         for o in range(width):
-            weigh_any(
-                turned + 4 * LANES * np.int64(first[o]), factors + 4 * count * o, sums + 4 * LANES * o, count
-            )
+            weigh_any(turned + 4 * LANES * np.int64(first[o]), factors + 4 * count * o, sums + 4 * LANES * o, count)
 
 
 @jit

@@ -115,9 +115,7 @@ def _render(
     """One sample. source (4,) int64: address, dtype code, rows, cols; windows (C,); norm (C, 2); out (C, height, width)."""
     planes, height, width = out.shape
     flip = sample.flip
-    lo, _, taps = _axis(
-        source[2], sample.level, sample.top, sample.height, height, False, first[0], weight[0], memo[0]
-    )
+    lo, _, taps = _axis(source[2], sample.level, sample.top, sample.height, height, False, first[0], weight[0], memo[0])
     left, right, across = _axis(
         source[3],
         sample.level,
@@ -164,13 +162,15 @@ def _render(
                 for c in range(planes):
                     if twin[c] == c:
                         at = np.int64(o) * taps + done
-                        rows.blend(ring[c], y + done, weight[0, at:], group, done > 0, blocks[c, r, :inner])
+                        rows.blend(ring[c], int(y + done), weight[0, at:], group, done > 0, blocks[c, r, :inner])
                 done += group
         step = -width if flip & FLIP_VERTICAL != 0 else width
         to = out.ctypes.data + 4 * width * (height - 1 - begin if flip & FLIP_VERTICAL != 0 else begin)
         for c in range(planes):
             if twin[c] == c:
-                columns.resample(blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest, to + 4 * c * plane, step)
+                columns.resample(
+                    blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest, to + 4 * c * plane, step
+                )
                 for d in range(c, planes):
                     if twin[d] == c:
                         columns.store(rest, filled, norm[d, 0], norm[d, 1], to + 4 * d * plane, step, width)
@@ -195,6 +195,8 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
     ) -> tuple[int, int, int, int]:
         """All samples of a call. Returns what the scratch must hold, and has rendered nothing where it holds less.
 
+        A source that is not its sample's level ends it before anything is read: the first number returned is -1 less which.
+
         sources (N, 4) int64; samples (N,) SAMPLE; windows (N or 1, C) WINDOW; out (N, C, height, width) float32.
         """
         if version < 0:  # never: it makes `version` part of the cache's key
@@ -203,6 +205,9 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
         outputs, weights, working, tagged = max(height, width), 0, 0, RING + planes
         for n in range(len(samples)):
             s = samples[n]
+            rounding = (1 << s.level) - 1
+            if sources[n, 2] != (s.rows + rounding) >> s.level or sources[n, 3] != (s.cols + rounding) >> s.level:
+                return -1 - n, 0, 0, 0
             _, _, taps = span(sources[n, 2], s.level, s.top, s.height, height)
             left, right, across = span(sources[n, 3], s.level, s.left, s.width, width)
             weights = max(weights, height * taps, width * across)
@@ -228,27 +233,25 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
 _render_all = _compile(checksum())
 
 
-def _sources(coded: Sequence[NDArray[np.generic]], samples: NDArray[np.void]) -> NDArray[np.int64]:
-    """(N, 4) of address, dtype code, rows, cols, after making sure that the compiled part will not leave the arrays."""
-    table = np.empty((len(coded), 4), np.int64)
-    for n, array in enumerate(coded):
+def _sources(coded: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
+    """(N, 4) of address, dtype code, rows, cols; the compiled part compares these with the samples'."""
+    table = []
+    for array in coded:
         code = DTYPES.get(array.dtype)
         if code is None or array.ndim != 2 or not array.flags.c_contiguous:
             raise ValueError(
                 "a source must be contiguous (h, w) of uint8, uint16, int16 or float32, "
                 f"not {array.dtype} of shape {array.shape}; cast or copy it first"
             )
-        table[n] = (array.__array_interface__["data"][0], code, *array.shape)
-    level = samples["level"]
-    wrong = np.flatnonzero(
-        (table[:, 2] != -(-samples["rows"] >> level)) | (table[:, 3] != -(-samples["cols"] >> level))
+        table.append((array.__array_interface__["data"][0], code, *array.shape))
+    return np.array(table, np.int64).reshape(-1, 4)
+
+
+def _wrong(n: int, sources: NDArray[np.int64], samples: NDArray[np.void]) -> ValueError:
+    s = samples[n]
+    return ValueError(
+        f"source {n} of {sources[n, 2]}x{sources[n, 3]} is not level {s['level']} of an image of {s['rows']}x{s['cols']}"
     )
-    if len(wrong):
-        h, w, s = table[wrong[0], 2], table[wrong[0], 3], samples[wrong[0]]
-        raise ValueError(
-            f"source {wrong[0]} of {h}x{w} is not level {s['level']} of an image of {s['rows']}x{s['cols']}"
-        )
-    return table
 
 
 def _own(array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -294,10 +297,12 @@ def render_many(
         raise ValueError(f"windows {windows.shape} of {windows.dtype} do not fit out {out.shape}")
     if norm.dtype != np.float32 or norm.shape != (out.shape[1], 2) or tables.dtype != np.float32 or tables.size < 1:
         raise ValueError("norm must be float32 (C, 2) and tables float32 with at least one entry")
-    sources = _sources(coded, samples)
+    sources = _sources(coded)
     s = scratch if scratch is not None else Scratch()
     fixed = (_own(samples), _own(windows), _own(tables), _own(norm))
     need = _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
+    if need[0] < 0:
+        raise _wrong(-1 - need[0], sources, samples)
     if s.first.shape[1] < need[0] or s.weight.shape[1] < need[1] or s.work.size < need[2] or s.tags.size < need[3]:
         s.grow(*need)
         _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)

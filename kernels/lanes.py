@@ -21,16 +21,15 @@ _MASK = ir.VectorType(ir.IntType(32), LANES)
 _ALIGN = 4  # of a vector in memory: rows begin anywhere
 
 # Which lanes of two registers (0 to 15, 16 to 31) make the two results of each stage of a transposition.
-_SINGLES = ((0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29), (2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31))  # fmt: skip
-_PAIRS = ((0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29), (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))  # fmt: skip
-_FOURS = ((0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27), (4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31))  # fmt: skip
+_GROUPS = (0, 4, 8, 12)
+_SINGLES = tuple([group + n for group in _GROUPS for n in part] for part in ((0, 16, 1, 17), (2, 18, 3, 19)))
+_PAIRS = tuple([group + n for group in _GROUPS for n in part] for part in ((0, 1, 16, 17), (2, 3, 18, 19)))
+_FOURS = tuple([start + n for start in part for n in range(4)] for part in ((0, 8, 16, 24), (4, 12, 20, 28)))
 
 
 def _at(builder: Any, address: Any, elements: Any) -> Any:
     """Pointer to a vector `elements` floats behind an address."""
-    return builder.inttoptr(
-        builder.add(address, builder.shl(elements, ir.Constant(_WORD, 2))), ir.PointerType(_VECTOR)
-    )
+    return builder.inttoptr(builder.add(address, builder.shl(elements, ir.Constant(_WORD, 2))), ir.PointerType(_VECTOR))
 
 
 def _splat(builder: Any, value: Any) -> Any:
@@ -50,8 +49,8 @@ def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     """16 vectors to 16 vectors: lane j of vector i becomes lane i of vector j. 64 shuffles of two registers each."""
 
-    def both(a: Any, b: Any, masks: tuple[tuple[int, ...], ...]) -> list[Any]:
-        return [builder.shuffle_vector(a, b, ir.Constant(_MASK, list(mask))) for mask in masks]
+    def both(a: Any, b: Any, masks: tuple[list[int], ...]) -> list[Any]:
+        return [builder.shuffle_vector(a, b, ir.Constant(_MASK, mask)) for mask in masks]
 
     quads: list[list[Any]] = []  # [i][j]: columns j, 4 + j, 8 + j, 12 + j of rows 4 i to 4 i + 3
     for i in range(0, LANES, 4):
@@ -102,7 +101,7 @@ def _make_transpose(scaled: bool) -> Callable[..., None]:
 
 
 def _make_weigh(count: int) -> Callable[..., None]:
-    """A compiled function (source, weight, target): `count` vectors at `source`, one after the other, each times its weight, summed to `target`."""
+    """A compiled function (source, weight, target): the sum of `count` vectors that follow each other, each times its weight."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, weight, target = arguments
@@ -136,9 +135,7 @@ def _weigh_any(typing_context: Any, source: Any, weight: Any, target: Any, count
             )
             factor = _splat(builder, builder.load(factor, align=_ALIGN, typ=_FLOAT))
             builder.store(_multiply_add(builder, value, factor, builder.load(total, typ=_VECTOR)), total)
-        builder.store(
-            builder.load(total, typ=_VECTOR), _at(builder, target, ir.Constant(_WORD, 0)), align=_ALIGN
-        )
+        builder.store(builder.load(total, typ=_VECTOR), _at(builder, target, ir.Constant(_WORD, 0)), align=_ALIGN)
         return context.get_dummy_value()
 
     return types.void(*(types.int64,) * 4), generate

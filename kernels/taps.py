@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from radload.kernels.jit import jit
 
+
 @jit
 def span(n_in: int, level: int, start: float, extent: float, n_out: int) -> tuple[int, int, int]:
     """(lo, hi, count): samples lo to hi - 1 lie in the crop, and no output needs more than `count` of them.

@@ -16,7 +16,9 @@ from radload.errors import CorruptSample, FormatError
 from radload.kernels.prepare import luma
 from radload.loading.buffers import Buffers
 
+_HTJ2K, _CODECS = int(Codec.HTJ2K), (int(Codec.RAW), int(Codec.HTJ2K))  # an enum's members take longer to look up
 _AS_THEY_ARE = ("u1", "u2", "i2", "f4")
+_DTYPES = {code: np.dtype("<" + code) for code in STORED_DTYPES}
 
 # What one bad sample may raise; anything else is a defect of the program and ends the run.
 SAMPLE_ERRORS = (CorruptSample, FormatError, OSError)
@@ -28,7 +30,7 @@ def level_bytes(files: ShardFiles, record: np.void, level: int, buffers: Buffers
     Raises:
         CorruptSample: checksum, length, or a codec that does not exist. FormatError: the shard cannot be opened.
     """
-    if int(record["codec"]) not in (Codec.RAW, Codec.HTJ2K):
+    if record["codec"] not in _CODECS:
         raise CorruptSample(
             f"sample {int(record['key'])} has a record that makes no sense: restore the index from a copy, or pack again"
         )
@@ -51,13 +53,13 @@ def decode_level(
     shape: tuple[int, ...] = (int(record["rows"]), int(record["cols"]))
     if record["channels"] != 1:
         shape = (*shape, int(record["channels"]))
-    if record["codec"] == Codec.HTJ2K:
+    if record["codec"] == _HTJ2K:
         out = None if buffers is None else buffers.pixels(level_shape(shape, level), np.uint16)
         coded: NDArray[Any] = htj2k.decode(data, level, out, shape=shape)
     else:
         coded = raw.decode(data)
-        code = STORED_DTYPES[int(record["dtype"])]
-        if coded.shape != shape or coded.dtype != np.dtype("<" + code):
+        code = STORED_DTYPES[record["dtype"]]
+        if coded.shape != shape or coded.dtype != _DTYPES[code]:
             raise CorruptSample(
                 f"the raw member holds {coded.dtype} {coded.shape}, the index says {code} {shape}: "
                 "the shard and its index do not belong together; pack the source again"

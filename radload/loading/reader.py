@@ -77,9 +77,7 @@ class Reader(Generic[T]):
         self._files, self._planner, self._rows, self._replace, self._unpack = files, planner, rows, replace, unpack
         self._stand_in = stand_in or Uniform(len(rows), planner.settings.seed).any_of
 
-    def read(
-        self, plan: BatchPlan, place: int, epoch: int, position: int, buffers: Buffers | None = None
-    ) -> Draw[T]:
+    def read(self, plan: BatchPlan, place: int, epoch: int, position: int, buffers: Buffers | None = None) -> Draw[T]:
         """Read entry `place` of a plan, drawn at `position` of `epoch`.
 
         With this thread's `buffers` the content lasts until they are used again; without, it is the caller's.
