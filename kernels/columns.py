@@ -1,7 +1,6 @@
 """The horizontal pass of the CPU kernel: 16 rows at once, one in each lane, so that no tap has to be gathered. Compiled, GIL released.
 
-A block of 16 blended rows is transposed, every output column is a weighted sum of whole vectors, and the sums are transposed back. Gathers
-take 20 to 40 cycles per 16 values on the processors of 2024; two transpositions of 16 x 16 take about one per value and row of 16.
+A block of 16 blended rows is transposed, every output column is a weighted sum of whole vectors, and the sums are transposed back.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ def resample(
     """LANES rows of `inner` values at address `block` (padded(inner) apart) to columns of sums at `work`.
 
     first (width,) uint32, weight flat [o * count + k]: see taps.fill. What the rows hold behind `inner` does not matter.
+    `target`, `step`: as for `store`, whose cache lines are asked for meanwhile, one per column.
     """
     stride = padded(inner)
     sums = work
@@ -77,7 +77,7 @@ def resample(
 
 @jit
 def store(work: int, rows: int, scale: np.float32, shift: np.float32, target: int, step: int, width: int) -> None:
-    """Writes the first `rows` rows of what `resample` left at `work`, times scale, plus shift, to address `target`, `step` elements apart."""
+    """What `resample` left at `work`, times scale, plus shift: its first `rows` rows to address `target`, `step` elements apart."""
     whole = width - width % LANES if rows == LANES else 0
     for o in range(0, whole, LANES):
         transpose_scaled(work + 4 * LANES * o, LANES, target + 4 * o, step, scale, shift)

@@ -1,7 +1,7 @@
 """Sixteen float32 side by side: what Numba's own vectoriser does not find, written as LLVM vectors.
 
-Nothing here names a processor: LLVM makes AVX-512, two AVX2 or four NEON or SSE registers of a vector of 16. Addresses are int64, strides and
-offsets count elements; the callers see to it that all of it is theirs.
+Nothing here names a processor: LLVM makes AVX-512, two AVX2 or four NEON or SSE registers of a vector of 16. Addresses are int64, strides
+and offsets count elements; the callers see to it that all of it is theirs.
 """
 
 from __future__ import annotations
