@@ -156,6 +156,45 @@ def _fetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.int64), generate
 
 
+def _make_ramp(bits: int, signed: bool) -> Callable[..., None]:
+    """A compiled function (source, target, count, x0, gain, offset, first, last); see below."""
+    integers = ir.VectorType(ir.IntType(bits), LANES)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, target, count = arguments[:3]
+        x0, gain, offset, first, last = (_splat(builder, value) for value in arguments[3:])
+        zero, one = (ir.Constant(_VECTOR, [value] * LANES) for value in (0.0, 1.0))
+        with cgutils.for_range(builder, count) as loop:
+            element = builder.mul(loop.index, ir.Constant(_WORD, LANES))
+            place = builder.add(source, builder.mul(element, ir.Constant(_WORD, bits // 8)))
+            coded = builder.load(builder.inttoptr(place, ir.PointerType(integers)), align=bits // 8, typ=integers)
+            x = builder.sitofp(coded, _VECTOR) if signed else builder.uitofp(coded, _VECTOR)
+            y = _multiply_add(builder, builder.fsub(x, x0), gain, offset)
+            y = builder.select(builder.fcmp_ordered(">", y, zero), y, zero)
+            y = builder.select(builder.fcmp_ordered("<", y, one), y, one)
+            kept = builder.or_(builder.fcmp_ordered("<", x, first), builder.fcmp_ordered(">", x, last))
+            builder.store(builder.select(kept, y, zero), _at(builder, target, element), align=_ALIGN)
+        return context.get_dummy_value()
+
+    def declare(
+        typing_context: Any,
+        source: Any,
+        target: Any,
+        count: Any,
+        x0: Any,
+        gain: Any,
+        offset: Any,
+        first: Any,
+        last: Any,
+    ) -> Any:
+        return types.void(*(types.int64,) * 3, *(types.float32,) * 5), generate
+
+    return cast("Callable[..., None]", intrinsic(declare))
+
+
+# (source, target, count, x0, gain, offset, first, last): count * 16 integers x at `source` to min(max((x - x0) * gain + offset, 0), 1),
+# or to 0 where first <= x <= last.
+ramp_uint8, ramp_uint16, ramp_int16 = _make_ramp(8, False), _make_ramp(16, False), _make_ramp(16, True)
 # (address): any address will do, also one that is not mapped.
 fetch = cast("Callable[[int], None]", intrinsic(_fetch))
 # (source, source_stride, target, target_stride): 16 rows of 16 floats to 16 columns; with (scale, shift): times scale, plus shift.

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from radload.kernels.jit import Array, Record, float32_at, int16_at, jit, uint8_at, uint16_at
+from radload.kernels.lanes import LANES, ramp_int16, ramp_uint8, ramp_uint16
 from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, RAMP, SIGMOID
 
 UINT8, UINT16, INT16, FLOAT32 = 0, 1, 2, 3  # codes of the source's dtype
@@ -81,6 +82,18 @@ def window_row(
 ) -> None:
     """Windows target.size values from element `begin` of the source at `address` (dtype: a code above) into target."""
     end = begin + target.size
+    if window.kind == RAMP and dtype != FLOAT32:  # whole vectors of the common case; what is left goes the general way
+        whole = target.size // LANES
+        x0, gain, offset = window.x0, window.gain, window.offset
+        if dtype == UINT16:
+            ramp_uint16(address + 2 * begin, target.ctypes.data, whole, x0, gain, offset, first, last)
+        elif dtype == INT16:
+            ramp_int16(address + 2 * begin, target.ctypes.data, whole, x0, gain, offset, first, last)
+        else:
+            ramp_uint8(address + begin, target.ctypes.data, whole, x0, gain, offset, first, last)
+        if target.size == whole * LANES:
+            return
+        begin, target = begin + whole * LANES, target[whole * LANES :]
     if dtype == UINT16:
         _window(numba.carray(uint16_at(address), (end,))[begin:], False, window, first, last, tables, target)
     elif dtype == INT16:
