@@ -77,7 +77,7 @@ def limits(
     settings = Settings((SIZE, SIZE), make_recipe(window, channels), "float32", 1.0, "auto", augment, 0)
     planner = Planner(index, settings)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
-    read, render = stages.reading(files, draws), stages.rendering(draws, planner, CORES, BATCH)
+    read, render = stages.reading(files, draws, CORES), stages.rendering(draws, planner, CORES, BATCH)
 
     def read_and_render(i: int, thread: int) -> None:
         read(i, thread)
@@ -86,7 +86,7 @@ def limits(
     def turn(work: stages.Work) -> Any:
         return lambda seconds: stages.rate(work, len(draws), pool, CORES, seconds).rate
 
-    work: dict[str, stages.Work] = {"decode": stages.decoding(draws), "raw": read_and_render}
+    work: dict[str, stages.Work] = {"decode": stages.decoding(draws, CORES), "raw": read_and_render}
     mix = ", ".join(f"level {level} {share:.0%}" for level, share in draws.levels.items())
     return [
         Contestant(f"{title} ({mix})" if augment else title, "limit", turn(work[part])) for title, part in parts.items()

@@ -50,7 +50,9 @@ def checksum() -> int:
     """A checksum of the files that cpu.py's compiled part is made of."""
     here = Path(__file__).parent
     return zlib.crc32(
-        b"".join((here / f"{name}.py").read_bytes() for name in ("jit", "prepare", "taps", "rows", "cpu"))
+        b"".join(
+            (here / f"{name}.py").read_bytes() for name in ("jit", "prepare", "taps", "lanes", "rows", "columns", "cpu")
+        )
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.dataset.shards import ShardFiles
+from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
@@ -53,8 +54,9 @@ class PixelDeliverer:
         self._shape = (recipe.channels, height, width)
         self._dtype = planner.settings.dtype
 
-    def tools(self) -> tuple[Any, NDArray[np.float32]]:
-        return self._cpu.Scratch(), np.empty(self._shape if self._dtype != "float32" else 0, np.float32)
+    def tools(self) -> tuple[Any, NDArray[np.float32], Buffers]:
+        rendered = np.empty(self._shape if self._dtype != "float32" else 0, np.float32)
+        return self._cpu.Scratch(), rendered, Buffers()
 
     def begin(self, arrays: Arrays, plan: BatchPlan, places: NDArray[np.int64]) -> None:
         if len(places) < len(arrays["image"]):
@@ -66,14 +68,14 @@ class PixelDeliverer:
     def deliver(
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[NDArray[Any]]:
-        draw = self._reader.read(plan, entry, epoch, position)
+        scratch, buffer, buffers = tools
+        draw = self._reader.read(plan, entry, epoch, position, buffers)
         target = arrays["image"][place]
         if draw.content is None:
             target[...] = 0
             leave_out(arrays, place)
             arrays["valid"][place] = False
             return draw
-        scratch, buffer = tools
         found, at = draw.plan, draw.place
         rendered = target if self._dtype == "float32" else buffer
         self._cpu.render_into(

@@ -13,9 +13,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.codecs.encoded import BytesLike
 from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
+from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
 from radload.loading.masks import read_mask
@@ -27,7 +29,7 @@ ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broke
 
 T = TypeVar("T")
 StandIn = Callable[[int, int, int], int]  # epoch, position, attempt: element of the split, see order.Order.stand_in
-Unpack = Callable[[bytes, np.void, int, float], T]  # bytes, record, level, pivot: see decode.decode_level
+Unpack = Callable[[BytesLike, np.void, int, float, Buffers | None], T]  # see decode.decode_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,10 @@ class Reader(Generic[T]):
         self._cache = cache
         self._stand_in = stand_in or Uniform(len(rows), planner.settings.seed).any_of
 
-    def read(self, plan: BatchPlan, place: int, epoch: int, position: int) -> Draw[T]:
+    def read(self, plan: BatchPlan, place: int, epoch: int, position: int, buffers: Buffers | None = None) -> Draw[T]:
         """Read entry `place` of a plan, drawn at `position` of `epoch`.
+
+        With this thread's `buffers` the content lasts until they are used again; without, it is the caller's.
 
         Raises:
             RadloadError: the sample and all its stand-ins are bad.
@@ -94,7 +98,7 @@ class Reader(Generic[T]):
         for attempt in range(ATTEMPTS + 1):
             record = plan.records[place]
             try:
-                content, hit = self._content(plan, place)
+                content, hit = self._content(plan, place, buffers)
                 mask = self._mask(int(plan.rows[place]), record)
             except SAMPLE_ERRORS as error:
                 failures.append(self._failure(record, error))
@@ -110,16 +114,16 @@ class Reader(Generic[T]):
             f"({failures[-1].reason}): most of the split is damaged, restore it from a copy"
         )
 
-    def _content(self, plan: BatchPlan, place: int) -> tuple[T, bool]:
+    def _content(self, plan: BatchPlan, place: int, buffers: Buffers | None) -> tuple[T, bool]:
         """What an entry of a plan holds, and whether the cache had it."""
         record, level, pivot = plan.records[place], int(plan.levels[place]), float(plan.pivot[place])
         if self._cache is None:
-            return self._unpack(level_bytes(self._files, record, level), record, level, pivot), False
+            return self._unpack(level_bytes(self._files, record, level, buffers), record, level, pivot, buffers), False
         row = int(plan.rows[place])
         found = self._cache.get(row, level, pivot)
         if found is not None:
             return found, True
-        content = self._unpack(level_bytes(self._files, record, level), record, level, pivot)
+        content = self._unpack(level_bytes(self._files, record, level, buffers), record, level, pivot, buffers)
         self._cache.put(row, level, pivot, content)
         return content, False
 

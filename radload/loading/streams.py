@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.codecs.codestream import level_shape, open_level
+from radload.codecs.encoded import BytesLike
 from radload.dataset.index import Index
 from radload.dataset.schema import Codec
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
 from radload.kernels.prepare import SAMPLE, WINDOW
+from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
@@ -38,21 +40,21 @@ _SCAN = 1 << 20  # records looked at in one go
 class Streamed:
     """One sample for the GPU: its bytes, what they are (`ITEM`), and the size of the image that they hold."""
 
-    data: bytes | NDArray[Any]
+    data: BytesLike | NDArray[Any]
     kind: int
     shape: tuple[int, int]
 
 
-def unpack(data: bytes, record: np.void, level: int, pivot: float) -> Streamed:
-    """A cut codestream, or pixels where no GPU decoder fits. Raises CorruptSample."""
+def unpack(data: BytesLike, record: np.void, level: int, pivot: float, buffers: Buffers | None = None) -> Streamed:
+    """A cut codestream, or pixels where no GPU decoder fits; see decode_level. Raises CorruptSample."""
     if record["codec"] == Codec.HTJ2K and record["channels"] == 1:
         stream, shape = open_level(data, level)
         if shape != level_shape((int(record["rows"]), int(record["cols"])), level):
             raise CorruptSample(
                 f"the codestream of sample {int(record['key'])} is of another size than the index says: pack the source again"
             )
-        return Streamed(bytes(stream), STREAM, (shape[0], shape[1]))
-    return _as_pixels(decode_level(data, record, level, pivot))
+        return Streamed(stream, STREAM, (shape[0], shape[1]))
+    return _as_pixels(decode_level(data, record, level, pivot, buffers))
 
 
 def _as_pixels(pixels: NDArray[Any]) -> Streamed:
@@ -105,8 +107,8 @@ class StreamDeliverer:
         )
         self._lock = Lock()
 
-    def tools(self) -> None:
-        return None
+    def tools(self) -> Buffers:
+        return Buffers()
 
     def begin(self, arrays: dict[str, NDArray[Any]], plan: BatchPlan, places: NDArray[np.int64]) -> None:
         items = arrays["items"].view(ITEM)
@@ -136,9 +138,9 @@ class StreamDeliverer:
         entry: int,
         epoch: int,
         position: int,
-        tools: None,
+        tools: Buffers,
     ) -> Draw[Any]:
-        draw = self._reader.read(plan, entry, epoch, position)
+        draw = self._reader.read(plan, entry, epoch, position, tools)
         if draw.content is None:
             leave_out(arrays, place)
             arrays["valid"][place] = False

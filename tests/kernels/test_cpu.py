@@ -152,3 +152,16 @@ def test_arrays_that_would_be_overrun_are_refused() -> None:
         cpu.render_into(coded, good, windows, norm.astype(np.float64), out)
     with pytest.raises(ValueError, match="sources"):
         cpu.render_many([coded, coded], good, windows, norm, out[None])
+
+
+def test_nothing_is_written_beside_the_planes() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(60):
+        case = random_case(rng)
+        samples, windows, norm, pool = case.records()
+        shape = (len(case.windows), *case.size)
+        memory = np.full(64 + int(np.prod(shape)) + 64, -77, np.float32)
+        out = memory[64:-64].reshape(shape)
+        cpu.render_into(case.coded, samples, windows, norm, out, tables=pool)
+        assert_close(out, case)
+        assert (memory[:64] == -77).all() and (memory[-64:] == -77).all()
