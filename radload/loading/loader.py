@@ -32,6 +32,7 @@ from radload.loading.columns import Columns, label_column
 from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
 from radload.loading.masks import check_masks
+from radload.loading.neighbours import check_neighbours, drawn_rows, tell_unplaced
 from radload.loading.order import Order
 from radload.loading.plan import Settings
 from radload.loading.process import Delivery, LoaderProcess
@@ -41,6 +42,7 @@ from radload.loading.recipe import MEAN, STD, Recipe, make_recipe
 from radload.loading.sinks import Sink, make_sink
 from radload.loading.state import make_state, read_state
 from radload.loading.strata import check_sampling, facts, open_sampler
+from radload.loading.views import Views, check_views
 
 _REMEMBERED = 1000  # failures kept by name
 
@@ -52,15 +54,18 @@ _log = logging.getLogger("radload")
 class Loader(IterableDataset[dict[str, Any]]):
     """Iterates over batches of one split; each iteration goes through the rest of the current epoch.
 
-    A batch is a dict: "image" (N, C, H, W) of `dtype`; "label" (N,) int64 with -1 where there is none, or (N, K) float32
+    A batch is a dict: "image" (N, C, H, W) of `dtype`, (views, N, C, H, W) with several `views`; "local" (local_views, N, C, h, w) where
+    there are any; "label" (N,) int64 with -1 where there is none, or (N, K) float32
     with NaN where unknown; "index" (N,) int64, rows of the index; "valid" (N,) bool in evaluation (`shuffle=False` or
     `drop_last=False`), False for padding at the end and for samples that could not be read; the columns of `meta`; and with
-    `masks` "mask" (N, H, W) int32: labels of the image's pixels, 0 outside the image, -1 for a sample without a mask.
+    `masks` "mask" (N, H, W) int32: labels of the image's pixels, 0 outside the image, -1 for a sample without a mask; like the images
+    with several views, and "local_mask" for the local ones.
     Batches may be kept: their memory is used again only when nothing refers to it. `DataLoader(loader, batch_size=None)` passes
     them on; with num_workers above 0 it is refused, because a loader has a process of its own.
 
     Attributes:
-        recipe: the windows in use; classes, task: of the label set, () and None without one.
+        recipe: the windows in use; channels: of an image, windows times slices; views: of each draw.
+        classes, task: of the label set, () and None without one.
         failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
         epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
@@ -97,6 +102,14 @@ class Loader(IterableDataset[dict[str, Any]]):
         masks: bool = False,
         sampler: str | None = None,
         weights: Mapping[str, float] | None = None,
+        views: int = 1,
+        local_views: int = 0,
+        local_size: int | tuple[int, int] = 96,
+        area: tuple[float, float] | None = None,
+        local_area: tuple[float, float] = (0.05, 0.32),
+        neighbours: int = 0,
+        neighbour_spacing: float | None = None,
+        neighbour_edges: str = "repeat",
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -125,6 +138,10 @@ class Loader(IterableDataset[dict[str, Any]]):
             sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
                 patient per epoch. See docs/loading.md.
+            views: differently augmented images of one decode, for self-supervision; local_views: more of them, of `local_size`. area,
+                local_area: smallest and largest share of the image that a random crop of either kind shows; None: 0.3 to 1.
+            neighbours: slices on each side of the drawn one, as channels from before to after; neighbour_spacing: millimetres from
+                one to the next, None: by index; neighbour_edges: at the ends of a stack "repeat" its last slice, or "skip" such draws.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -141,7 +158,10 @@ class Loader(IterableDataset[dict[str, Any]]):
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
         sampling = check_sampling(sampler, weights, split, self._labels, shuffle and drop_last, root)
-        drawn = open_sampler(sampling, root, self._index, seed)
+        beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
+        self.views: Views = check_views(views, local_views, output_size(local_size), area, local_area, augment)
+        rows = drawn_rows(self._index, self._rows, beside)
+        drawn = open_sampler(sampling, root, self._index, seed, rows)
         self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
         check_order(self._order, split, sampling.name)
         fit, scale = check_fit(fit, spacing)
@@ -158,7 +178,10 @@ class Loader(IterableDataset[dict[str, Any]]):
             fit,
             scale,
             masks,
+            self.views,
+            beside,
         )
+        self.channels: int = settings.channels
         self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
         self.task: str | None = self._labels.task if self._labels is not None else None
         self._columns = Columns(self._index, meta)
@@ -166,14 +189,17 @@ class Loader(IterableDataset[dict[str, Any]]):
             "fingerprint": manifest.fingerprint,
             "generation": manifest.generation,
             "split": split,
-            "samples": len(self._rows),
+            "samples": len(rows),
             "global_batch": self._order.global_batch,
             "seed": seed,
             "shuffle": shuffle,
             "drop_last": drop_last,
             "fit": fit,
             "spacing": None if scale is None else list(scale),
+            "neighbours": list(beside.as_dict().values()) if beside.count else None,
         } | facts(sampling, self.classes, self._index)
+        if beside.spacing is not None:
+            tell_unplaced(self._index, self._rows)
         self._evaluation = not (shuffle and drop_last)
         self._limit = (
             math.ceil(max_failures * self._order.steps * batch_size) if max_failures < 1 else int(max_failures)

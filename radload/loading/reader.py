@@ -17,7 +17,9 @@ from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import RadloadError
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
+from radload.loading.draws import plan_draws
 from radload.loading.masks import read_mask
+from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.sampling import Uniform
 
@@ -41,10 +43,11 @@ class Draw(Generic[T]):
     """What a draw gave.
 
     Attributes:
-        content: of the sample or of its stand-in; None where it failed and nothing may replace it.
-        plan, place: entry `place` of `plan` describes the content (another plan than asked for, for a stand-in).
+        content: of the drawn sample or of its stand-in; None where it failed and nothing may replace it.
+        plan, place: draw `place` of `plan` is described by it (another plan than asked for, for a stand-in).
         failures: samples that were tried in vain.
         mask: (rows, cols) labels of the content at full resolution; None where it has none, or none are wanted.
+        slices: contents of the drawn sample and its neighbours, from before to after.
     """
 
     content: T | None
@@ -52,6 +55,7 @@ class Draw(Generic[T]):
     place: int
     failures: tuple[Failure, ...]
     mask: NDArray[Any] | None = None
+    slices: tuple[T, ...] = ()
 
 
 class Reader(Generic[T]):
@@ -59,7 +63,7 @@ class Reader(Generic[T]):
 
     Args:
         unpack: what is made of a sample's bytes.
-        rows: of the index that belong to the split; replace: whether stand-ins are used.
+        rows: of the index that are drawn from; replace: whether stand-ins are used.
         stand_in: which one; None: any of the split.
     """
 
@@ -67,7 +71,7 @@ class Reader(Generic[T]):
         self,
         files: ShardFiles,
         planner: Planner,
-        rows: range,
+        rows: Drawn,
         replace: bool,
         unpack: Unpack[T],
         stand_in: StandIn | None = None,
@@ -76,26 +80,34 @@ class Reader(Generic[T]):
         self._stand_in = stand_in or Uniform(len(rows), planner.settings.seed).any_of
 
     def read(self, plan: BatchPlan, place: int, epoch: int, position: int) -> Draw[T]:
-        """Read entry `place` of a plan, drawn at `position` of `epoch`.
+        """Read draw `place` of a plan, drawn at `position` of `epoch`: one decode of each slice, whatever the views.
+
+        A neighbour that cannot be read costs the draw, as the drawn slice itself does.
 
         Raises:
             RadloadError: the sample and all its stand-ins are bad.
         """
         failures: list[Failure] = []
         for attempt in range(ATTEMPTS + 1):
-            record, level = plan.records[place], int(plan.levels[place])
+            contents: list[T] = []
+            first = place * plan.slices
+            middle = first + plan.slices // 2
+            record = plan.records[middle]
             try:
-                data = level_bytes(self._files, record, level)
-                content = self._unpack(data, record, level, float(plan.pivot[place]))
-                mask = self._mask(int(plan.rows[place]), record)
+                for entry in range(first, first + plan.slices):
+                    record, level = plan.records[entry], int(plan.levels[entry])
+                    data = level_bytes(self._files, record, level)
+                    contents.append(self._unpack(data, record, level, float(plan.pivot[entry])))
+                record = plan.records[middle]
+                mask = self._mask(int(plan.rows[middle]), record)
             except SAMPLE_ERRORS as error:
                 failures.append(Failure(key_text(int(record["key"])), str(error)))
             else:
-                return Draw(content, plan, place, tuple(failures), mask)
+                return Draw(contents[plan.slices // 2], plan, place, tuple(failures), mask, tuple(contents))
             if not self._replace:
                 return Draw(None, plan, place, tuple(failures))
             row = self._rows[self._stand_in(epoch, position, attempt)]
-            plan, place = self._planner.plan(np.array([row]), epoch, np.array([position])), 0
+            plan, place = plan_draws(self._planner, np.array([row]), epoch, np.array([position])), 0
         raise RadloadError(
             f"sample {failures[0].key} and {ATTEMPTS} others drawn in its place cannot be read "
             f"({failures[-1].reason}): most of the split is damaged, restore it from a copy"

@@ -27,6 +27,8 @@ from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
 from radload.loading import protocol
 from radload.loading.deliver import Deliverer, make_deliverer
+from radload.loading.draws import plan_draws
+from radload.loading.neighbours import drawn_rows, rows_of
 from radload.loading.order import Order
 from radload.loading.plan import BatchPlan, Planner, Settings
 from radload.loading.reader import Failure
@@ -63,9 +65,9 @@ class Worker:
             raise FormatError(f"the data set in {root} was replaced while it was being opened: start again")
         index = open_index(root, manifest)
         settings = Settings.from_dict(config["settings"])
-        self._rows = range(*config["rows"])
+        self._rows = drawn_rows(index, range(*config["rows"]), settings.neighbours)
         sampling = Sampling.from_dict(config["sampling"])
-        sampler = open_sampler(sampling, root, index, config["order"]["seed"])
+        sampler = open_sampler(sampling, root, index, config["order"]["seed"], self._rows)
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
@@ -118,8 +120,8 @@ class Worker:
             positions, elements, valid = self._order.draws(message["epoch"], message["step"])
             arrays = self._slots[message["slot"]]
             places = np.flatnonzero(valid)
-            rows = elements[places] + self._rows.start
-            plan = self._planner.plan(rows, message["epoch"], positions[places])
+            rows = rows_of(self._rows, elements[places])
+            plan = plan_draws(self._planner, rows, message["epoch"], positions[places])
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid
