@@ -159,7 +159,9 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._labels = find_labels(root, labels, self._index)
         sampling = check_sampling(sampler, weights, split, self._labels, shuffle and drop_last, root)
         beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
-        self.views: Views = check_views(views, local_views, output_size(local_size), area, local_area, augment)
+        self.views: Views = check_views(
+            views, local_views, output_size(local_size, "local_size"), area, local_area, augment
+        )
         rows = drawn_rows(self._index, self._rows, beside)
         drawn = open_sampler(sampling, root, self._index, seed, rows)
         self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
