@@ -77,9 +77,10 @@ def check_neighbours(count: int, spacing: float | None, edges: str, sampler: str
                 f"neighbour_spacing={spacing!r} cannot be used: give millimetres, {MIN_SPACING} to {MAX_SPACING:.0f}, "
                 "or None for neighbours by index"
             )
-        if count == 0:
-            raise UsageError(f"neighbour_spacing={spacing} says nothing without neighbours: give neighbours=1 or more")
         spacing = float(spacing)
+    if count == 0 and (spacing is not None or edges != REPEAT):
+        asked = f"neighbour_edges={edges!r}" if spacing is None else f"neighbour_spacing={spacing}"
+        raise UsageError(f"{asked} says nothing without neighbours: give neighbours=1 or more")
     found = Neighbours(count, spacing, edges)
     if found.skips and sampler != "uniform":
         raise UsageError(
