@@ -59,6 +59,10 @@ def read_volume(dataset: Dataset, series: int, *, modality: bool = True, stack: 
         raise UsageError(f"series {series} has no stack {stack}: it has {len(sizes)}, 0 to {len(sizes) - 1}")
     places = np.flatnonzero(number == chosen)
     used = [samples[i] for i in places]
+    if len({sample.shape for sample in used}) > 1:  # slices without any colour of a NIfTI volume in colour
+        raise UsageError(
+            f"series {series} has grey slices and coloured ones, which make no array: use dataset.series({series})"
+        )
     rows = range(first + int(places[0]), first + int(places[-1]) + 1)
     values = np.stack([sample.modality() if modality else sample.stored for sample in used])
     positions = vectors(dataset.index, "image_position", rows)

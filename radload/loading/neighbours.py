@@ -26,7 +26,7 @@ _log = logging.getLogger("radload")
 EDGES = (REPEAT, SKIP)
 MAX_NEIGHBOURS = 32
 MIN_SPACING, MAX_SPACING = 0.001, 1000.0  # millimetres
-_KEPT = 4096  # series whose neighbours are remembered: 40 kB each for 1,000 slices with one neighbour, usually 4
+_KEPT = 1 << 14  # series whose neighbours are remembered: 6 kB for 1,000 slices with one neighbour
 _TIE = 1e-6  # millimetres: two slices as near as each other, up to rounding
 _SCAN = 1 << 18  # rows looked at in one go
 
@@ -133,10 +133,11 @@ class Beside:
         self._index, self._wanted = index, wanted
         self._series = lru_cache(_KEPT)(self._read)
 
-    def _read(self, series: int) -> NDArray[np.int32]:
+    def _read(self, series: int) -> NDArray[np.integer]:
         """(count, slices) neighbours of a series' rows, counted from its first."""
         first, count = (int(self._index.series[series][name]) for name in ("first_row", "count"))
-        return beside(find_stacks(self._index, range(first, first + count)), self._wanted)[0].astype(np.int32)
+        found = beside(find_stacks(self._index, range(first, first + count)), self._wanted)[0]
+        return found.astype(np.uint16 if count <= 1 << 16 else np.int64)
 
     def rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the index (n,) with their neighbours, (n, slices)."""

@@ -101,6 +101,13 @@ def test_millimetres_count_from_the_first_slice_of_a_stack(tmp_path: Path) -> No
     assert first.tolist() == [0, 0, 0, 0, 4, 4, 6, 6, 8, 8] and last.tolist() == [3, 3, 3, 3, 5, 5, 7, 7, 9, 9]
 
 
+def test_a_slice_spacing_stands_in_for_positions(tmp_path: Path) -> None:
+    volume = Series([at(None) for _ in range(4)], columns={"slice_spacing": 3.0})
+    stacks = found(tmp_path, volume, Series([at(1.0), at(2.0)]), Series([at(None), at(None)]))
+    want = [0, 3, 6, 9, 0, 1, np.nan, np.nan]
+    assert np.allclose(stacks.along, want, equal_nan=True) and stacks.number.tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
 def test_vectors_with_holes(tmp_path: Path) -> None:
     index = index_of(tmp_path, Series([at(None), at(1), at(None), at(3)]))
     for rows in (range(4), range(1, 3), range(3, 4), range(1)):

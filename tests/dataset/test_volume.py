@@ -103,6 +103,12 @@ def test_shapes_that_differ_are_said(tmp_path: Path) -> None:
         volume(tmp_path, images)
 
 
+def test_grey_and_coloured_slices_make_no_array(tmp_path: Path) -> None:
+    images = [Image(np.zeros(shape, np.uint8)) for shape in ((4, 5), (4, 5, 3))]
+    with pytest.raises(UsageError, match="series 1 has grey slices and coloured ones"):
+        volume(tmp_path, images)
+
+
 def test_colour_and_lost_series(tmp_path: Path) -> None:
     images = [Image(RNG.integers(0, 256, (4, 5, 3)).astype(np.uint8)) for _ in range(3)]
     root = write_dataset(tmp_path / "d", [Series(images, "US", Units.DISPLAY)])
