@@ -29,6 +29,7 @@ from radload.loading import Loader
 from radload.loading.arguments import core_share
 from radload.loading.plan import Planner, Settings
 from radload.loading.recipe import make_recipe
+from radload.loading.views import Views
 
 BATCH, SIZE, ROUNDS, SECONDS, PREFETCH = 50, 224, 5, 0.8, 3
 CORES = core_share()
@@ -42,6 +43,7 @@ OURS = {  # name -> (codec, resolution, whether the arithmetic is that of the pe
 
 
 TRAINING = "training defaults, medians of turns"
+MORE = "more of one decode, medians of turns in slices decoded"
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +72,14 @@ def limits(
     window: Any = WINDOW,
     channels: int = 1,
     augment: str | None = None,
+    views: int = 1,
 ) -> list[Contestant]:
     """Parts of our own work, alone on all cores: what no loader of this format can exceed. `parts`: title -> "decode" or "raw"."""
     index = open_index(shards, read_manifest(shards))
     files = ShardFiles(shards, index.shard_names)
-    settings = Settings((SIZE, SIZE), make_recipe(window, channels), "float32", 1.0, "auto", augment, 0)
+    settings = Settings(
+        (SIZE, SIZE), make_recipe(window, channels), "float32", 1.0, "auto", augment, 0, views=Views(views)
+    )
     planner = Planner(index, settings)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
     read, render = stages.reading(files, draws, CORES), stages.rendering(draws, planner, CORES, BATCH)
@@ -154,3 +159,24 @@ def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pyte
             *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default"),
         ]
         compete(TRAINING, contestants, request.config)
+
+
+def test_more_of_one_decode(ct_shards: Path, request: pytest.FixtureRequest) -> None:
+    """Three windows of the half level; two views of it, and two of default crops, in one window: beside decoding these levels alone."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(CORES))
+        contestants = []
+        views: dict[str, Any] = {"window": WINDOW, "channels": 1, "augment": "default", "views": 2}
+        half = {"area": (0.5, 1.0), "level_slack": 1.5}  # no crop of 512 pixels then needs more than the half level
+        for name, options, shape in (
+            ("radload HTJ2K, half level, three windows", {"channels": 3}, (BATCH, 3, SIZE, SIZE)),
+            ("radload HTJ2K, half level, two views", views | half, (2, BATCH, 1, SIZE, SIZE)),
+            ("radload HTJ2K, two views", views, (2, BATCH, 1, SIZE, SIZE)),
+        ):
+            loader, batches = ours(ct_shards, **options)
+            stack.enter_context(loader)
+            assert next(batches)[0].shape == shape
+            contestants.append(Contestant(name, "radload", taking(batches, BATCH, PREFETCH + 1)))
+        contestants += limits(ct_shards, {"half level: decoding alone": "decode"}, pool)
+        contestants += limits(ct_shards, {"two views: decoding alone": "decode"}, pool, WINDOW, 1, "default", 2)
+        compete(MORE, contestants, request.config)

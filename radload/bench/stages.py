@@ -21,6 +21,7 @@ from radload.errors import UsageError
 from radload.kernels import cpu, prepare
 from radload.loading.buffers import Buffers
 from radload.loading.decode import SAMPLE_ERRORS, decode_level, level_bytes
+from radload.loading.draws import plan_draws
 from radload.loading.plan import BatchPlan, Planner
 
 MAX_DRAWS = 512
@@ -85,7 +86,7 @@ def take_draws(files: ShardFiles, planner: Planner, rows: range, pool: ThreadPoo
         UsageError: none of them can be read.
     """
     chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_DRAWS] + rows.start
-    plan = planner.plan(chosen.astype(np.int64), 0, np.arange(len(chosen)))
+    plan = plan_draws(planner, chosen.astype(np.int64), 0, np.arange(len(chosen)))
 
     def read(place: int) -> tuple[BytesLike, NDArray[Any]] | None:
         record, level = plan.records[place], int(plan.levels[place])

@@ -56,20 +56,21 @@ def geometry(
     positions: NDArray[np.int64],
     view: int = 0,
     frames: Frames | None = None,
+    area: tuple[float, float] = AREA,
 ) -> Geometry:
     """Boxes and flips for draws at `positions` of images of `rows` x `cols`, each (n,). None: the whole image, not mirrored.
 
-    Boxes of samples with a frame are parts of it, the others parts of the image.
+    Boxes of samples with a frame are parts of it, the others parts of the image: `area` of it, smallest and largest share.
     """
     height, width = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
     n = len(height)
     if name is None:
         boxes = np.zeros((n, 4))
         boxes[:, 2], boxes[:, 3] = height, width
-        return Geometry(_in_frames(boxes, height, width, frames, None), np.zeros(n, np.bool_))
+        return Geometry(_in_frames(boxes, height, width, frames, None, area), np.zeros(n, np.bool_))
     u = uniform(seed, epoch, positions, view, 2 * ATTEMPTS + 3)  # (n, 23)
-    boxes = _resized_crops(height, width, u).astype(np.float64)
-    return Geometry(_in_frames(boxes, height, width, frames, u), u[:, -1] < FLIP)
+    boxes = _resized_crops(height, width, u, area).astype(np.float64)
+    return Geometry(_in_frames(boxes, height, width, frames, u, area), u[:, -1] < FLIP)
 
 
 def _in_frames(
@@ -78,6 +79,7 @@ def _in_frames(
     width: NDArray[np.int64],
     frames: Frames | None,
     u: NDArray[np.float64] | None,
+    area: tuple[float, float],
 ) -> NDArray[np.float64]:
     """`boxes` (n, 4), replaced by (a random part of) the frame where there is one; u (n, 23) random numbers, None: the frame itself."""
     if frames is None or not frames.framed.any():
@@ -86,16 +88,18 @@ def _in_frames(
     if u is None:
         extents, place = frames.extents, np.full((len(height), 2), 0.5)
     else:
-        share = np.sqrt(AREA[0] + (AREA[1] - AREA[0]) * u[:, 0])
+        share = np.sqrt(area[0] + (area[1] - area[0]) * u[:, 0])
         extents = frames.extents * np.where(frames.fixed, 1.0, share)[:, None]
         place = u[:, 2 * ATTEMPTS : 2 * ATTEMPTS + 2]
     framed = np.concatenate([(image - extents) * place, extents], axis=1)
     return np.where(frames.framed[:, None], framed, boxes)
 
 
-def _resized_crops(height: NDArray[np.int64], width: NDArray[np.int64], u: NDArray[np.float64]) -> NDArray[np.int64]:
+def _resized_crops(
+    height: NDArray[np.int64], width: NDArray[np.int64], u: NDArray[np.float64], share: tuple[float, float]
+) -> NDArray[np.int64]:
     """(n, 4) boxes inside images, any proportions of the permitted ones; u (n, 23) random numbers."""
-    area = (height * width)[:, None] * (AREA[0] + (AREA[1] - AREA[0]) * u[:, :ATTEMPTS])
+    area = (height * width)[:, None] * (share[0] + (share[1] - share[0]) * u[:, :ATTEMPTS])
     ratio = np.exp(log(RATIO[0]) + (log(RATIO[1]) - log(RATIO[0])) * u[:, ATTEMPTS : 2 * ATTEMPTS])
     w = np.rint(np.sqrt(area * ratio)).astype(np.int64)  # (n, attempts)
     h = np.rint(np.sqrt(area / ratio)).astype(np.int64)

@@ -16,6 +16,7 @@ from radload.dataset.index import Index, split_range
 from radload.dataset.labels import ClassRows, LabelSet, read_class_rows
 from radload.dataset.schema import SPLITS
 from radload.errors import FormatError, UsageError
+from radload.loading.neighbours import Drawn
 from radload.loading.sampling import Patients, RowLists, Sampler, Strata, Uniform
 
 UNIFORM, BALANCED, WEIGHTS, PATIENT = "uniform", "balanced", "weights", "patient"
@@ -88,11 +89,14 @@ def check_sampling(
     return Sampling(name, split, labels.name, labels.digest, quotas)
 
 
-def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int) -> Sampler:
-    """The sampler over the mapped row lists. Raises FormatError where they do not belong to the data set."""
+def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int, drawn: Drawn | None = None) -> Sampler:
+    """The sampler over the mapped row lists. Raises FormatError where they do not belong to the data set.
+
+    drawn: rows that "uniform" draws from, where that is not all of the split.
+    """
     rows = split_range(index, sampling.split)
     if sampling.name == UNIFORM:
-        return Uniform(len(rows), seed)
+        return Uniform(len(rows if drawn is None else drawn), seed)
     if sampling.name == PATIENT:
         return Patients(_patients(index, rows), seed, len(rows))
     found = read_class_rows(root, sampling.labels or "", index.files)

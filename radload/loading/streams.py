@@ -24,8 +24,10 @@ from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
+from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.reader import Draw, Reader, StandIn
+from radload.loading.views import by_view
 
 # ITEM["kind"]: -1 nothing, a codestream of one grey component, or pixels of a type numbered as in kernels.gpu.DTYPE_CODES.
 NOTHING, STREAM = -1, 16
@@ -76,16 +78,27 @@ def longest(index: Index, rows: range, decoded: bool = False) -> int:
     return -(-found // 64) * 64
 
 
-def fields(batch_size: int, channels: int, capacity: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Arrays of a slot; records travel as bytes."""
-    return {
-        "data": ("u1", (batch_size, capacity)),
-        "items": ("u1", (batch_size, ITEM.itemsize)),
-        "samples": ("u1", (batch_size, SAMPLE.itemsize)),
-        "windows": ("u1", (batch_size, channels * WINDOW.itemsize)),
+def names(view: int) -> tuple[str, str]:
+    """Arrays of a slot that hold the SAMPLE and WINDOW records of a view."""
+    return ("samples", "windows") if view == 0 else (f"samples_{view}", f"windows_{view}")
+
+
+def fields(
+    batch_size: int, channels: int, capacity: int, slices: int = 1, views: int = 1
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Arrays of a slot; records travel as bytes. channels: of one slice; the slices of a draw stand one after the other."""
+    count = batch_size * slices
+    found: dict[str, tuple[str, tuple[int, ...]]] = {
+        "data": ("u1", (count, capacity)),
+        "items": ("u1", (count, ITEM.itemsize)),
         "tables": ("<f4", (TABLE_ENTRIES,)),
         "used": ("<i8", (1,)),  # entries of "tables"
     }
+    for view in range(views):
+        samples, windows = names(view)
+        found[samples] = ("u1", (count, SAMPLE.itemsize))
+        found[windows] = ("u1", (count, channels * WINDOW.itemsize))
+    return found
 
 
 class StreamDeliverer:
@@ -95,7 +108,7 @@ class StreamDeliverer:
         self,
         files: ShardFiles,
         planner: Planner,
-        rows: range,
+        rows: Drawn,
         replace: bool,
         stand_in: StandIn | None = None,
         cache: Cache[NDArray[Any]] | None = None,
@@ -105,6 +118,7 @@ class StreamDeliverer:
             if cache is None
             else Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         )
+        self._views = planner.settings.views
         self._lock = Lock()
 
     def tools(self) -> Buffers:
@@ -113,20 +127,22 @@ class StreamDeliverer:
     def begin(self, arrays: dict[str, NDArray[Any]], plan: BatchPlan, places: NDArray[np.int64]) -> None:
         items = arrays["items"].view(ITEM)
         items["kind"], items["length"] = NOTHING, 0
-        leave_out(arrays, np.setdiff1d(np.arange(len(items)), places))
+        for part in by_view(arrays, self._views):
+            leave_out(part, np.setdiff1d(np.arange(len(arrays["rows"])), places))
         arrays["used"][0] = 0
-        self._add_tables(arrays, plan)
+        for pool in _pools(plan):
+            self._add_tables(arrays, pool)
 
-    def _add_tables(self, arrays: dict[str, NDArray[Any]], plan: BatchPlan) -> int:
-        """Append a plan's tables to the slot's pool; returns where they start."""
+    def _add_tables(self, arrays: dict[str, NDArray[Any]], pool: NDArray[np.float32]) -> int:
+        """Append tables to the slot's pool; returns where they start."""
         with self._lock:
-            start, count = int(arrays["used"][0]), len(plan.tables)
+            start, count = int(arrays["used"][0]), len(pool)
             if start + count > TABLE_ENTRIES:
                 raise RadloadError(
                     f"the look-up tables of one batch have more than {TABLE_ENTRIES} entries: take a smaller batch, "
                     'or device="cpu"'
                 )
-            arrays["tables"][start : start + count] = plan.tables
+            arrays["tables"][start : start + count] = pool
             arrays["used"][0] = start + count
         return start
 
@@ -141,20 +157,37 @@ class StreamDeliverer:
         tools: Buffers,
     ) -> Draw[Any]:
         draw = self._reader.read(plan, entry, epoch, position, tools)
+        parts = by_view(arrays, self._views)
         if draw.content is None:
-            leave_out(arrays, place)
+            for part in parts:
+                leave_out(part, place)
             arrays["valid"][place] = False
             return draw
-        content = draw.content if isinstance(draw.content, Streamed) else _as_pixels(draw.content)
-        found, at = draw.plan, draw.place
-        windows = found.windows[at].copy()
+        found = draw.plan
+        pools = _pools(found)
+        starts: list[int] = np.cumsum([0, *map(len, pools)])[:-1].tolist()  # where `begin` has put those of `plan`
         if found is not plan:
-            windows["start"] += self._add_tables(arrays, found)
-        length = len(content.data)
-        arrays["data"][place, :length] = np.frombuffer(content.data, np.uint8)
-        arrays["samples"][place] = found.samples[at : at + 1].view(np.uint8)
-        arrays["windows"][place] = windows.view(np.uint8)
-        arrays["items"][place].view(ITEM)[0] = (length, content.kind, *content.shape, 0)
-        put_mask(arrays, place, draw.mask, found.samples[at : at + 1])
-        arrays["rows"][place] = found.rows[at]
+            starts = [self._add_tables(arrays, pool) for pool in pools]
+        start_of = {id(pool): start for pool, start in zip(pools, starts, strict=True)}
+        first, base = draw.place * found.slices, place * found.slices
+        for i, read in enumerate(draw.slices):
+            content = read if isinstance(read, Streamed) else _as_pixels(read)
+            length = len(content.data)
+            arrays["data"][base + i, :length] = np.frombuffer(content.data, np.uint8)
+            arrays["items"][base + i].view(ITEM)[0] = (length, content.kind, *content.shape, 0)
+        entries, places = slice(first, first + found.slices), slice(base, base + found.slices)
+        middle = first + found.slices // 2
+        for number, (part, view) in enumerate(zip(parts, (found, *found.further), strict=True)):
+            samples, windows = names(number)
+            shifted = view.windows[entries].copy()
+            shifted["start"] += start_of[id(view.tables)]
+            arrays[samples][places] = view.samples[entries].view(np.uint8).reshape(found.slices, -1)
+            arrays[windows][places] = shifted.view(np.uint8).reshape(found.slices, -1)
+            put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
+        arrays["rows"][place] = found.rows[middle]
         return draw
+
+
+def _pools(plan: BatchPlan) -> list[NDArray[np.float32]]:
+    """The pools of tables of a plan's views, each once."""
+    return list({id(view.tables): view.tables for view in (plan, *plan.further)}.values())

@@ -29,6 +29,8 @@ from radload.errors import FormatError, RadloadError
 from radload.loading import protocol
 from radload.loading.cache import open_cache
 from radload.loading.deliver import Deliverer, make_deliverer
+from radload.loading.draws import plan_draws
+from radload.loading.neighbours import drawn_rows, rows_of
 from radload.loading.order import Order
 from radload.loading.plan import BatchPlan, Planner, Settings
 from radload.loading.reader import Failure
@@ -67,9 +69,9 @@ class Worker:
             raise FormatError(f"the data set in {root} was replaced while it was being opened: start again")
         index = open_index(root, manifest)
         settings = Settings.from_dict(config["settings"])
-        self._rows = range(*config["rows"])
+        self._rows = drawn_rows(index, range(*config["rows"]), settings.neighbours)
         sampling = Sampling.from_dict(config["sampling"])
-        sampler = open_sampler(sampling, root, index, config["order"]["seed"])
+        sampler = open_sampler(sampling, root, index, config["order"]["seed"], self._rows)
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
@@ -125,8 +127,8 @@ class Worker:
             positions, elements, valid = self._order.draws(message["epoch"], message["step"])
             arrays = self._slots[message["slot"]]
             places = np.flatnonzero(valid)
-            rows = elements[places] + self._rows.start
-            plan = self._planner.plan(rows, message["epoch"], positions[places])
+            rows = rows_of(self._rows, elements[places])
+            plan = plan_draws(self._planner, rows, message["epoch"], positions[places])
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid
@@ -156,7 +158,7 @@ class Worker:
                             job.arrays, place, job.plan, i, job.epoch, int(job.positions[i]), tools
                         )
                         failures.extend(draw.failures)
-                        hits += draw.hit
+                        hits += draw.hits
             except Exception as error:  # noqa: BLE001 - as above
                 job.error = describe(error)
             with job.lock:
