@@ -124,10 +124,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     # The run's folder, and what the user should know before he waits.
     about: dict[str, Any] = {
         "classes": list(task.classes),
-        "recipe": loader.recipe.as_dict(),
+        "preparation": loader.preparation.as_dict(),  # what `radload.prepare` makes the same pixels by
         "fingerprint": fingerprint,
     }
-    about |= {"fit": config.fit, "spacing": config.spacing}
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)
         for marker in ("DONE", "STOPPED"):
@@ -204,8 +203,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                     "optimizer": optimizer.state_dict(),
                     "loader": loader.state_dict(),
                     "config": config.as_dict(),
-                    "classes": list(task.classes),
-                    "fingerprint": fingerprint,
+                    **about,
                 }
                 if ranks.first:
                     checkpoint.save(folder, step, state, config.keep)

@@ -34,6 +34,7 @@ from radload.loading.levels import check_resolution
 from radload.loading.masks import check_masks
 from radload.loading.order import Order
 from radload.loading.plan import Settings
+from radload.loading.preparation import Preparation
 from radload.loading.process import Delivery, LoaderProcess
 from radload.loading.protocol import Config
 from radload.loading.reader import Failure
@@ -60,7 +61,8 @@ class Loader(IterableDataset[dict[str, Any]]):
     them on; with num_workers above 0 it is refused, because a loader has a process of its own.
 
     Attributes:
-        recipe: the windows in use; classes, task: of the label set, () and None without one.
+        recipe: the windows in use; preparation: all that decides the pixels in evaluation, for `radload.prepare`.
+        classes, task: of the label set, () and None without one.
         failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch.
         epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
@@ -159,6 +161,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             scale,
             masks,
         )
+        self.preparation = Preparation.of(settings, manifest)
         self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
         self.task: str | None = self._labels.task if self._labels is not None else None
         self._columns = Columns(self._index, meta)

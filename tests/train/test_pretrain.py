@@ -12,6 +12,7 @@ import pytest
 import torch
 from train_data import TRAIN, VAL, single_labels, write
 
+import radload
 from radload.dataset.labels import LabelSet
 from radload.train import checkpoint
 from radload.train.export import open_backbone
@@ -67,10 +68,19 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
     folder = tmp_path / "run"
     assert json.loads((folder / "DONE").read_text()) == {"reason": "all steps done", "step": 2 * steps}
     backbone, about = open_backbone(folder)
-    assert about["classes"] == ["a", "b", "c"] and about["step"] == 10 and about["recipe"]["channels"] == 3
+    assert (
+        about["classes"] == ["a", "b", "c"] and about["step"] == 10 and about["preparation"]["recipe"]["channels"] == 3
+    )
     assert backbone(torch.zeros(2, 3, 32, 32)).ndim == 2
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
-    assert (about["fit"], about["spacing"]) == ("stretch", None)
+    assert (about["preparation"]["fit"], about["preparation"]["spacing"]) == ("stretch", None)
+    saved = [
+        checkpoint.load(checkpoint.path_of(folder / "checkpoints", 10)),
+        about,
+        json.loads((folder / "run.json").read_text()),
+    ]
+    with radload.Loader(labelled, "val", batch_size=4, size=32, shuffle=False, drop_last=False) as loader:
+        assert [one["preparation"] for one in saved] == [loader.preparation.as_dict()] * 3
     before = (folder / "backbone.safetensors").read_bytes()
     code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # again: nothing left to do
     assert code == 0 and "going on after step 10" in out and "done after 10 steps" in out
@@ -196,9 +206,9 @@ def test_every_sample_unlabelled_is_refused(run: Run, tmp_path: Path) -> None:
 def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: Run, tmp_path: Path) -> None:
     code, out, _ = run(labelled, "--epochs 1 --fit crop --spacing 0.7")
     assert code == 0 and "(crop at 0.7 mm)" in out
-    about = open_backbone(tmp_path / "run")[1]
+    about = open_backbone(tmp_path / "run")[1]["preparation"]
     config = json.loads((tmp_path / "run/run.json").read_text())["config"]
-    assert (about["fit"], about["spacing"]) == (config["fit"], config["spacing"]) == ("crop", 0.7)
+    assert (about["fit"], about["spacing"]) == (config["fit"], [config["spacing"]] * 2) == ("crop", [0.7, 0.7])
     code, _, err = run(labelled, "--epochs 2 --fit crop")
     assert code == 2 and "--spacing 0.7" in err
     code, _, err = run(labelled, "--epochs 2 --fit pad --spacing 0.7")
