@@ -5,8 +5,9 @@
     python train/pretrain.py --help
 
 The run's folder (--out) holds run.json (options, windows, classes), log.jsonl, checkpoints/, backbone.safetensors with
-backbone.json, and in the end DONE (or STOPPED after SIGTERM or Ctrl-C). The same command again goes on where it stopped: the
-loader, the optimizer and the random state continue as if nothing had happened, on as many processes as divide the batch.
+backbone.json, val.json and predictions.npz of the last validation, and in the end DONE (or STOPPED after SIGTERM or Ctrl-C).
+The same command again goes on where it stopped: the loader, the optimizer and the random state continue as if nothing had
+happened, on as many processes as divide the batch.
 docs/training.md says more, and what several machines and automatic restarts need.
 """
 
@@ -39,10 +40,12 @@ from radload.train.distributed import (
     step_seed,
 )
 from radload.train.export import export_backbone
+from radload.train.judge import check_subgroups, judge, summary
 from radload.train.log import RunLog
 from radload.train.meter import Meter
 from radload.train.models import build_model, build_optimizer, check_shapes
 from radload.train.objective import correct, loss_sum, mean_loss
+from radload.train.predictions import gather_predictions
 from radload.train.schedule import lr_at
 from radload.train.tasks import open_task
 from radload.train.validate import validate
@@ -62,7 +65,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     # What to learn, and from how much.
     dataset, task = open_task(config.shards, config.labels, device)
     fingerprint, samples = dataset.manifest.fingerprint, dataset.splits
-    dataset.close()
+    keys = dataset.index.records["key"]
+    check_subgroups(dataset.index, config.subgroup_names)
+    dataset.close()  # the shards; the index stays
     config, notes = resolve(
         config, device=device.type, world=ranks.world, samples=samples["train"], bf16=multiplies_bf16(device)
     )
@@ -194,9 +199,14 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                         "the checkpoints before this step are whole"
                     )
             if val_loader is not None and (last or epoch_over) and not (stopped and not last):
-                result = validate(model, val_loader, task, ranks, amp, layout)
+                result, seen = validate(model, val_loader, task, keys, ranks, amp, layout)
                 log.write("val", step, epoch=round(step / steps_per_epoch, 4), **result)
                 log.say(validation_line(step, result))
+                predictions = gather_predictions(ranks, seen) if last else None
+                if predictions is not None:
+                    verdict = judge(out, predictions, task.classes, dataset.index, config.subgroup_names, step)
+                    log.say(f"verdict on {verdict['patients']} patients never seen: {summary(verdict)}")
+                del seen, predictions
             if save_now:
                 state = {
                     "model": model.state_dict(),
@@ -246,7 +256,7 @@ def start_path(config: Config, folder: Path, step: int) -> Path:
 
 def validation_line(step: int, result: dict[str, Any]) -> str:
     """The metrics of a validation for the console."""
-    names = [name for name in ("loss", "top1", "top5", "auroc") if result.get(name) is not None]
+    names = [name for name in ("loss", "top1", "top5", "balanced_accuracy", "auroc") if result.get(name) is not None]
     return f"validation at step {step}: " + "  ".join(f"{name} {result[name]:.4f}" for name in names)
 
 

@@ -63,7 +63,13 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
     assert all(0 <= line["data_wait"] <= 1 and line["loss"] > 0 and line["images_per_s"] > 0 for line in train)
     assert val[0]["samples"] == VAL - 2 and set(val[0]["auroc_by_class"]) == {"a", "b"}
     assert val[0]["auroc"] == pytest.approx(np.mean(list(val[0]["auroc_by_class"].values())))
-    assert 0 <= val[0]["top1"] <= val[0]["top5"] == 1
+    assert 0 <= val[0]["top1"] <= val[0]["top5"] == 1 and 0 <= val[0]["balanced_accuracy"] <= 1
+    judged = json.loads((tmp_path / "run/val.json").read_text())
+    assert (judged["step"], judged["samples"], judged["patients"]) == (10, VAL, 4) and "verdict on 4 patients" in out
+    for name in ("top1", "balanced_accuracy", "auroc"):
+        assert judged["slice"][name]["value"] == pytest.approx(val[1][name])
+    assert [one["key"] for one in judged["hardest"]][:9] == val[1]["hardest"]  # all that have a label
+    assert set(judged["subgroups"]) == {"manufacturer"}
     assert "2 training samples have no label" in out and "left out of the AUROC: c" in out
     folder = tmp_path / "run"
     assert json.loads((folder / "DONE").read_text()) == {"reason": "all steps done", "step": 2 * steps}
@@ -201,6 +207,11 @@ def test_every_sample_unlabelled_is_refused(run: Run, tmp_path: Path) -> None:
     shards = write(tmp_path / "shards", LabelSet("default", "single", ("a", "b"), codes, "csv"))
     code, _, err = run(shards)
     assert code == 2 and "no training sample has a label" in err
+
+
+def test_a_subgroup_must_be_there_before_the_run_begins(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, err = run(labelled, "--subgroups manufacturer,scanner")
+    assert code == 2 and "--subgroups: there is no attribute 'scanner'" in err and not (tmp_path / "run").exists()
 
 
 def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: Run, tmp_path: Path) -> None:
