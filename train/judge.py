@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +42,12 @@ def judge(
     save_predictions(folder / "predictions.npz", predictions, index.records["key"], classes)
     write_json(folder / "val.json", content)
     return content
+
+
+def is_judged(folder: Path, step: int) -> bool:
+    """Whether `folder` has the verdict of `step`."""
+    path = folder / "val.json"
+    return path.is_file() and json.loads(path.read_bytes()).get("step") == step
 
 
 def verdict(

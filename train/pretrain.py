@@ -40,12 +40,12 @@ from radload.train.distributed import (
     step_seed,
 )
 from radload.train.export import export_backbone
-from radload.train.judge import check_subgroups, judge, summary
+from radload.train.judge import check_subgroups, is_judged, judge, summary
 from radload.train.log import RunLog
 from radload.train.meter import Meter
 from radload.train.models import build_model, build_optimizer, check_shapes
 from radload.train.objective import correct, loss_sum, mean_loss
-from radload.train.predictions import gather_predictions
+from radload.train.predictions import Seen, gather_predictions
 from radload.train.schedule import lr_at
 from radload.train.tasks import open_task
 from radload.train.validate import validate
@@ -159,6 +159,13 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     stack.callback(stop.close)
     stop_every = config.log_every if device.type == "cuda" else 1  # agreeing waits for the device
     meter, stopped, began, first_step = Meter(ranks), False, time.monotonic(), step
+
+    def look(batches: radload.Loader) -> Seen:
+        result, seen = validate(model, batches, task, keys, ranks, amp, layout)
+        log.write("val", step, epoch=round(step / steps_per_epoch, 4), **result)
+        log.say(validation_line(step, result))
+        return seen
+
     net.train()
     while step < total and not stopped:
         for batch in meter.timed(loader):
@@ -198,15 +205,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                         f"the loss is not finite at step {step}: start again with a smaller --lr (now {config.lr:g}); "
                         "the checkpoints before this step are whole"
                     )
-            if val_loader is not None and (last or epoch_over) and not (stopped and not last):
-                result, seen = validate(model, val_loader, task, keys, ranks, amp, layout)
-                log.write("val", step, epoch=round(step / steps_per_epoch, 4), **result)
-                log.say(validation_line(step, result))
-                predictions = gather_predictions(ranks, seen) if last else None
-                if predictions is not None:
-                    verdict = judge(out, predictions, task.classes, dataset.index, config.subgroup_names, step)
-                    log.say(f"verdict on {verdict['patients']} patients never seen: {summary(verdict)}")
-                del seen, predictions
+            if val_loader is not None and epoch_over and not last and not stopped:
+                look(val_loader)
             if save_now:
                 state = {
                     "model": model.state_dict(),
@@ -223,6 +223,11 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                 break
 
     # The end. DONE is what tells a scheduler that nothing is left to do: torchrun's exit code after SIGTERM does not.
+    if val_loader is not None and step >= total and not ranks.decide(lambda: int(is_judged(out, step))):
+        predictions = gather_predictions(ranks, look(val_loader))
+        if predictions is not None:  # on rank 0
+            verdict = judge(out, predictions, task.classes, dataset.index, config.subgroup_names, step)
+            log.say(f"verdict on {verdict['patients']} patients never seen: {summary(verdict)}")
     if ranks.first and step >= total:
         export_backbone(model, out, config.arch, channels, config.size, {"step": step, **about})
         write_json(out / "DONE", {"reason": "all steps done", "step": step})

@@ -96,7 +96,7 @@ def find_images(
     kept = [position for position in range(len(headers)) if position not in reasons]
     if passed:
         said = "; ".join(f"{text} ({count})" for text, count in passed.most_common())
-        _log.warning("%d files were left out, as a pack leaves them out: %s", sum(passed.values()), said)
+        _log.warning("files were left out, as a pack leaves them out (%d): %s", sum(passed.values()), said)
     if not kept:
         raise UsageError(f"{paths[0]} holds no image that can be prepared: give DICOM, NIfTI, PNG or JPEG files")
     chosen = tuple(headers[position] for position in kept)

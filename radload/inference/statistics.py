@@ -104,7 +104,7 @@ def _check(one: _Series, images: Images, preparation: Preparation) -> None:
     if header.format != "dicom" or job.count > header.frames:
         if job.geometry.gaps:
             _log.warning(
-                "%s: %s, and %d slices seem to be missing between those given: the tensor may differ from the loader's",
+                "%s: %s, and slices seem to be missing between those given (%d): the tensor may differ from the loader's",
                 name, what, job.geometry.gaps,
             )  # fmt: skip
         return

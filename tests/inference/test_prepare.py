@@ -156,7 +156,7 @@ def test_what_seems_incomplete_is_said(source: Path, tmp_path: Path, caplog: pyt
     radload.prepare(files, preparation)
     assert not caplog.records
     radload.prepare([files[0], files[1], files[3]], preparation)
-    assert "1 slices seem to be missing" in caplog.text
+    assert "slices seem to be missing between those given (1)" in caplog.text
     caplog.clear()
     radload.prepare(source / "dx.dcm", preparation)
     assert "if its series has more images, give them all" in caplog.text
@@ -219,7 +219,7 @@ def test_kinds_that_a_pack_leaves_out_are_asked_for(
     assert radload.prepare(scout, preparation, include=["localizer"]).shape == (1, 1, 8, 8)
     write_series(tmp_path / "all", 3, series="s")
     assert len(radload.prepare(tmp_path / "all", preparation)) == 3
-    assert "1 files were left out, as a pack leaves them out: a localizer by its Image Type (1)" in caplog.text
+    assert "files were left out, as a pack leaves them out (1): a localizer by its Image Type (1)" in caplog.text
 
 
 def test_decisions_of_the_pack_are_applied_or_asked_for(tmp_path: Path, write_dicom: WriteDicom) -> None:

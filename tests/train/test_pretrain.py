@@ -91,6 +91,9 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
     code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # again: nothing left to do
     assert code == 0 and "going on after step 10" in out and "done after 10 steps" in out
     assert (folder / "backbone.safetensors").read_bytes() == before and lines(tmp_path, "train") == train
+    (folder / "val.json").unlink()
+    code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # as after a kill in the last act
+    assert code == 0 and "verdict on 4 patients" in out and json.loads((folder / "val.json").read_text()) == judged
     code, out, _ = run(labelled, "--epochs 3 --log-every 2")  # more epochs: it goes on
     assert code == 0 and "--epochs 3 (was 2)" in out and lines(tmp_path, "train")[-1]["step"] == 15
 
