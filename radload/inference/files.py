@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -74,7 +75,9 @@ def find_images(
     places: list[int] = []
     passed: Counter[str] = Counter()
     strict = [not path.is_dir() for path in paths]
-    outcomes = [scan_file(ScanJob(root, (file,), preparation.axis), file.source) for file in files]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote values of the file
+        outcomes = [scan_file(ScanJob(root, (file,), preparation.axis), file.source) for file in files]
     known = {outcome.source for outcome in outcomes if isinstance(outcome, Header)}
     for file, outcome, place in zip(files, outcomes, argument, strict=True):
         if isinstance(outcome, Header):

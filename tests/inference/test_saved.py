@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest_pack import WriteDicom
 from PIL import Image
 
@@ -15,7 +16,9 @@ from radload.cli import main
 from radload.inference.saved import find_preparation
 from radload.loading import Preparation
 from radload.loading.recipe import default_recipe
-from radload.train import checkpoint
+from radload.pack import PackOptions, pack
+from radload.pack.trace import trace
+from radload.train import checkpoint, pretrain
 
 KNOWN = Preparation((20, 24), default_recipe(), fit="pad", codec="raw", transform=None)
 
@@ -90,3 +93,22 @@ def test_the_command_writes_numbers_and_a_picture(
         error = capsys.readouterr().err
         assert sentence in error and error.count("\n") == 1
     assert not (tmp_path / "y.png").exists() and not (tmp_path / "y.npy").exists()
+
+
+def test_a_run_is_enough(tmp_path: Path, write_dicom: WriteDicom) -> None:
+    """Pack, train a step, and prepare by the run's folder and by its checkpoint: the pixels of the validation."""
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 2000, (40, 44)).astype(np.int16)
+        write_dicom(tmp_path / f"src/{number}.dcm", pixels, patient=f"P{number}", series=f"s{number}", RescaleType="HU")
+    shards, out = tmp_path / "shards", tmp_path / "run"
+    pack(PackOptions(tmp_path / "src", shards, split="50/50/0", workers=0))
+    flags = "--arch test_resnet --size 32 --batch-size 2 --device cpu --threads 1 --amp off --fit pad --max-steps 1"
+    assert pretrain.main([*flags.split(), "--shards", str(shards), "--out", str(out)]) == 0
+    with radload.Loader(shards, "val", batch_size=4, size=32, fit="pad", shuffle=False, drop_last=False) as loader:
+        batch = next(iter(loader))
+    sources = [
+        tmp_path / "src" / str(one.source) for one in trace(shards, [str(row) for row in batch["index"].tolist()])
+    ]
+    for place in (out, out / "backbone.json", checkpoint.path_of(out / "checkpoints", 1)):
+        assert torch.equal(radload.prepare(sources, place), batch["image"])
+    assert torch.equal(radload.prepare(sources[2], out)[0], batch["image"][2])
