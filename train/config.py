@@ -83,6 +83,9 @@ class Config:
     max_failures: float = _option(
         0.01, "images per epoch, over all processes, that may be unreadable: a fraction below 1, or a number"
     )
+    subgroups: str = _option(
+        "manufacturer", "attributes by whose values the last validation is told apart, with commas; none: an empty text"
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -92,6 +95,11 @@ class Config:
     def peak_lr(self) -> float:
         """The learning rate after warm-up, by the linear scaling rule (Goyal et al. 2017): lr x batch size / 256."""
         return (self.lr or 0.0) * (self.batch_size or 0) / 256
+
+    @property
+    def subgroup_names(self) -> tuple[str, ...]:
+        """`subgroups` as names."""
+        return tuple(name.strip() for name in self.subgroups.split(",") if name.strip())
 
     @property
     def loader_window(self) -> str | tuple[float, float] | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from radload.loading.loader import Loader
     from radload.loading.mixture import Mixture
+    from radload.loading.preparation import Preparation
     from radload.loading.recipe import Recipe
 
-__all__ = ["Loader", "Mixture", "Recipe"]
+__all__ = ["Loader", "Mixture", "Preparation", "Recipe"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from radload.loading.mixture import Mixture
 
         return Mixture
+    if name == "Preparation":
+        from radload.loading.preparation import Preparation
+
+        return Preparation
     if name == "Recipe":
         from radload.loading.recipe import Recipe
 

@@ -36,6 +36,7 @@ from radload.loading.masks import check_masks
 from radload.loading.neighbours import check_neighbours, drawn_rows, tell_unplaced
 from radload.loading.order import Order
 from radload.loading.plan import Settings
+from radload.loading.preparation import Preparation
 from radload.loading.process import Delivery, LoaderProcess
 from radload.loading.protocol import Config
 from radload.loading.reader import Failure
@@ -61,7 +62,8 @@ class Loader(IterableDataset[dict[str, Any]]):
     them on; with num_workers above 0 it is refused, because a loader has a process of its own.
 
     Attributes:
-        recipe: the windows in use; channels: of an image, windows times slices; views: of each draw.
+        recipe: the windows in use; channels: of an image, windows times slices; views: of each draw; preparation: all that decides the
+            pixels in evaluation, for `radload.prepare`.
         classes, task: of the label set, () and None without one.
         failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch on this rank;
             failed_on_all: on all ranks, where `group` lets them count together.
@@ -193,6 +195,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             beside,
         )
         self.channels: int = settings.channels
+        self.preparation = Preparation.of(settings, manifest)
         self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
         self.task: str | None = self._labels.task if self._labels is not None else None
         self._columns = Columns(self._index, meta)

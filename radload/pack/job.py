@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -61,12 +61,18 @@ def pack_shard(job: ShardJob, beat: Beat) -> None:
     """
     path = job.out / job.name
     with atomic_file(path) as file:
-        shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
-        for series in job.series:
-            _pack_series(job, series, shard, beat)
-        digest = shard.tar.finish()
-    if not shard.records:
+        content = fill_shard(job, file, beat)
+    if not len(content.shard.records):
         path.unlink()
+    write_part(part_path(job.out, job.stem), content)
+
+
+def fill_shard(job: ShardJob, file: BinaryIO, beat: Beat = lambda item, done: None) -> Part:
+    """Write the tar of `job` to `file`, and return what the index needs of it; `beat` and errors as in `pack_shard`."""
+    shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
+    for series in job.series:
+        _pack_series(job, series, shard, beat)
+    digest = shard.tar.finish()
     part = ShardPart(
         job.name,
         job.split,
@@ -81,8 +87,7 @@ def pack_shard(job: ShardJob, beat: Beat) -> None:
         np.array(shard.masks, MASK_RECORD),
     )
     rows = np.array(shard.mask_rows, np.int64)
-    content = Part(part, tuple(shard.rejects), shard.pixels, job.digest, rows, shard.overlaps)
-    write_part(part_path(job.out, job.stem), content)
+    return Part(part, tuple(shard.rejects), shard.pixels, job.digest, rows, shard.overlaps)
 
 
 def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) -> None:
