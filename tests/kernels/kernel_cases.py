@@ -52,6 +52,10 @@ class Case:
             flip=flip[0] * prepare.FLIP_HORIZONTAL + flip[1] * prepare.FLIP_VERTICAL,
             padding=o.get("padding"),
             size=self.size,
+            angle=o.get("angle", 0.0),
+            gamma=o.get("gamma", 1.0),
+            noise=o.get("noise", 0.0),
+            key=o.get("key", (0, 0)),
         )
         count = len(self.windows)
         norm = prepare.normalisation(o.get("mean", [0.0] * count), o.get("std", [1.0] * count))
@@ -107,9 +111,23 @@ def random_case(rng: np.random.Generator, planes: int | None = None, size: tuple
     options["invert"] = bool(rng.random() < 0.3)
     options["flip"] = (bool(rng.random() < 0.3), bool(rng.random() < 0.3))
     options["mean"], options["std"] = list(rng.random(len(windows))), list(0.2 + rng.random(len(windows)))
+    options.update(random_effects(rng))
     if size is None:
         size = (int(rng.integers(1, rng.choice([3, 60]))), int(rng.integers(1, rng.choice([3, 60]))))
     return Case(coded, tuple(windows), size, options)
+
+
+def random_effects(rng: np.random.Generator) -> dict[str, Any]:
+    """Rotation, gamma and noise, each for some; options of reference.render."""
+    options: dict[str, Any] = {}
+    if rng.random() < 0.4:
+        options["angle"] = float(rng.choice([rng.normal(0, 8), rng.uniform(-180, 180), 90, -90, 180, 45, 1e-9]))
+    if rng.random() < 0.3:
+        options["gamma"] = float(np.exp(rng.uniform(-0.7, 0.7)))
+    if rng.random() < 0.3:
+        options["noise"] = float(rng.uniform(0, 0.3))
+        options["key"] = tuple(int(k) for k in rng.integers(0, 2**32, 2))
+    return options
 
 
 cases = st.integers(0, 2**32 - 1).map(lambda seed: random_case(np.random.default_rng(seed)))
