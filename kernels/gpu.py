@@ -27,9 +27,12 @@ _GRID_LIMIT = 65535  # of a grid's y and z
 
 
 def source_text() -> str:
-    """fused.cu with fused.h in the place of its include: one text, so that a compiler's cache sees every change."""
+    """fused.cu with its headers in the place of their includes: one text, so that a compiler's cache sees every change."""
     here = Path(__file__).parent
-    return (here / "fused.cu").read_text().replace('#include "fused.h"', (here / "fused.h").read_text())
+    text = (here / "fused.cu").read_text()
+    for name in ("fused_effects.h", "fused.h"):  # the first includes the second
+        text = text.replace(f'#include "{name}"', (here / name).read_text())
+    return text
 
 
 def options(planes: int, output: Output) -> tuple[str, ...]:
