@@ -103,9 +103,13 @@ RADLOAD_FN float normal(const Sample& s, long long pixel) {
     unsigned first = pixel & 2 ? c2 : c0, second = pixel & 2 ? c3 : c1;
     float u = (2.0f * float(first >> 9) + 1.0f) * 5.9604644775390625e-8f;  // 2**-24
     float turns = float(second >> 8) * 5.9604644775390625e-8f;
-    turns -= rintf(turns);  // exact, and sine and cosine of a small angle lose no digits
-    float angle = turns * 6.283185307179586f;
-    return sqrtf(-2.0f * logf(u)) * (pixel & 1 ? sinf(angle) : cosf(angle));
+#ifdef __CUDA_ARCH__
+    float part = pixel & 1 ? sinpif(2.0f * turns) : cospif(2.0f * turns);  // no reduction of large angles, so no local memory
+#else
+    float angle = (turns - rintf(turns)) * 6.283185307179586f;  // a small one loses no digits
+    float part = pixel & 1 ? sinf(angle) : cosf(angle);
+#endif
+    return sqrtf(-2.0f * logf(u)) * part;
 }
 
 // Gamma and noise for the y of one output; `number` is its `normal` where the sample is NOISY.

@@ -1,8 +1,8 @@
 """The fused kernel on a CUDA device: one launch renders a ragged batch (fused.cu, compiled by CuPy at first use, for sm_80 and later).
 
-It has compiled for sm_90 and has run on no GPU yet. What has run is fused.h, which holds all of its arithmetic, in a host build: it
-agrees with reference.render to 1e-5. Not run: the launch, the upload of the records, and the conversion to float16 and bfloat16.
-nvcc 13.0 for sm_90 reports 64 to 80 registers a thread for 1 to 4 planes and at most 32 bytes of spill.
+It has compiled for sm_90 and has run on no GPU yet. What has run are fused.h and fused_effects.h, which hold all of its arithmetic, in a
+host build: they agree with reference.render to 1e-5. Not run: the launch, the upload of the records, and the conversion to float16
+and bfloat16. NVRTC for sm_90 reports 64 to 80 registers a thread for 1 to 4 planes and at most 48 bytes of spill.
 """
 
 from __future__ import annotations

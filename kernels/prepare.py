@@ -203,6 +203,7 @@ def samples(
     box = None if crop is None else np.atleast_2d(np.asarray(crop, np.float64))
     ends = None if padding is None else np.atleast_2d(np.asarray(padding, np.float32))
     count = max(len(r), 1 if box is None else len(box), 1 if ends is None else len(ends))
+    count = max(count, *(np.size(v) for v in (angle, gamma, noise)), np.size(key) // 2)
     result = np.zeros(count, SAMPLE)
     result["rows"], result["cols"], result["level"], result["flip"] = r, c, k, f
     if np.any((result["rows"] < 1) | (result["cols"] < 1) | (result["level"] < 0) | (result["level"] > 30)):

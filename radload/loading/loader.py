@@ -27,7 +27,7 @@ from radload.loading.arguments import (
     output_size,
     world_place,
 )
-from radload.loading.augment import check_augment
+from radload.loading.augment import Augment, make_augment
 from radload.loading.columns import Columns, label_column
 from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
@@ -82,7 +82,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         dtype: str | torch.dtype = "float32",
         level_slack: float = 1.0,
         resolution: str = "auto",
-        augment: str | None = None,
+        augment: Augment | str | None = None,
         meta: Sequence[str] = (),
         rank: int | None = None,
         world_size: int | None = None,
@@ -112,7 +112,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             drop_last: leave out what fills no global batch; otherwise pad the last batch with `valid` False.
             dtype: "float32", "float16" or "bfloat16".
             level_slack: how far a decoded level may be enlarged (1.0: not at all); resolution: "auto", or "full" to decode all levels.
-            augment: None, or "default": random resized crop and horizontal flip.
+            augment: None, "default" (random resized crop, horizontal flip where it destroys no meaning, window jitter), or an
+                `Augment`, which also rotates, bends the grey scale and adds noise. See docs/loading.md.
             meta: names of attributes for the batch (columns of the index; see docs/format.md).
             rank, world_size: None: what torchrun says, or 0 and 1.
             threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
@@ -136,7 +137,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._split, self._rows = split, split_range(self._index, split)
         rank, world_size = world_place(rank, world_size)
         check_numbers(batch_size, prefetch, world_size, threads, max_failures, epoch)
-        check_augment(augment)
+        augment = make_augment(augment)
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
@@ -173,6 +174,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             "drop_last": drop_last,
             "fit": fit,
             "spacing": None if scale is None else list(scale),
+            "augment": None if augment is None else augment.as_dict(),
         } | facts(sampling, self.classes, self._index)
         self._evaluation = not (shuffle and drop_last)
         self._limit = (

@@ -17,9 +17,10 @@ from radload.dataset.index import Index
 from radload.dataset.schema import STORED_DTYPES, Flag
 from radload.kernels import prepare
 from radload.kernels.prepare import NO_TABLES, Voi
-from radload.loading.augment import geometry
+from radload.loading.augment import AUTO, Augment, Intensity, geometry, intensity, make_augment
 from radload.loading.fit import STRETCH, Spacing, frames
 from radload.loading.levels import NARROW_HU, choose_levels
+from radload.loading.mirror import Mirrors
 from radload.loading.recipe import CT, DISPLAY, FIXED, FROM_ZERO, Recipe
 from radload.loading.tables import Tables
 from radload.sources.slice import Units, VoiFunction
@@ -36,7 +37,7 @@ class Settings:
     Attributes:
         size: (height, width) of the output in pixels.
         recipe: windows, mean and deviation; dtype: "float32", "float16" or "bfloat16".
-        level_slack, resolution: see `levels`; augment: see `augment`; seed: 64 bits.
+        level_slack, resolution: see `levels`; augment: see `augment.make_augment`; seed: 64 bits.
         fit, spacing: see `fit`. masks: label masks are read too.
     """
 
@@ -45,7 +46,7 @@ class Settings:
     dtype: str
     level_slack: float
     resolution: str
-    augment: str | None
+    augment: Augment | str | None
     seed: int
     fit: str = STRETCH
     spacing: Spacing | None = None
@@ -54,14 +55,20 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         content = {name: getattr(self, name) for name in self.__slots__}
-        return content | {"recipe": self.recipe.as_dict()}
+        augment = make_augment(self.augment)
+        return content | {
+            "recipe": self.recipe.as_dict(),
+            "augment": None if augment is None else augment.as_dict(),
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Settings:
         """What `as_dict` wrote."""
         size = (int(content["size"][0]), int(content["size"][1]))
         spacing = None if content["spacing"] is None else (float(content["spacing"][0]), float(content["spacing"][1]))
-        return cls(**{**content, "size": size, "spacing": spacing, "recipe": Recipe.from_dict(content["recipe"])})
+        recipe = Recipe.from_dict(content["recipe"])
+        augment = None if content["augment"] is None else Augment.from_dict(content["augment"])
+        return cls(**{**content, "size": size, "spacing": spacing, "recipe": recipe, "augment": augment})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +112,15 @@ class Planner:
         self._rule = np.array([[w.rule for w in row] for row in entries])
         self._fixed = np.array([[(w.centre, w.width) for w in row] for row in entries], np.float64)
         self._tables = Tables(index)
+        self._augment = make_augment(settings.augment)
+        # A mask may tell left from right: under "auto" nothing with masks is mirrored.
+        looks = self._augment is not None and self._augment.flip == AUTO and not settings.masks
+        self._mirrors = Mirrors(index) if looks else None
 
-    def plan(self, rows: NDArray[np.int64], epoch: int, positions: NDArray[np.int64]) -> BatchPlan:
-        """Plan draws of `rows` (n,) at `positions` (n,) of an epoch."""
+    def plan(
+        self, rows: NDArray[np.int64], epoch: int, positions: NDArray[np.int64], view: int = 0
+    ) -> BatchPlan:
+        """Plan draws of `rows` (n,) at `positions` (n,) of an epoch; view: another augmentation of the same draws."""
         settings = self.settings
         records = np.ascontiguousarray(self.index.records[rows])
         series = self.index.series[records["series"]]
@@ -118,8 +131,10 @@ class Planner:
         keeps = settings.fit != STRETCH or settings.spacing is not None
         laid = frames(records, settings.size, settings.fit, settings.spacing) if keeps else None
         shape = geometry(
-            settings.augment, records["rows"], records["cols"], settings.seed, epoch, positions, frames=laid
-        )
+            self._augment, records["rows"], records["cols"], settings.seed, epoch, positions, view, laid,
+            self._mirrors.allowed(records["series"]) if self._mirrors is not None else np.zeros(len(rows), np.bool_),
+        )  # fmt: skip
+        grey = intensity(self._augment, settings.seed, epoch, positions, view)
         safe_levels = np.where(self._bright_rim(records, use_file), 0, records["safe_levels"])
         levels = choose_levels(
             shape.boxes, safe_levels, narrow, settings.size, settings.level_slack, settings.resolution
@@ -134,6 +149,8 @@ class Planner:
                 middle = np.nan_to_num(np.rint((centre[:, 0] - intercept) / slope)[foreign], posinf=0, neginf=0)
             pivot[foreign] = middle + bias[foreign]
             bias = bias - pivot
+        if grey is not None:  # after all that must not depend on the draw: level and pivot belong to what is decoded
+            centre, width = _jittered(centre, width, grey, use_file & (records["voi"] == VoiFunction.LINEAR), flags)
         function = np.where(use_file, records["voi"], Voi.LINEAR_EXACT)[:, None].repeat(
             settings.recipe.channels, axis=1
         )
@@ -177,6 +194,10 @@ class Planner:
             flip=shape.flips * prepare.FLIP_HORIZONTAL,
             padding=padding,
             size=settings.size,
+            angle=shape.angles,
+            gamma=1.0 if grey is None else grey.gammas,
+            noise=0.0 if grey is None else grey.noises,
+            key=(0, 0) if grey is None else grey.keys,
         )
         records["codec"][broken] = 255  # no such codec: the reader refuses it as damaged
         tables = np.concatenate(pool) if pool else NO_TABLES
@@ -233,6 +254,23 @@ class Planner:
             width = np.where(formula[:, None], own_width[:, None], width)
             use_file = formula | ((voi == VoiFunction.LUT) & ((records["flags"] & Flag.VOI_LUT) != 0))
         return centre, width, use_file
+
+
+def _jittered(
+    centre: NDArray[np.float64],
+    width: NDArray[np.float64],
+    grey: Intensity,
+    linear: NDArray[np.bool_],
+    flags: NDArray[np.integer],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windows (n, C) moved and widened; linear: (n,) a LINEAR window of the file, whose width stays at 1 or more (PS3.3 C.11.2.1.2.1).
+
+    Samples with a modality LUT keep theirs: each new window would be a table of its own, up to 65,536 entries for one draw.
+    """
+    fixed = ((flags & Flag.MODALITY_LUT) != 0)[:, None]
+    moved, wide = centre + width * grey.shifts[:, None], width * grey.factors[:, None]
+    wide = np.where(linear[:, None], np.maximum(wide, 1.0), wide)
+    return np.where(fixed, centre, moved), np.where(fixed, width, wide)
 
 
 def _display_range(

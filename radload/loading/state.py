@@ -21,6 +21,7 @@ _MUST_MATCH = {
     "drop_last": "open the loader with the same drop_last",
     "fit": "open the loader with the same fit",
     "spacing": "open the loader with the same spacing",
+    "augment": "open the loader with the same augment",
     "sampler": "open the loader with the same sampler",
     "weights": "open the loader with the same weights",
     "strata": "the labels or patients that the sampler goes by are others: resume with those that the run was started with",

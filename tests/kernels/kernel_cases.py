@@ -26,6 +26,22 @@ class Case:
     def expected(self) -> NDArray[np.float64]:
         return reference.render(self.coded, self.windows, self.size, **self.options)
 
+    def tolerance(self) -> NDArray[np.float64]:
+        """Of y, per output: 1e-5, and what a power makes of an error of 1e-6 before it: near black it magnifies."""
+        gamma = self.options.get("gamma", 1.0)
+        if gamma == 1:
+            return np.full((len(self.windows), *self.size), 1e-5)
+        plain = {k: v for k, v in self.options.items() if k not in ("gamma", "noise", "key", "mean", "std")}
+        y = reference.render(self.coded, self.windows, self.size, **plain)
+        near = np.clip(np.stack([y - 1e-6, y, y + 1e-6]), 0, 1) ** gamma
+        return np.asarray(1e-5 + np.ptp(near, axis=0))
+
+    def assert_close(self, got: NDArray[np.float32]) -> None:
+        """`got` (C, rows, cols) is the expected, in y, within the tolerance."""
+        std = np.array(self.options.get("std", [1.0] * len(self.windows)))[:, None, None]
+        error = np.abs((got - self.expected()) * std) / self.tolerance()
+        assert error.max() < 1, error.max()
+
     def records(self) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.float32], NDArray[np.float32]]:
         """samples (1,), windows (1, C), norm (C, 2), pool of tables."""
         o = self.options

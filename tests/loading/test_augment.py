@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radload.errors import UsageError
-from radload.loading.augment import Geometry, check_augment, geometry
+from radload.loading.augment import Geometry, geometry, make_augment
 
 
 def _draw(rows: int, cols: int, n: int, epoch: int = 0, view: int = 0) -> Geometry:
@@ -66,4 +66,4 @@ def test_none_is_the_whole_image() -> None:
 
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(UsageError, match="'default'"):
-        check_augment("strong")
+        make_augment("strong")
