@@ -83,7 +83,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "fit": config.fit,
         "spacing": config.spacing,
     }
-    augment = None if config.augment == "none" else config.augment
+    augment = config.loader_augment
     loader = radload.Loader(
         config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler, **shared
     )
@@ -128,6 +128,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "fingerprint": fingerprint,
     }
     about |= {"fit": config.fit, "spacing": config.spacing}
+    about["augment"] = None if augment is None else augment.as_dict()
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)
         for marker in ("DONE", "STOPPED"):

@@ -54,6 +54,7 @@ class Image:
     spacing: tuple[float, float] = (0.5, 0.5)
     ratio: bool = False  # the spacing is only a ratio
     mask: NDArray[Any] | None = None
+    laterality: str | None = None
 
 
 @dataclass
@@ -133,6 +134,7 @@ def _part(
                 digest = hashlib.blake2b(image.stored.tobytes() + bytes([key % 256]), digest_size=16).digest()
                 sample = {f.name: None for f in SAMPLES} | references
                 samples.append(sample | {"key": key, "position": position, "view": image.view, "pixel_hash": digest})
+                samples[-1]["laterality"] = image.laterality
                 records.append(record)
                 key += 1
     part = ShardPart(
