@@ -1,8 +1,8 @@
 """Turned crops on the CPU (Numba, GIL released): reference.turn, for the samples of a call that are rotated; the others are cpu.py's.
 
 A rotation cannot be done along one axis after the other, so each output sums its taps in two dimensions. Outputs are made in square tiles:
-what a tile needs of the source is windowed once into a small buffer whose pixels hold one plane, or four side by side, which one
-vector instruction then weighs together.
+what a tile needs of the source is windowed once into a small buffer whose pixels hold one plane, or three side by side, which share
+their weights and their place in the cache.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from radload.kernels import rows
 from radload.kernels.grid import centre, in_outputs, offset, pivot
 from radload.kernels.jit import Array, Record, checksum, entry, float32_at, jit
 from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, TURNED
+from radload.kernels.rows import U1, U2, ZERO
 
-LANES = 4  # planes that are weighed together
+LANES = 3  # planes that are weighed together: the windows of the default recipe
 TILE_SAMPLES = 128  # of the source on a tile's side, about: 64 KiB of one plane stay in the cache
 LEAST_TILE, MOST_TILE = 4, 64  # outputs on a tile's side
-ZERO = np.float32(0)
 
 
 @jit
@@ -80,9 +80,9 @@ def _fill(
         if lanes == 1:
             target[:] = line[0, :width]
         else:
-            a, b, c, d = line[0], line[1], line[2], line[3]
+            a, b, c = line[0], line[1], line[2]
             for i in range(width):
-                target[4 * i], target[4 * i + 1], target[4 * i + 2], target[4 * i + 3] = a[i], b[i], c[i], d[i]
+                target[3 * i], target[3 * i + 1], target[3 * i + 2] = a[i], b[i], c[i]
 
 
 @jit
@@ -141,7 +141,7 @@ def _render(
                     y = centre(mid_y, along, across[0, p], sample.height, height)
                     x = centre(mid_x, across[1, p], -turned, sample.width, width)
                     to_p = width - 1 - p if sample.flip & FLIP_HORIZONTAL != 0 else p
-                    v0, v1, v2, v3 = ZERO, ZERO, ZERO, ZERO
+                    v0, v1, v2 = ZERO, ZERO, ZERO
                     inside = y >= 0 and y < rows_ and x >= 0 and x < cols_
                     if inside or (o == only_y and p == only_x):
                         y, x = min(max(y, 0.0), rows_), min(max(x, 0.0), cols_)
@@ -162,18 +162,17 @@ def _render(
                         else:
                             for k in range(count_y):
                                 for j in range(count_x):
-                                    w, i = wy[k] * wx[j], at + np.uint64(4 * j)
+                                    w, i = wy[k] * wx[j], at + np.uint64(3 * j)
                                     v0 += w * area[i]
-                                    v1 += w * area[i + np.uint64(1)]
-                                    v2 += w * area[i + np.uint64(2)]
-                                    v3 += w * area[i + np.uint64(3)]
-                                at += np.uint64(4 * span)
+                                    v1 += w * area[i + U1]
+                                    v2 += w * area[i + U2]
+                                at += np.uint64(3 * span)
                         share = np.float32(1) / total
-                        v0, v1, v2, v3 = v0 * share, v1 * share, v2 * share, v3 * share
+                        v0, v1, v2 = v0 * share, v1 * share, v2 * share
                     for plane in range(len(planes)):
                         lane = planes[plane]
                         if lane >= 0:
-                            v = v0 if lane == 0 else v1 if lane == 1 else v2 if lane == 2 else v3
+                            v = v0 if lane == 0 else v1 if lane == 1 else v2
                             out[plane, to_o, to_p] = v * norm[plane, 0] + norm[plane, 1]
 
 
@@ -233,7 +232,7 @@ def _compile(version: int) -> Callable[..., int]:
             for c in range(planes):
                 first[c] = rows.twin(w, c)
             done = 0
-            while done < planes:  # four different windows at a time
+            while done < planes:  # LANES different windows at a time
                 used, upto = 0, done
                 for c in range(planes):
                     lane[c] = -1

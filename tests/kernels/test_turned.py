@@ -67,7 +67,7 @@ def test_no_rotation_turns_an_image_out_of_its_frame() -> None:
                 assert 0.5 * upright.sum() < turned.sum() < 1.6 * upright.sum()
 
 
-def test_seven_windows_take_two_rounds_of_four() -> None:
+def test_seven_windows_take_three_rounds_of_three() -> None:
     coded = RNG.integers(0, 4096, (90, 70), np.uint16)
     windows = [Window(Voi.LINEAR, 300.0 * i, 900.0 + i) for i in (1, 2, 3, 2, 4, 5, 1, 6, 7, 5)]
     options = {"angle": 12.0, "mean": list(RNG.random(10)), "std": list(0.2 + RNG.random(10)), "flip": (True, True)}
