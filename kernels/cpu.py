@@ -2,7 +2,8 @@
 
 Each source row inside the crop is windowed once per plane into a small ring of rows, the vertical taps run over whole contiguous rows
 of the ring, the horizontal taps gather from the result, and mean and deviation ride on the last multiplication. Planes with equal
-windows are computed once. Rotated samples are rendered by turned.py, gamma and noise added by noise.py. `render_into` and `render_many` cross the GIL once per call.
+windows are computed once. Rotated samples are rendered by turned.py, gamma and noise added by noise.py. `render_into` and `render_many`
+cross the GIL once per call, and once for each of those two where a sample asks for it.
 """
 
 from __future__ import annotations

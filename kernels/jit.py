@@ -26,7 +26,7 @@ def jit(function: F) -> F:
 
 
 def exact(function: F) -> F:
-    """As `jit`, for what must round as NumPy does: no fast arithmetic, so nothing is fused or reordered, not even in a caller that has it."""
+    """As `jit`, for what must round as NumPy does: no fast arithmetic, so nothing is fused or reordered, even in a fast caller."""
     # fastmath=False must be said: a callee that says nothing inherits its caller's.
     return cast(F, numba.njit(nogil=True, boundscheck=False, error_model="numpy", fastmath=False)(function))
 

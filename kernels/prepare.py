@@ -229,7 +229,9 @@ def samples(
     return result
 
 
-def _add_effects(samples: NDArray[np.void], angle: ArrayLike, gamma: ArrayLike, noise: ArrayLike, key: ArrayLike) -> None:
+def _add_effects(
+    samples: NDArray[np.void], angle: ArrayLike, gamma: ArrayLike, noise: ArrayLike, key: ArrayLike
+) -> None:
     """Writes rotation, gamma and noise into SAMPLE records; arguments as of `samples`."""
     degrees = np.broadcast_to(np.asarray(angle, np.float64), samples.shape)
     samples["gamma"], samples["noise"] = gamma, noise

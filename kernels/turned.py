@@ -197,11 +197,19 @@ def _compile(version: int) -> Callable[..., int]:
 
     @entry
     def turn_all(
-        sources: Array, samples: Record, windows: Record, tables: Array, norm: Array, out: Array, work: Array, tags: Array
+        sources: Array,
+        samples: Record,
+        windows: Record,
+        tables: Array,
+        norm: Array,
+        out: Array,
+        work: Array,
+        tags: Array,
     ) -> int:
         """The turned samples of a call. Returns how long `work` must be, and has rendered nothing where it is shorter.
 
-        sources (N, 4) int64; samples (N,) SAMPLE; windows (N or 1, C) WINDOW; out (N, C, height, width) float32; tags (2 * C + LANES,) int64.
+        sources (N, 4) int64; samples (N,) SAMPLE; windows (N or 1, C) WINDOW; out (N, C, height, width) float32;
+        tags (2 * C + LANES,) int64.
         """
         if version < 0:  # never: it makes `version` part of the cache's key
             return 0
@@ -249,7 +257,20 @@ def _compile(version: int) -> Callable[..., int]:
                     for k in range(used, lanes):
                         chosen[k] = chosen[0]
                     _render(
-                        sources[n], s, w, pool, norm, results[n], chosen, lanes, lane, rest[:taps], line, area, tile, across
+                        sources[n],
+                        s,
+                        w,
+                        pool,
+                        norm,
+                        results[n],
+                        chosen,
+                        lanes,
+                        lane,
+                        rest[:taps],
+                        line,
+                        area,
+                        tile,
+                        across,
                     )
                 done = upto
         return need
@@ -263,7 +284,7 @@ _turn_all = _compile(checksum("turned", "rows", "grid"))
 def turn(
     sources: Array, samples: Record, windows: Record, tables: Array, norm: Array, out: Array, work: Array
 ) -> Array:
-    """Renders the samples whose `effects` say TURNED; arguments as cpu.render_many passes them, checked. Returns `work`, grown where needed."""
+    """Renders the samples whose `effects` say TURNED; arguments as cpu.render_many has checked them. Returns `work`, grown if need be."""
     tags = np.empty(2 * out.shape[1] + LANES, np.int64)
     need = _turn_all(sources, samples, windows, tables, norm, out, work, tags)
     if need > work.size:

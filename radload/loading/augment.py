@@ -101,9 +101,13 @@ def _pair(name: str, value: object, single: bool) -> tuple[float, float]:
 def _check(a: Augment) -> None:
     """UsageError for values outside of their range; NaN is outside of all."""
     if not LEAST_AREA <= a.area[0] <= a.area[1] <= 1:
-        raise UsageError(f"area={a.area} cannot be used: give two shares of the image, {LEAST_AREA} <= least <= largest <= 1")
+        raise UsageError(
+            f"area={a.area} cannot be used: give two shares of the image, {LEAST_AREA} <= least <= largest <= 1"
+        )
     if not 1 / MOST_RATIO <= a.ratio[0] <= a.ratio[1] <= MOST_RATIO:
-        raise UsageError(f"ratio={a.ratio} cannot be used: give least and largest width / height, 0.1 to {MOST_RATIO:g}")
+        raise UsageError(
+            f"ratio={a.ratio} cannot be used: give least and largest width / height, 0.1 to {MOST_RATIO:g}"
+        )
     if not isinstance(a.flip, bool) and a.flip != AUTO:
         raise UsageError(f'flip={a.flip!r} cannot be used: choose True, False or "auto"')
     limits = {"rotate": 180.0, "gamma": MOST_GAMMA, "noise": MOST_NOISE}
@@ -180,7 +184,7 @@ def geometry(
     whole[:, 2], whole[:, 3] = height, width
     if augment is None:
         return Geometry(_in_frames(whole, height, width, frames, AREA, None), np.zeros(n, np.bool_), np.zeros(n))
-    u = _uniform(seed, epoch, positions, view)
+    u, _ = _uniform(seed, epoch, positions, view)
     boxes = whole if augment.area == (1.0, 1.0) else _resized_crops(height, width, augment, u).astype(np.float64)
     flips = u[:, _FLIP] < FLIP
     if augment.flip is False:
@@ -198,8 +202,7 @@ def intensity(
     augment = make_augment(augment)
     if augment is None or not any((*augment.jitter, augment.gamma, augment.noise)):
         return None
-    drawn = words(seed, epoch, positions, view, _WORDS)
-    u = (drawn + 0.5) * 2.0**-32
+    u, drawn = _uniform(seed, epoch, positions, view)
     centre, width = augment.jitter
     return Intensity(
         shifts=centre * (2 * u[:, _CENTRE] - 1),
@@ -210,9 +213,12 @@ def intensity(
     )
 
 
-def _uniform(seed: int, epoch: int, positions: NDArray[np.int64], view: int) -> NDArray[np.float64]:
-    """(n, _WORDS) numbers in (0, 1)."""
-    return np.asarray((words(seed, epoch, positions, view, _WORDS) + 0.5) * 2.0**-32, np.float64)
+def _uniform(
+    seed: int, epoch: int, positions: NDArray[np.int64], view: int
+) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+    """(n, _WORDS) numbers in (0, 1), and the words that they are made of."""
+    drawn = words(seed, epoch, positions, view, _WORDS)
+    return np.asarray((drawn + 0.5) * 2.0**-32, np.float64), drawn
 
 
 def _in_frames(

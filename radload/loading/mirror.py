@@ -21,7 +21,7 @@ SYMMETRIC = frozenset(
     EXTREMITY EYE EYELID FACE FEMUR FINGER FOOT FOREARM FOREFOOT HAND HEAD HEADNECK HINDFOOT HIP HUMERUS IAC ILIUM JAW KNEE LARYNX LEG
     LOWERLEG LOWERLIMB MANDIBLE MAXILLA MOUTH NECK NOSE ORBIT PAROTID PATELLA PELVIS PENIS PHARYNX PITUITARY PROSTATE SCALP SCLERA
     SCROTUM SELLATURCICA SHOULDER SIJOINT SINUS SKULL SSPINE SUBMANDIBULAR TESTIS THIGH THUMB TIBIAFIBULA TMJ TOE TONGUE UPPERARM
-    UPPERLIMB VAGINA VULVA WRIST ZYGOMA""".split()
+    UPPERLIMB VAGINA VULVA WRIST ZYGOMA""".split()  # noqa: SIM905
 )
 _SIDES = ("L", "R")  # of laterality; U is unpaired and B is both sides, which are mirrored like a head
 _UNKNOWN, _NO, _YES = 0, 1, 2
@@ -51,7 +51,10 @@ class Mirrors:
             return False
         first, count = int(record["first_row"]), int(record["count"])
         sides = self._text("samples", "laterality", first, count)
-        return not any(side in sides for side in _SIDES) and set(self._text("samples", "view", first, count)) <= {None, ""}
+        return not any(side in sides for side in _SIDES) and set(self._text("samples", "view", first, count)) <= {
+            None,
+            "",
+        }
 
     def _text(self, table: str, name: str, first: int, count: int) -> list[str | None]:
         """Different values of a column in count rows from `first`."""

@@ -117,9 +117,7 @@ class Planner:
         looks = self._augment is not None and self._augment.flip == AUTO and not settings.masks
         self._mirrors = Mirrors(index) if looks else None
 
-    def plan(
-        self, rows: NDArray[np.int64], epoch: int, positions: NDArray[np.int64], view: int = 0
-    ) -> BatchPlan:
+    def plan(self, rows: NDArray[np.int64], epoch: int, positions: NDArray[np.int64], view: int = 0) -> BatchPlan:
         """Plan draws of `rows` (n,) at `positions` (n,) of an epoch; view: another augmentation of the same draws."""
         settings = self.settings
         records = np.ascontiguousarray(self.index.records[rows])

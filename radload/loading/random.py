@@ -1,6 +1,7 @@
 """Random numbers as a function of (seed, epoch, position, view): no state, so no worker, rank or resume can change them.
 
-Philox (see kernels.philox): the counter holds what is drawn for, the key holds the seed. A draw gets the same numbers on whatever machine, and another draw of the same sample others.
+Philox (see kernels.philox): the counter holds what is drawn for, the key holds the seed. A draw gets the same numbers on
+whatever machine, and another draw of the same sample others.
 """
 
 from __future__ import annotations

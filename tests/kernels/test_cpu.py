@@ -14,7 +14,6 @@ from radload.kernels.prepare import Voi
 from radload.kernels.reference import Window
 
 
-
 def rendered(case: Case, scratch: cpu.Scratch | None = None) -> np.ndarray:
     samples, windows, norm, pool = case.records()
     out = np.full((len(case.windows), *case.size), np.nan, np.float32)

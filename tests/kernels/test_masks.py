@@ -61,7 +61,12 @@ def test_a_read_only_mask_and_the_largest_image() -> None:
 
 def test_a_mask_lies_where_its_image_lies() -> None:
     """Of a step between two areas, mask and image show the same side in every output that the border does not touch."""
-    for crop, angle in (((0, 0, 40, 40), 0), ((-13, 3.5, 60, 50), 0), ((4.2, 8.9, 20.5, 11.0), 0), ((-13, 3.5, 60, 50), 25.0)):
+    for crop, angle in (
+        ((0, 0, 40, 40), 0),
+        ((-13, 3.5, 60, 50), 0),
+        ((4.2, 8.9, 20.5, 11.0), 0),
+        ((-13, 3.5, 60, 50), 25.0),
+    ):
         image = np.zeros((40, 40))
         image[11:29, 15:33] = 1
         window = reference.Window(prepare.Voi.LINEAR_EXACT, 0.5, 1.0)

@@ -18,7 +18,14 @@ def test_golden() -> None:
     assert np.allclose(found, GOLDEN, rtol=0, atol=1e-12)
 
 
-GOLDEN = [2.710860635522736, -1.388810838707655, -0.05573367917700295, 0.458788115100145, -0.15439632915927165, 0.37786287766598226]
+GOLDEN = [
+    2.710860635522736,
+    -1.388810838707655,
+    -0.05573367917700295,
+    0.458788115100145,
+    -0.15439632915927165,
+    0.37786287766598226,
+]
 
 
 def test_the_first_numbers_do_not_depend_on_how_many_are_asked_for() -> None:
@@ -33,7 +40,9 @@ def test_normal() -> None:
     assert abs(found.mean()) < 0.005 and abs(found.std() - 1) < 0.004
     for limit, share in ((1.0, 0.317311), (2.0, 0.045500), (3.0, 0.002700)):
         assert abs((np.abs(found) > limit).mean() - share) < 4 * np.sqrt(share / 400_000)
-    assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.005 and abs(np.corrcoef(found[:-4], found[4:])[0, 1]) < 0.005
+    assert (
+        abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.005 and abs(np.corrcoef(found[:-4], found[4:])[0, 1]) < 0.005
+    )
     assert 4 < np.abs(found).max() < 5.78
 
 
@@ -55,14 +64,16 @@ def test_gamma_is_a_power_of_y() -> None:
         for plane, std, mean in ((0, 0.25, 0.5), (1, 0.5, 0.1)):
             found = out[0, plane].reshape(-1) * std + mean
             want = np.clip(y.astype(float), 0, 1) ** gamma
-            near = np.clip(y[None].astype(float) + [[-2e-7], [2e-7]], 0, 1) ** gamma
+            near = np.clip(y.astype(float) + np.array([[-2e-7], [2e-7]]), 0, 1) ** gamma
             assert np.all(np.abs(found - want) < 1e-6 + np.ptp(near, axis=0))
         assert out[0, 0, 0, 0] == -2 and out[0, 0, 0, 1] == 2  # black and white stay what they are, exactly
 
 
 def test_noise_reaches_outside_of_the_image_and_only_its_own_sample() -> None:
     coded = np.zeros((8, 8), np.uint16)
-    samples = prepare.samples(8, 8, crop=(-8, -8, 24, 24), size=(12, 12), noise=[0.0, 0.1, 0.1], key=[(1, 1), (1, 1), (2, 1)])
+    samples = prepare.samples(
+        8, 8, crop=(-8, -8, 24, 24), size=(12, 12), noise=[0.0, 0.1, 0.1], key=[(1, 1), (1, 1), (2, 1)]
+    )
     out = np.empty((3, 2, 12, 12), np.float32)
     cpu.render_many([coded] * 3, samples, prepare.windows([Voi.LINEAR] * 2, [50, 50], [9, 9]), NORM, out)
     assert (out[0] == NORM[:, 1, None, None]).all()

@@ -80,7 +80,11 @@ def test_other_types_and_colour(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     wide = (rng.integers(0, 3000, (40, 30)) + 2**30).astype(np.int32)
     compare(
-        tmp_path, Series([Image(wide, intercept=-1024.0 - 2**30, codec="raw")]), make_recipe(), [LUNG, SOFT, BONE], augment=ALL
+        tmp_path,
+        Series([Image(wide, intercept=-1024.0 - 2**30, codec="raw")]),
+        make_recipe(),
+        [LUNG, SOFT, BONE],
+        augment=ALL,
     )
     (tmp_path / "us").mkdir()
     images = [Image(rng.integers(0, 256, (60, 50, 3)).astype(np.uint8), codec=c) for c in ("htj2k", "raw")]
@@ -111,7 +115,9 @@ def _epoch(root: Path, epoch: int = 0, **changes: Any) -> dict[int, NDArray[np.f
 
 
 @pytest.mark.parametrize(
-    "change", [{"world": 2}, {"world": 4}, {"threads": 3}, {"global_batch": 24}, {"global_batch": 4, "prefetch": 1}], ids=str
+    "change",
+    [{"world": 2}, {"world": 4}, {"threads": 3}, {"global_batch": 24}, {"global_batch": 4, "prefetch": 1}],
+    ids=str,
 )
 def test_nothing_but_the_draw_decides(ct_data: Path, change: dict[str, Any]) -> None:
     one, other = _epoch(ct_data), _epoch(ct_data, **change)

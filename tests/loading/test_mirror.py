@@ -77,7 +77,15 @@ def test_the_planner_follows_it(data: Path) -> None:
 
 
 def test_a_loader_mirrors_as_its_plan_says(data: Path) -> None:
-    with Loader(data, None, batch_size=8, size=16, threads=1, window=(-300.0, 1000.0), augment=Augment(area=(1, 1), window_jitter=0)) as loader:
+    with Loader(
+        data,
+        None,
+        batch_size=8,
+        size=16,
+        threads=1,
+        window=(-300.0, 1000.0),
+        augment=Augment(area=(1, 1), window_jitter=0),
+    ) as loader:
         found = list(loader)
     with Loader(data, None, batch_size=8, size=16, threads=1, window=(-300.0, 1000.0)) as loader:
         plain = list(loader)
@@ -86,7 +94,9 @@ def test_a_loader_mirrors_as_its_plan_says(data: Path) -> None:
     mirrored = 0
     for one, other in zip(found, plain, strict=True):
         assert one["index"].equal(other["index"])
-        for row, image, upright in zip(one["index"].tolist(), one["image"].numpy(), other["image"].numpy(), strict=True):
+        for row, image, upright in zip(
+            one["index"].tolist(), one["image"].numpy(), other["image"].numpy(), strict=True
+        ):
             same = np.abs(image - upright).max() < 1e-5
             assert same or (may[row] and np.abs(image - upright[:, :, ::-1]).max() < 1e-5)
             mirrored += not same

@@ -82,7 +82,7 @@ def test_fit_and_spacing() -> None:
 
 def test_augmentation() -> None:
     assert parse([]).loader_augment == Augment() and parse(["--augment", "none"]).loader_augment is None
-    config = parse("--rotate 10 --gamma 0.2 --noise 0.02 --window-jitter 0.05 --no-flip".split())
+    config = parse(["--rotate", "10", "--gamma", "0.2", "--noise", "0.02", "--window-jitter", "0.05", "--no-flip"])
     assert config.loader_augment == Augment(flip=False, rotate=10, gamma=0.2, noise=0.02, window_jitter=(0.05, 0.05))
     assert parse(["--flip"]).loader_augment == Augment(flip=True)
     assert json.loads(json.dumps(config.as_dict()))["flip"] is False
@@ -110,6 +110,7 @@ def test_a_resumed_run_keeps_its_identity() -> None:
     assert "--epochs 20 (was 10)" in check_resume(config.as_dict(), replace(config, epochs=20))[0]
     assert check_resume(config.as_dict(), replace(config, threads=5, shards="elsewhere")) == []
     for change in ({"arch": "densenet121"}, {"batch_size": 16}, {"seed": 1}, {"size": 96}, {"window": "lung"}, {"fit": "pad"},
-                   {"spacing": 1.0}, {"sampler": "balanced"}, {"rotate": 5.0}, {"gamma": 0.1}, {"noise": 0.1}, {"flip": True}, {"window_jitter": 0.2}):  # fmt: skip
+                   {"spacing": 1.0}, {"sampler": "balanced"}, {"rotate": 5.0}, {"gamma": 0.1}, {"noise": 0.1},
+                   {"flip": True}, {"window_jitter": 0.2}):  # fmt: skip
         with pytest.raises(UsageError, match=f"--{next(iter(change)).replace('_', '-')}"):
             check_resume(config.as_dict(), replace(config, **change))  # type: ignore[arg-type]
