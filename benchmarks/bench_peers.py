@@ -140,7 +140,7 @@ def test_peers(ct_shards: Path, raw_shards: Path, peer_files: PeerFiles, request
 
 
 def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pytest.FixtureRequest) -> None:
-    """Three windows, random crops, flips and window jitter, as pretrain.py; beside pydicom doing the same, and decoding the same mix of levels."""
+    """As pretrain.py: three windows, crops, flips, window jitter; beside pydicom doing the same, and decoding the same mix of levels."""
     with ExitStack() as stack:
         batches = pydicom_training_loader(peer_files, SIZE, BATCH, CORES)
         loader, own = ours(ct_shards, augment="default")
