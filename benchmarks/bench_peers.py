@@ -145,7 +145,7 @@ def test_peers(ct_shards: Path, raw_shards: Path, peer_files: PeerFiles, request
 
 
 def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pytest.FixtureRequest) -> None:
-    """Three windows, random resized crops and flips, as pretrain.py; beside pydicom doing the same, and decoding the same mix of levels."""
+    """As pretrain.py: three windows, crops, flips, window jitter; beside pydicom doing the same, and decoding the same mix of levels."""
     with ExitStack() as stack:
         batches = pydicom_training_loader(peer_files, SIZE, BATCH, CORES)
         loader, own = ours(ct_shards, augment="default")
@@ -167,7 +167,10 @@ def test_more_of_one_decode(ct_shards: Path, request: pytest.FixtureRequest) -> 
         pool = stack.enter_context(ThreadPoolExecutor(CORES))
         contestants = []
         views: dict[str, Any] = {"window": WINDOW, "channels": 1, "augment": "default", "views": 2}
-        half = {"area": (0.5, 1.0), "level_slack": 1.5}  # no crop of 512 pixels then needs more than the half level
+        half = {
+            "augment": radload.Augment(area=(0.5, 1.0)),
+            "level_slack": 1.5,
+        }  # no crop of 512 pixels then needs more than the half level
         for name, options, shape in (
             ("radload HTJ2K, half level, three windows", {"channels": 3}, (BATCH, 3, SIZE, SIZE)),
             ("radload HTJ2K, half level, two views", views | half, (2, BATCH, 1, SIZE, SIZE)),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from radload.errors import UsageError
+from radload.loading.augment import AUTO, JITTER, Augment
 from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
 from radload.loading.recipe import read_window
 
@@ -35,7 +36,7 @@ class Config:
         None, "windows: a preset, `file`, or --window=CENTRE,WIDTH (default: the recipe per modality)", identity=True
     )
     augment: str = _option(
-        "default", "random resized crops and flips, or none", identity=True, choices=("default", "none")
+        "default", "random resized crops, flips and window jitter, or none", identity=True, choices=("default", "none")
     )
     batch_size: int | None = _option(
         None, "images per step over all processes (default: 256 on a GPU, 32 on the CPU)", identity=True
@@ -86,6 +87,15 @@ class Config:
     subgroups: str = _option(
         "manufacturer", "attributes by whose values the last validation is told apart, with commas; none: an empty text"
     )
+    flip: bool | None = _option(
+        None, "mirror half of the images (default: where it destroys no meaning, see docs/loading.md)", identity=True
+    )
+    window_jitter: float = _option(
+        JITTER[0], "the window moves by up to this share of its width; its width changes as much", identity=True
+    )
+    rotate: float = _option(0.0, "rotate by up to so many degrees either way", identity=True)
+    gamma: float = _option(0.0, "grey values to the power of exp(-gamma) to exp(gamma)", identity=True)
+    noise: float = _option(0.0, "largest deviation of normal noise, as a share of the window", identity=True)
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -106,6 +116,19 @@ class Config:
         """`window` as the Loader takes it: None, a name, or (centre, width)."""
         return read_window(self.window)
 
+    @property
+    def loader_augment(self) -> Augment | None:
+        """The augmentation as the Loader takes it. Raises UsageError for one that cannot be."""
+        if self.augment == "none":
+            return None
+        return Augment(
+            flip=AUTO if self.flip is None else self.flip,
+            rotate=self.rotate,
+            window_jitter=self.window_jitter,
+            gamma=self.gamma,
+            noise=self.noise,
+        )
+
 
 def parse(argv: Sequence[str] | None = None) -> Config:
     """Options from the command line (`sys.argv` for None). Ends the program with code 2 where argparse cannot read them.
@@ -121,7 +144,7 @@ def parse(argv: Sequence[str] | None = None) -> Config:
         flag, text = "--" + option.name.replace("_", "-"), option.metadata["text"]
         if option.default is not None:
             text += " (default: %(default)s)"
-        if hints[option.name] is bool:
+        if bool in (hints[option.name], *get_args(hints[option.name])):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=text)
             continue
         kind = next((part for part in get_args(hints[option.name]) if part is not type(None)), hints[option.name])
@@ -156,7 +179,19 @@ def check(config: Config) -> Config:
     if config.channels not in (1, 3):
         raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
     _ = config.loader_window
+    _check_augment(config)
     return config
+
+
+def _check_augment(config: Config) -> None:
+    """UsageError for augmentation flags that cannot be, or that `--augment none` would silently ignore."""
+    try:
+        _ = config.loader_augment
+    except UsageError as error:
+        raise UsageError(f"--{str(error).replace('_', '-', 1)}") from None
+    asked = [name for name in ("flip", "rotate", "gamma", "noise") if getattr(config, name)]
+    if config.augment == "none" and asked:
+        raise UsageError(f"--{asked[0]} does nothing with --augment none: leave one of them out")
 
 
 def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool) -> tuple[Config, list[str]]:

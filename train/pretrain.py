@@ -92,7 +92,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "max_failures": config.max_failures,
         "group": ranks.group,
     }
-    augment = None if config.augment == "none" else config.augment
+    augment = config.loader_augment
     loader = radload.Loader(
         config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler, **shared
     )
@@ -135,6 +135,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "classes": list(task.classes),
         "preparation": loader.preparation.as_dict(),  # what `radload.prepare` makes the same pixels by
         "fingerprint": fingerprint,
+        "augment": None if augment is None else augment.as_dict(),
     }
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)

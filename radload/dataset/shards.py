@@ -93,7 +93,8 @@ class ShardFiles:
 
     def _read(self, record: np.void, length: int, offset: int, crc: int, what: str = "") -> bytes:
         try:
-            data = os.pread(self._descriptor(int(record["shard"])).number, length, offset)
+            descriptor = self._descriptor(int(record["shard"]))  # held: the last one to let go closes it
+            data = os.pread(descriptor.number, length, offset)
         except OSError as error:
             raise self._unreadable(record, error, what) from None
         self._check(record, data, len(data), length, crc, what)
