@@ -12,6 +12,7 @@ import pytest
 import torch
 from train_data import TRAIN, VAL, single_labels, write
 
+import radload
 from radload.dataset.labels import LabelSet
 from radload.train import checkpoint
 from radload.train.export import open_backbone
@@ -191,6 +192,16 @@ def test_every_sample_unlabelled_is_refused(run: Run, tmp_path: Path) -> None:
     shards = write(tmp_path / "shards", LabelSet("default", "single", ("a", "b"), codes, "csv"))
     code, _, err = run(shards)
     assert code == 2 and "no training sample has a label" in err
+
+
+def test_the_augmentation_reaches_the_records_and_holds_for_the_run(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, _ = run(labelled, "--epochs 1 --rotate 7 --noise 0.02 --no-flip")
+    about = open_backbone(tmp_path / "run")[1]
+    want = radload.Augment(rotate=7, noise=0.02, flip=False)
+    assert code == 0 and radload.Augment.from_dict(about["augment"]) == want
+    assert json.loads((tmp_path / "run/run.json").read_text())["augment"] == about["augment"]
+    code, _, err = run(labelled, "--epochs 2 --rotate 7 --no-flip")
+    assert code == 2 and "--noise 0.02" in err
 
 
 def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: Run, tmp_path: Path) -> None:
