@@ -203,7 +203,9 @@ def samples(
     box = None if crop is None else np.atleast_2d(np.asarray(crop, np.float64))
     ends = None if padding is None else np.atleast_2d(np.asarray(padding, np.float32))
     count = max(len(r), 1 if box is None else len(box), 1 if ends is None else len(ends))
-    count = max(count, *(np.size(v) for v in (angle, gamma, noise)), np.size(key) // 2)
+    count = max(
+        count, *(len(np.asarray(v)) for v, one in ((angle, 0), (gamma, 0), (noise, 0), (key, 1)) if np.ndim(v) > one), 0
+    )
     result = np.zeros(count, SAMPLE)
     result["rows"], result["cols"], result["level"], result["flip"] = r, c, k, f
     if np.any((result["rows"] < 1) | (result["cols"] < 1) | (result["level"] < 0) | (result["level"] > 30)):

@@ -224,6 +224,16 @@ def test_a_subgroup_must_be_there_before_the_run_begins(labelled: Path, run: Run
     assert code == 2 and "--subgroups: there is no attribute 'scanner'" in err and not (tmp_path / "run").exists()
 
 
+def test_the_augmentation_reaches_the_records_and_holds_for_the_run(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, _ = run(labelled, "--epochs 1 --rotate 7 --noise 0.02 --no-flip")
+    about = open_backbone(tmp_path / "run")[1]
+    want = radload.Augment(rotate=7, noise=0.02, flip=False)
+    assert code == 0 and radload.Augment.from_dict(about["augment"]) == want
+    assert json.loads((tmp_path / "run/run.json").read_text())["augment"] == about["augment"]
+    code, _, err = run(labelled, "--epochs 2 --rotate 7 --no-flip")
+    assert code == 2 and "--noise 0.02" in err
+
+
 def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: Run, tmp_path: Path) -> None:
     code, out, _ = run(labelled, "--epochs 1 --fit crop --spacing 0.7")
     assert code == 0 and "(crop at 0.7 mm)" in out
