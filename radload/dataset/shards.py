@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,6 +19,7 @@ from radload.dataset.schema import key_text
 from radload.errors import CorruptSample, FormatError
 
 MAX_OPEN = 256  # descriptors kept per process, well below the usual limit of 1,024
+ASKED_AT_ONCE = 1 << 17  # bytes per request: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
 
 
 class _Descriptor:
@@ -80,7 +82,19 @@ class ShardFiles:
             raise CorruptSample(f"{where} has a wrong checksum (CRC-32C): restore the shard from a copy")
         return data
 
+    def will_need(self, shard: int, offset: int, length: int) -> None:
+        """Ask the system to read `length` bytes at `offset` of a shard in the background; it may do nothing, and failures show when reading."""
+        with suppress(OSError, FormatError):
+            descriptor = self._descriptor(shard)
+            for start in range(offset, offset + length, ASKED_AT_ONCE):
+                step = min(ASKED_AT_ONCE, offset + length - start)
+                os.posix_fadvise(descriptor.number, start, step, os.POSIX_FADV_WILLNEED)
+
     def _pread(self, shard: int, length: int, offset: int) -> bytes:
+        descriptor = self._descriptor(shard)
+        return os.pread(descriptor.number, length, offset)  # outside the lock: reads run in parallel
+
+    def _descriptor(self, shard: int) -> _Descriptor:
         with self._lock:
             descriptor = self._open.pop(shard, None)
             if descriptor is None:
@@ -93,7 +107,7 @@ class ShardFiles:
                 if len(self._open) >= MAX_OPEN:
                     self._open.popitem(last=False)
             self._open[shard] = descriptor
-        return os.pread(descriptor.number, length, offset)  # outside the lock: reads run in parallel
+        return descriptor
 
     def _where(self, record: np.void) -> str:
         return f"sample {key_text(int(record['key']))} in shard {self.names[int(record['shard'])]}"

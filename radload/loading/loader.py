@@ -97,6 +97,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         masks: bool = False,
         sampler: str | None = None,
         weights: Mapping[str, float] | None = None,
+        block: int | None = None,
+        runs: int | None = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -124,7 +126,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             masks: label masks too, nearest neighbour under the same geometry.
             sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
-                patient per epoch. See docs/loading.md.
+                patient per epoch; "blocks": as "uniform", but read in runs, for storage that dislikes random reads. See docs/loading.md.
+            block, runs: of "blocks": samples that are read in one run (32), and runs that are open at once (four global batches).
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -140,7 +143,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
-        sampling = check_sampling(sampler, weights, split, self._labels, shuffle and drop_last, root)
+        training, together = shuffle and drop_last, batch_size * world_size
+        sampling = check_sampling(sampler, weights, split, self._labels, training, root, together, block, runs)
         drawn = open_sampler(sampling, root, self._index, seed)
         self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
         check_order(self._order, split, sampling.name)

@@ -23,6 +23,7 @@ _MUST_MATCH = {
     "spacing": "open the loader with the same spacing",
     "sampler": "open the loader with the same sampler",
     "weights": "open the loader with the same weights",
+    "blocks": "open the loader with the same block and runs",
     "strata": "the labels or patients that the sampler goes by are others: resume with those that the run was started with",
 }
 

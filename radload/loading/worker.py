@@ -26,9 +26,11 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
 from radload.loading import protocol
+from radload.loading.blocks import Blocks
 from radload.loading.deliver import Deliverer, make_deliverer
 from radload.loading.order import Order
 from radload.loading.plan import BatchPlan, Planner, Settings
+from radload.loading.readahead import ReadAhead
 from radload.loading.reader import Failure
 from radload.loading.ring import Layout, map_shared
 from radload.loading.strata import Sampling, open_sampler
@@ -69,9 +71,11 @@ class Worker:
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
+        files = ShardFiles(root, index.shard_names)
+        self._ahead = ReadAhead(files, index, self._rows.start, sampler) if isinstance(sampler, Blocks) else None
         self._deliverer: Deliverer = make_deliverer(
             config["deliver"],
-            ShardFiles(root, index.shard_names),
+            files,
             self._planner,
             self._rows,
             replace=self._order.shuffle and self._order.drop_last,
@@ -119,6 +123,8 @@ class Worker:
             arrays = self._slots[message["slot"]]
             places = np.flatnonzero(valid)
             rows = elements[places] + self._rows.start
+            if self._ahead is not None:
+                self._ahead.ask(message["epoch"], positions[places])
             plan = self._planner.plan(rows, message["epoch"], positions[places])
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
