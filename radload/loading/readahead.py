@@ -1,8 +1,13 @@
-"""Asking for whole runs of samples before they are read, for sampler "blocks": one large read where each sample was one."""
+"""Asking for runs of samples before they are read, for sampler "blocks": storage gets them as one sequence, in order.
+
+What is asked for is what the draw that meets the run needs of its own sample: the bytes of a resolution level, or all. Another
+sample of the run may need more, which is read when its time comes.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +17,7 @@ from radload.dataset.shards import ShardFiles
 from radload.loading.blocks import Blocks
 
 _REMEMBERED = 2  # times the runs that are open at once
+_GAP = 1 << 16  # bytes: up to here it is cheaper to read what lies between two ranges than to ask twice
 
 
 class ReadAhead:
@@ -25,25 +31,27 @@ class ReadAhead:
         self._files, self._index, self._first, self._blocks = files, index, first, blocks
         self._known: OrderedDict[tuple[int, int], range] = OrderedDict()  # (epoch, run): elements last asked for
 
-    def ask(self, epoch: int, positions: NDArray[np.int64]) -> int:
-        """Ask for what is left of the runs drawn at `positions` (n,), each once. Returns how many ranges that were."""
+    def ask(self, epoch: int, positions: NDArray[np.int64], levels: NDArray[np.int64]) -> int:
+        """Ask for what is left of the runs drawn at `positions` (n,), each once, up to `levels` (n,). Returns the number of ranges."""
         ranges = 0
-        for element, count, run in zip(*(a.tolist() for a in self._blocks.stretches(epoch, positions)), strict=True):
+        stretches = (a.tolist() for a in self._blocks.stretches(epoch, positions))
+        for element, count, run, level in zip(*stretches, levels.tolist(), strict=True):
             if element in self._known.get((epoch, run), ()):  # a run may be met in its middle first, or wrap around
                 continue
             self._known[epoch, run] = range(element, element + count)
-            ranges += self._ask(self._first + element, count)
+            ranges += self._ask(self._first + element, count, level)
         while len(self._known) > _REMEMBERED * self._blocks.runs:
             self._known.popitem(last=False)
         return ranges
 
-    def _ask(self, row: int, count: int) -> int:
+    def _ask(self, row: int, count: int, level: int) -> int:
         """Samples from `row` of the index on lie one after the other, in one shard or a few."""
         records = self._index.records[row : row + count]
-        shards = records["shard"]
-        bounds = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), count]
-        for start, stop in zip(bounds, bounds[1:], strict=False):
-            begin = int(records["offset"][start])
-            end = int(records["offset"][stop - 1]) + int(records["length"][stop - 1])
-            self._files.will_need(int(shards[start]), begin, end - begin)
+        shards, begins = records["shard"], records["offset"].astype(np.int64)
+        cut = records["level_end"][:, level - 1] if level else records["length"]
+        ends = begins + np.where(records["levels"] >= level, cut, records["length"])
+        apart = (np.diff(shards.astype(np.int64)) != 0) | (begins[1:] - ends[:-1] > _GAP)
+        bounds = [0, *(np.flatnonzero(apart) + 1).tolist(), count]
+        for start, stop in pairwise(bounds):
+            self._files.will_need(int(shards[start]), int(begins[start]), int(ends[stop - 1] - begins[start]))
         return len(bounds) - 1

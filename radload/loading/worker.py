@@ -123,9 +123,10 @@ class Worker:
             arrays = self._slots[message["slot"]]
             places = np.flatnonzero(valid)
             rows = elements[places] + self._rows.start
-            if self._ahead is not None:
-                self._ahead.ask(message["epoch"], positions[places])
             plan = self._planner.plan(rows, message["epoch"], positions[places])
+            if self._ahead is not None:  # random crops of a run need other levels than this draw's: all of them are asked for
+                levels = plan.levels * (self._planner.settings.augment is None)
+                self._ahead.ask(message["epoch"], positions[places], levels)
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid

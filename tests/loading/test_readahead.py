@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make import ct_series, write_dataset
+from make import Series, ct_series, write_dataset
 
 from radload.dataset import shards
 from radload.dataset.index import open_index
@@ -44,7 +44,7 @@ def test_every_sample_lies_in_a_range_that_was_asked_for(data: Path, whole: bool
     asked = 0
     for first in range(0, len(rows), 12):
         positions = np.arange(first, min(first + 12, len(rows)))
-        asked += ahead.ask(0, positions)
+        asked += ahead.ask(0, positions, np.zeros(len(positions), np.int64))
         for row in sampler.elements(0, positions, 0) + rows.start:
             record = index.records[row]
             begin, end = int(record["offset"]), int(record["offset"]) + int(record["length"])
@@ -55,8 +55,8 @@ def test_every_sample_lies_in_a_range_that_was_asked_for(data: Path, whole: bool
     assert asked == len(files.asked)
     # The runs; those in which a cursor begins or its piece ends come twice, and one wraps around the end or crosses shards.
     assert len(rows) / 8 <= asked <= len(rows) / 8 + 2 * 24 + 2
-    assert ahead.ask(0, np.arange(len(rows) - 12, len(rows))) == 0, "nothing is asked for twice"
-    assert ahead.ask(1, np.arange(12)) >= 6, "another epoch has other runs (pieces of 5 samples share some)"
+    assert ahead.ask(0, np.arange(len(rows) - 12, len(rows)), np.zeros(12, np.int64)) == 0, "nothing is asked for twice"
+    assert ahead.ask(1, np.arange(12), np.zeros(12, np.int64)) >= 6, "another epoch has other runs (pieces of 5 samples share some)"
 
 
 def test_it_reads_only_whole_runs_of_its_split(data: Path) -> None:
@@ -64,8 +64,24 @@ def test_it_reads_only_whole_runs_of_its_split(data: Path) -> None:
     rows = index.ranges["val"]
     files = Noted(data, index.shard_names)
     files.asked = []
-    ReadAhead(files, index, rows.start, Blocks(len(rows), 3, 8, 40)).ask(0, np.arange(40))
+    ReadAhead(files, index, rows.start, Blocks(len(rows), 3, 8, 40)).ask(0, np.arange(40), np.zeros(40, np.int64))
     assert {shard for shard, _, _ in files.asked} == {int(index.records[rows.start]["shard"])}
+
+
+def test_levels_are_asked_for_up_to_where_they_end(tmp_path: Path) -> None:
+    """Between the levels of two samples more bytes lie than are worth reading; raw members have no levels and are asked for whole."""
+    images = [ct_series(0, 4, 512, 512).images, ct_series(1, 4, 512, 512, codec="raw").images]
+    data = write_dataset(tmp_path / "large", [Series(one) for one in images])
+    index = open_index(data, read_manifest(data))
+    files = Noted(data, index.shard_names)
+    files.asked = []
+    ReadAhead(files, index, 0, Blocks(8, 3, 8, 1)).ask(0, np.arange(8), np.full(8, 1, np.int64))
+    ends = {int(r["offset"]): int(r["level_end"][0]) if r["levels"] else None for r in index.records}
+    streams = {start: length for _, start, length in files.asked if ends[start] is not None}
+    assert len(streams) >= 3 and all(length == ends[start] for start, length in streams.items())
+    covered = sum(length for _, _, length in files.asked)
+    wanted = sum(int(r["level_end"][0]) if r["levels"] else int(r["length"]) for r in index.records)
+    assert wanted <= covered <= wanted + 8 * (512 + 512 + 1)  # tar headers between raw members
 
 
 def test_a_shard_that_is_gone_is_told_by_reading(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
