@@ -32,7 +32,7 @@ ORDERS: dict[str, dict[str, Any]] = {
 
 def device_reads(path: Path) -> int | None:
     """Read requests that the device of `path` has completed; None where the system does not say."""
-    number = os.stat(path).st_dev
+    number = path.stat().st_dev
     for line in Path("/proc/diskstats").read_text().splitlines():
         fields = line.split()
         if (int(fields[0]), int(fields[1])) == (os.major(number), os.minor(number)):
@@ -49,7 +49,9 @@ def test_cold_epoch(benchmark: BenchmarkFixture, ct_shards: Path, name: str, res
         with path.open("rb") as file:
             os.fsync(file.fileno())
     rates, reads, fetched = [], [], []
-    with Loader(ct_shards, batch_size=BATCH, window=(40, 400), channels=1, resolution=resolution, **ORDERS[name]) as loader:
+    with Loader(
+        ct_shards, batch_size=BATCH, window=(40, 400), channels=1, resolution=resolution, **ORDERS[name]
+    ) as loader:
         warm = iter(loader)
         next(warm)
 

@@ -156,7 +156,7 @@ class Dataset:
             known = label_names(self.root)
             labels = DEFAULT if DEFAULT in known else known[0] if len(known) == 1 else None
         if labels is not None:
-            self.labels = read_labels(self.root, labels, self.index.records["key"])
+            self.labels = read_labels(self.root, labels, self.index.keys)
 
     def __len__(self) -> int:
         return len(self.index.records)

@@ -6,7 +6,9 @@ The index is a few files that are never rewritten in place, so mapping them is s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from radload.dataset.manifest import Manifest
 from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
-from radload.dataset.segment import MASKS_FILE, file_crc
+from radload.dataset.segment import MASKS_FILE, Largest, file_crc
 from radload.errors import FormatError, UsageError
 
 CHECKED_AT_OPEN = 16 << 20  # bytes of a file up to which its checksum is compared at every open (a few milliseconds)
@@ -38,6 +40,8 @@ class Index:
         modalities: names for the codes in series["modality"].
         ranges: per split its first row and the row after its last.
         masks: (samples,) MASK_RECORD, memory-mapped; None where no sample has a mask.
+        keys: digest of all keys in order (segment.KeysDigest): what a label set must have been made for.
+        largest: per split, what no sample of it exceeds.
     """
 
     folder: Path
@@ -46,22 +50,20 @@ class Index:
     modalities: tuple[str, ...]
     ranges: dict[str, range]
     masks: NDArray[np.void] | None = None
+    keys: str = ""
+    largest: Mapping[str, Largest] = field(default_factory=dict)
+    _tables: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
     def table(self, name: str) -> pa.Table:
-        """One of the Arrow tables (samples, series, shards, patients, studies, luts), memory-mapped."""
-        return self._tables[name]
-
-    @cached_property
-    def _tables(self) -> dict[str, pa.Table]:
-        tables = {}
-        for name in ("samples", "series", "shards", "patients", "studies", "luts"):
+        """One of the Arrow tables (samples, series, shards, patients, studies, luts), memory-mapped when it is first asked for."""
+        if name not in self._tables:  # each alone: samples.arrow has a piece per shard, and a loader does not need it
             try:
-                tables[name] = pa.ipc.open_file(pa.memory_map(str(self.folder / f"{name}.arrow"))).read_all()
+                self._tables[name] = pa.ipc.open_file(pa.memory_map(str(self.folder / f"{name}.arrow"))).read_all()
             except (OSError, pa.ArrowInvalid) as error:
                 raise FormatError(
                     f"{self.folder.name}/{name}.arrow of the index is damaged ({error}): restore it from a copy"
                 ) from None
-        return tables
+        return self._tables[name]
 
     @cached_property
     def shard_names(self) -> list[str]:
@@ -72,7 +74,7 @@ class Index:
     def row_of(self, key: int) -> int:
         """Row of a key (binary search). Raises KeyError."""
         keys = self.records["key"]
-        row = int(np.searchsorted(keys, np.uint64(key))) if 0 <= key < 1 << 64 else len(keys)
+        row = bisect_left(keys, key)  # numpy.searchsorted would copy the column
         if row == len(keys) or int(keys[row]) != key:
             raise KeyError(key_text(key))
         return row
@@ -106,6 +108,7 @@ def open_index(root: Path, manifest: Manifest) -> Index:
         files = {name: (int(entry["bytes"]), int(entry["crc32c"])) for name, entry in dict(summary["files"]).items()}
         modalities = tuple(summary["modalities"])
         ranges = {name: range(*summary["ranges"][name]) for name in SPLITS}
+        keys, largest = str(summary["keys"]), {name: Largest(*summary["largest"][name]) for name in SPLITS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise FormatError(
@@ -120,7 +123,7 @@ def open_index(root: Path, manifest: Manifest) -> Index:
             f"{folder / MASKS_FILE} has {len(masks)} records for {len(records)} samples: the index is damaged; "
             "restore it from a copy, or pack again"
         )
-    return Index(folder, records, _map(folder / "series.bin", SERIES_RECORD), modalities, ranges, masks)
+    return Index(folder, records, _map(folder / "series.bin", SERIES_RECORD), modalities, ranges, masks, keys, largest)
 
 
 def _check_file(path: Path, size: int, crc: int) -> None:

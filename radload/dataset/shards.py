@@ -19,7 +19,9 @@ from radload.dataset.schema import key_text
 from radload.errors import CorruptSample, FormatError
 
 MAX_OPEN = 256  # descriptors kept per process, well below the usual limit of 1,024
-ASKED_AT_ONCE = 1 << 17  # bytes per request: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
+ASKED_AT_ONCE = (
+    1 << 17
+)  # bytes per request: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
 
 
 class _Descriptor:
@@ -83,7 +85,7 @@ class ShardFiles:
         return data
 
     def will_need(self, shard: int, offset: int, length: int) -> None:
-        """Ask the system to read `length` bytes at `offset` of a shard in the background; it may do nothing, and failures show when reading."""
+        """Ask the system to read `length` bytes at `offset` of a shard in the background. What fails shows when reading."""
         with suppress(OSError, FormatError):
             descriptor = self._descriptor(shard)
             for start in range(offset, offset + length, ASKED_AT_ONCE):

@@ -28,7 +28,9 @@ def pair_rate(groups: NDArray[np.integer], batch: int, apart: int = 0) -> float:
     """
     steps = len(groups) // batch
     if batch < 2 or steps <= apart:
-        raise ValueError(f"{len(groups)} draws have {steps} batches of {batch}; at least {apart + 1} of 2 or more are needed")
+        raise ValueError(
+            f"{len(groups)} draws have {steps} batches of {batch}; at least {apart + 1} of 2 or more are needed"
+        )
     table = np.sort(np.asarray(groups[: steps * batch]).reshape(steps, batch), axis=1)
     same = 0
     for step in range(steps - apart):

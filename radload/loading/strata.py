@@ -78,7 +78,9 @@ def check_sampling(
             f'sampler={name!r} with weights={weights!r} cannot be: weights={{class: share}} go with sampler="weights" alone'
         )
     if name != BLOCKS and (block is not None or runs is not None):
-        raise UsageError(f'sampler={name!r} with block={block} and runs={runs} cannot be: they go with sampler="blocks" alone')
+        raise UsageError(
+            f'sampler={name!r} with block={block} and runs={runs} cannot be: they go with sampler="blocks" alone'
+        )
     if name == UNIFORM:
         return Sampling(name, split)
     if not training:

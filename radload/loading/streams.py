@@ -30,7 +30,6 @@ PIXEL_TYPES = ("u1", "<u2", "<i2", "<f4")
 ITEM = np.dtype([("length", "<i8"), ("kind", "<i4"), ("rows", "<i4"), ("cols", "<i4"), ("reserved", "<i4")])
 
 TABLE_ENTRIES = 1 << 22  # of a batch's pool; pages that are not written take no memory
-_SCAN = 1 << 20  # records looked at in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +56,10 @@ def unpack(data: bytes, record: np.void, level: int, pivot: float) -> Streamed:
 
 
 def longest(index: Index, rows: range) -> int:
-    """Bytes that no sample of a split exceeds, whatever it is unpacked to."""
-    found = 64
-    for start in range(rows.start, rows.stop, _SCAN):
-        part = index.records[start : min(start + _SCAN, rows.stop)]
-        pixels = part["rows"].astype(np.int64) * part["cols"] * 4
-        streams = (part["codec"] == Codec.HTJ2K) & (part["channels"] == 1)
-        found = max(found, int(np.where(streams, part["length"] + 64, pixels).max()))
-    return -(-found // 64) * 64
+    """Bytes that no sample of `rows` exceeds, whatever it is unpacked to: of the splits that they lie in."""
+    touched = [name for name, span in index.ranges.items() if span.start < rows.stop and rows.start < span.stop]
+    found = [max(index.largest[name].stream + 64, 4 * index.largest[name].pixels) for name in touched]
+    return -(-max(found, default=64) // 64) * 64
 
 
 def fields(batch_size: int, channels: int, capacity: int) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -124,7 +124,9 @@ class Worker:
             places = np.flatnonzero(valid)
             rows = elements[places] + self._rows.start
             plan = self._planner.plan(rows, message["epoch"], positions[places])
-            if self._ahead is not None:  # random crops of a run need other levels than this draw's: all of them are asked for
+            if (
+                self._ahead is not None
+            ):  # random crops of a run need other levels than this draw's: all of them are asked for
                 levels = plan.levels * (self._planner.settings.augment is None)
                 self._ahead.ask(message["epoch"], positions[places], levels)
             arrays["rows"][:] = -1

@@ -74,7 +74,9 @@ def test_epochs_cut_elsewhere() -> None:
     sampler = Blocks(320, 1, 32, 10)
     first = np.stack([epoch_of(sampler, epoch)[0] for epoch in range(200)])
     assert len(set((first % 32).tolist())) > 25
-    assert all(not np.array_equal(epoch_of(sampler, one), epoch_of(sampler, other)) for one, other in pairwise(range(5)))
+    assert all(
+        not np.array_equal(epoch_of(sampler, one), epoch_of(sampler, other)) for one, other in pairwise(range(5))
+    )
 
 
 def test_the_first_draw_is_any_sample() -> None:
@@ -103,7 +105,9 @@ def patients(count: int, seed: int) -> NDArray[np.int64]:
     """Patient of each sample: one to three series of 1 to some 700 slices (log-normal around 80) each, one after the other."""
     rng = np.random.default_rng(seed)
     sizes = [
-        max(1, int(n)) for _ in range(count) for n in [rng.lognormal(np.log(80), 0.9, rng.integers(1, 4)).clip(1, 700).sum()]
+        max(1, int(n))
+        for _ in range(count)
+        for n in [rng.lognormal(np.log(80), 0.9, rng.integers(1, 4)).clip(1, 700).sum()]
     ]
     return np.repeat(np.arange(count), sizes)
 

@@ -16,7 +16,7 @@ from radload.loading.mixing import pair_rate, perfect_rate
 def test_it_counts_pairs(groups: list[int], batch: int, apart: int) -> None:
     batches = [groups[i : i + batch] for i in range(0, len(groups) - batch + 1, batch)]
     if len(batches) <= apart:
-        with pytest.raises(ValueError, match="full batches|batches of"):
+        with pytest.raises(ValueError, match=r"batches of"):
             pair_rate(np.array(groups), batch, apart)
         return
     pairs = (

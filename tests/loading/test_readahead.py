@@ -56,7 +56,9 @@ def test_every_sample_lies_in_a_range_that_was_asked_for(data: Path, whole: bool
     # The runs; those in which a cursor begins or its piece ends come twice, and one wraps around the end or crosses shards.
     assert len(rows) / 8 <= asked <= len(rows) / 8 + 2 * 24 + 2
     assert ahead.ask(0, np.arange(len(rows) - 12, len(rows)), np.zeros(12, np.int64)) == 0, "nothing is asked for twice"
-    assert ahead.ask(1, np.arange(12), np.zeros(12, np.int64)) >= 6, "another epoch has other runs (pieces of 5 samples share some)"
+    assert ahead.ask(1, np.arange(12), np.zeros(12, np.int64)) >= 6, (
+        "another epoch has other runs (pieces of 5 samples share some)"
+    )
 
 
 def test_it_reads_only_whole_runs_of_its_split(data: Path) -> None:
@@ -89,7 +91,9 @@ def test_a_shard_that_is_gone_is_told_by_reading(data: Path, monkeypatch: pytest
     with ShardFiles(data, ["gone.tar", "train/000000.tar"]) as files:
         files.will_need(0, 0, 1 << 20)
         pieces: list[tuple[int, int]] = []
-        monkeypatch.setattr(shards.os, "posix_fadvise", lambda fd, start, length, advice: pieces.append((start, length)))
+        monkeypatch.setattr(
+            shards.os, "posix_fadvise", lambda fd, start, length, advice: pieces.append((start, length))
+        )
         files.will_need(1, 1000, 300_000)
         assert pieces[0][0] == 1000 and sum(length for _, length in pieces) == 300_000
         assert all(length <= shards.ASKED_AT_ONCE for _, length in pieces)
