@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,3 +41,19 @@ def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_file(path, mode) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def map_file(path: Path, scattered: bool = False) -> mmap.mmap | None:
+    """Map a file for reading; None for an empty one, which cannot be mapped.
+
+    Args:
+        scattered: single entries will be read, far from each other: a touch then reads one page. By default it reads what the device's
+            read-ahead says, up to megabytes: 5 GB of a 13 GB index for the first three batches of 256, 3 MB with it.
+    """
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return None
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if scattered:
+        pages.madvise(mmap.MADV_RANDOM)
+    return pages

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from radload.dataset.files import map_file
 from radload.dataset.manifest import Manifest
 from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
 from radload.dataset.segment import MASKS_FILE, Largest, file_crc
@@ -79,10 +80,14 @@ class Index:
             raise KeyError(key_text(key))
         return row
 
+    def series_in_order(self) -> NDArray[np.void]:
+        """`series`, mapped for reading all of it."""
+        return _map(self.folder / "series.bin", SERIES_RECORD)
+
     def patient_lists(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """(offsets, rows), memory-mapped: the rows of patient p are rows[offsets[p] : offsets[p + 1]]."""
-        found = [_map(self.folder / name, np.dtype("<u8")) for name in ("patient_offsets.bin", "patient_rows.bin")]
-        return found[0], found[1]
+        number = np.dtype("<u8")
+        return _map(self.folder / "patient_offsets.bin", number), _map(self.folder / "patient_rows.bin", number, True)
 
     def rows_of_patient(self, patient: int) -> NDArray[np.uint64]:
         """Rows of one patient (row of patients.arrow), ascending."""
@@ -90,8 +95,8 @@ class Index:
         return np.asarray(rows[int(offsets[patient]) : int(offsets[patient + 1])])
 
 
-def open_index(root: Path, manifest: Manifest) -> Index:
-    """Open the index of the data set in `root`.
+def open_index(root: Path, manifest: Manifest, scattered: bool = False) -> Index:
+    """Open the index of the data set in `root`; `scattered`: records and series will be read here and there, see files.map_file.
 
     Raises:
         FormatError: a file is absent, has another length than segment.json says, or (up to CHECKED_AT_OPEN bytes) another checksum;
@@ -116,14 +121,15 @@ def open_index(root: Path, manifest: Manifest) -> Index:
         ) from None
     for name, (size, crc) in files.items():
         _check_file(folder / name, size, crc)
-    records = _map(folder / "records.bin", RECORD)
-    masks = _map(folder / MASKS_FILE, MASK_RECORD) if MASKS_FILE in files else None
+    records = _map(folder / "records.bin", RECORD, scattered)
+    masks = _map(folder / MASKS_FILE, MASK_RECORD, scattered) if MASKS_FILE in files else None
     if masks is not None and len(masks) != len(records):
         raise FormatError(
             f"{folder / MASKS_FILE} has {len(masks)} records for {len(records)} samples: the index is damaged; "
             "restore it from a copy, or pack again"
         )
-    return Index(folder, records, _map(folder / "series.bin", SERIES_RECORD), modalities, ranges, masks, keys, largest)
+    series = _map(folder / "series.bin", SERIES_RECORD, scattered)
+    return Index(folder, records, series, modalities, ranges, masks, keys, largest)
 
 
 def _check_file(path: Path, size: int, crc: int) -> None:
@@ -149,8 +155,6 @@ def split_range(index: Index, split: str | None) -> range:
     return index.ranges[split]
 
 
-def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if path.stat().st_size == 0:  # an empty file cannot be mapped
-        return np.zeros(0, dtype)
-    mapped: NDArray[Any] = np.memmap(path, dtype, "r").view(np.ndarray)
-    return mapped
+def _map(path: Path, dtype: np.dtype[Any], scattered: bool = False) -> NDArray[Any]:
+    pages = map_file(path, scattered)
+    return np.zeros(0, dtype) if pages is None else np.frombuffer(pages, dtype)

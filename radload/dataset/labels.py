@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radload.dataset.files import atomic_file
+from radload.dataset.files import atomic_file, map_file
 from radload.dataset.segment import KeysDigest, rows_by
 from radload.errors import FormatError, UsageError
 
@@ -126,14 +126,18 @@ def label_names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "labels").glob("*.arrow"))
 
 
-def read_labels(root: Path, name: str, keys: str) -> LabelSet:
-    """Open a label set, memory-mapped; `keys`: digest of the keys of the data set (Index.keys).
+def read_labels(root: Path, name: str, keys: str, scattered: bool = False) -> LabelSet:
+    """Open a label set, memory-mapped.
+
+    Args:
+        keys: digest of the keys of the data set (Index.keys).
+        scattered: labels will be read here and there, see files.map_file.
 
     Raises:
         UsageError: no such set.
         FormatError: damaged, or made for samples with other keys.
     """
-    table, info = _open(root, name)
+    table, info = _open(root, name, scattered)
     try:
         task, classes, origin, digest = info["task"], tuple(info["classes"]), info["origin"], str(info["digest"])
         made_for = str(info["keys"])
@@ -157,7 +161,7 @@ def read_class_rows(root: Path, name: str) -> ClassRows:
     Raises:
         UsageError: no such set, or one of several labels per sample. FormatError: damaged.
     """
-    table, info = _open(root, name)
+    table, info = _open(root, name, scattered=True)
     if info.get("task") != "single":
         raise UsageError(f"label set {name!r} has several labels per sample: samples are in no class")
     try:
@@ -174,15 +178,15 @@ def read_class_rows(root: Path, name: str) -> ClassRows:
     return ClassRows(rows, offsets, digest)
 
 
-def _open(root: Path, name: str) -> tuple[pa.Table, dict[str, Any]]:
+def _open(root: Path, name: str, scattered: bool) -> tuple[pa.Table, dict[str, Any]]:
     """A set's table, memory-mapped, and what its metadata says."""
     path = root / "labels" / f"{check_name(name)}.arrow"
     if not path.is_file():
         known = ", ".join(label_names(root)) or "none"
         raise UsageError(f"there is no label set {name!r} in {root} (there: {known}): add it with `radload label`")
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        pages = map_file(path, scattered)
+        table = pa.ipc.open_file(pa.py_buffer(b"" if pages is None else pages)).read_all()
         info: dict[str, Any] = dict(json.loads(table.schema.metadata[METADATA]))
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(name, error) from None

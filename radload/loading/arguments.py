@@ -91,4 +91,4 @@ def find_labels(root: Path, labels: str | bool | None, index: Index) -> LabelSet
                 )
             return None
         labels = name
-    return read_labels(root, labels, index.keys)
+    return read_labels(root, labels, index.keys, scattered=True)

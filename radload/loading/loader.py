@@ -135,7 +135,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._closed = True  # until everything is open
         root = Path(path)
         manifest = read_manifest(root)
-        self._index: Index = open_index(root, manifest)
+        self._index: Index = open_index(root, manifest, scattered=True)
         self._split, self._rows = split, split_range(self._index, split)
         rank, world_size = world_place(rank, world_size)
         check_numbers(batch_size, prefetch, world_size, threads, max_failures, epoch)

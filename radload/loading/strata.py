@@ -129,7 +129,7 @@ def facts(sampling: Sampling, classes: tuple[str, ...], index: Index) -> dict[st
         weights = {name: quota for name, quota in zip(classes, sampling.quotas, strict=True) if quota}
     strata = sampling.digest
     if sampling.name == PATIENT:
-        series = index.series
+        series = index.series_in_order()
         digest = blake2b(np.ascontiguousarray(series["patient"]).tobytes(), digest_size=16)
         digest.update(np.ascontiguousarray(series["count"]).tobytes())
         strata = digest.hexdigest()
@@ -199,7 +199,7 @@ def _apportioned(share: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _patients(index: Index, rows: range) -> RowLists:
     """Row lists of the patients of a split. Raises UsageError where one of them has samples in another split too."""
-    series = index.series
+    series = index.series_in_order()
     first, stop = np.searchsorted(series["first_row"], np.array([rows.start, rows.stop], np.uint64))
     here = series[int(first) : int(stop)]
     counts = np.bincount(here["patient"], weights=here["count"]).astype(np.int64)

@@ -63,7 +63,7 @@ class Worker:
         manifest = read_manifest(root)
         if manifest.fingerprint != config["fingerprint"]:
             raise FormatError(f"the data set in {root} was replaced while it was being opened: start again")
-        index = open_index(root, manifest)
+        index = open_index(root, manifest, scattered=True)
         settings = Settings.from_dict(config["settings"])
         self._rows = range(*config["rows"])
         sampling = Sampling.from_dict(config["sampling"])
