@@ -30,7 +30,8 @@ pytestmark = [
     pytest.mark.benchmark(group="consumer"),
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs a core for the trainer and one for the loader"),
 ]
-BATCH, ROUNDS, SECONDS, PREFETCH = 50, 7, 1.0, 3
+TRAINER, LOADING = (sorted(os.sched_getaffinity(0)) * 2)[:2]  # cores
+BATCH, ROUNDS, SECONDS, PREFETCH = 50, 3, 0.5, 3
 OPTIONS: dict[str, Any] = {"batch_size": BATCH, "window": (40, 400), "channels": 1, "threads": 1, "prefetch": PREFETCH}
 UNIT = 2_000  # iterations of the pure Python loop between two looks at the clock: some 0.1 ms
 
@@ -60,16 +61,10 @@ def on_core(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def cores() -> tuple[int, int]:
-    """A core for the trainer, and one for the loader."""
-    first, second, *_ = sorted(os.sched_getaffinity(0))
-    return first, second
-
-
 @contextmanager
 def stranger(shards: Path) -> Iterator[None]:
     """Meanwhile a loader of another program runs on the loader's core."""
-    command = [sys.executable, "-c", STRANGER, str(shards), str(cores()[1])]
+    command = [sys.executable, "-c", STRANGER, str(shards), str(LOADING)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -107,8 +102,7 @@ def take_turns(turns: dict[str, Turn], rest: Callable[[], object]) -> dict[str, 
 @pytest.mark.parametrize("where", ["same thread", "other thread"])
 def test_busy_main_thread(benchmark: BenchmarkFixture, ct_shards: Path, where: str) -> None:
     """Batches are taken between pieces of pure Python, or by another thread beside it: the loader keeps 0.8 of its rate, Python 0.95."""
-    trainer, loading = cores()
-    with on_core(loading):
+    with on_core(LOADING):
         loader = Loader(ct_shards, **OPTIONS)
         batches = endless(loader)
         next(batches)
@@ -161,7 +155,7 @@ def test_busy_main_thread(benchmark: BenchmarkFixture, ct_shards: Path, where: s
         taker.join()
         return found
 
-    with loader, on_core(trainer):
+    with loader, on_core(TRAINER):
         rate = idle()["slices"]
         both: Turn = beside if where == "other thread" else lambda: between(0.9 * BATCH / rate)
         turns = {"idle": idle, "alone": alone, "stranger": beside_stranger, "both": both}
@@ -182,8 +176,7 @@ def test_busy_main_thread(benchmark: BenchmarkFixture, ct_shards: Path, where: s
 
 def test_discarded_batches(benchmark: BenchmarkFixture, ct_shards: Path) -> None:
     """A small network trains on batches in memory, alone and while the loader's batches are taken and dropped: 0.97 of its steps."""
-    trainer, loading = cores()
-    with on_core(loading):
+    with on_core(LOADING):
         loader = Loader(ct_shards, **OPTIONS)
         batches = endless(loader)
         kept = [{name: torch.clone(value) for name, value in next(batches).items()} for _ in range(4)]
@@ -216,7 +209,7 @@ def test_discarded_batches(benchmark: BenchmarkFixture, ct_shards: Path) -> None
         with stranger(ct_shards):
             return train(False)
 
-    with loader, on_core(trainer):
+    with loader, on_core(TRAINER):
         train(False)
         turns: dict[str, Turn] = {
             "alone": lambda: train(False),

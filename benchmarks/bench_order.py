@@ -86,7 +86,7 @@ def patients(count: int) -> NDArray[np.int64]:
 @pytest.mark.parametrize("rounds", [1, 4, 16])
 @pytest.mark.parametrize("block", [8, 32, 128])
 def test_mixing(benchmark: BenchmarkFixture, block: int, rounds: int) -> None:
-    """Same-patient rates as multiples of a perfect shuffle's, in batches of 256 of some 370,000 slices of 2,000 patients."""
+    """Same-patient rates as multiples of a perfect shuffle's, in batches of 256 of 475,000 slices of 2,000 patients."""
     patient, batch = patients(2_000), 256
     perfect = perfect_rate(patient)
     sampler = Blocks(len(patient), 1, block, rounds * batch)
