@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs a core for the trainer and one for the loader"),
 ]
 TRAINER, LOADING = (sorted(os.sched_getaffinity(0)) * 2)[:2]  # cores
-BATCH, ROUNDS, SECONDS, PREFETCH = 50, 3, 0.5, 3
+BATCH, ROUNDS, SECONDS, PREFETCH = 50, 7, 1.0, 3
 OPTIONS: dict[str, Any] = {"batch_size": BATCH, "window": (40, 400), "channels": 1, "threads": 1, "prefetch": PREFETCH}
 UNIT = 2_000  # iterations of the pure Python loop between two looks at the clock: some 0.1 ms
 

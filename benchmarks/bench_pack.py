@@ -26,7 +26,7 @@ from radload.pack import PackOptions, pack
 from radload.sources import Slice, read, scan
 
 pytestmark = pytest.mark.benchmark(group="pack")
-SERIES, PER_SERIES, SIDE, ROUNDS = 10, 20, 512, 1
+SERIES, PER_SERIES, SIDE, ROUNDS = 10, 100, 512, 3
 SLICES, SHAPES = SERIES * PER_SERIES, 40
 
 
