@@ -70,9 +70,9 @@ class Config:
     spacing: float | None = _option(None, "millimetres per pixel of the square images", identity=True)
     sampler: str = _option(
         "uniform",
-        "each image once per epoch, classes in equal shares, or one image per patient and epoch",
+        "each image once per epoch, classes in equal shares, one image per patient and epoch, or each image once but read in runs",
         identity=True,
-        choices=("uniform", "balanced", "patient"),
+        choices=("uniform", "balanced", "patient", "blocks"),
     )
     cache: str | None = _option(
         None,
