@@ -105,7 +105,11 @@ def judge(model: nn.Module, shards: Path, **options: Any) -> dict[str, float]:
     hits = scores.argmax(1) == targets
     recall = [float(hits[targets == k].double().mean()) for k in range(len(CLASSES))]
     area = [float(auroc(scores[:, k].contiguous(), targets == k)) for k in range(len(CLASSES))]
-    return {"accuracy": statistics.mean(recall), "auroc": statistics.mean(area), **dict(zip(CLASSES, recall, strict=True))}
+    return {
+        "accuracy": statistics.mean(recall),
+        "auroc": statistics.mean(area),
+        **dict(zip(CLASSES, recall, strict=True)),
+    }
 
 
 def speeds(shards: Path, arms: Sequence[str], rounds: int = 7) -> dict[str, dict[str, float]]:
@@ -151,7 +155,9 @@ def table(runs: Sequence[dict[str, Any]], mix: dict[str, dict[int, float]], spee
             for level, name in (("auto", "accuracy"), ("auto", "auroc"), ("full", "auroc"))
         ]
         error = statistics.stdev(pairs) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.nan
-        difference = "" if arm == BASE or not pairs else f"{statistics.mean(pairs):+.4f} ± {error:.4f} (n = {len(pairs)})"
+        difference = (
+            "" if arm == BASE or not pairs else f"{statistics.mean(pairs):+.4f} ± {error:.4f} (n = {len(pairs)})"
+        )
         rate = f"{speed[arm]['rate']:,.0f} ({speed[arm]['ratio']:.2f} x)"
         lines.append(f"| {arm} | {levels} | {rate} | {' | '.join(scores)} | {difference} |")
     return lines
