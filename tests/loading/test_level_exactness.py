@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from make import Image, Series, ct_slice, write_dataset
 from numpy.typing import NDArray
+from test_pixels import render_all, settings
 
 from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import read_manifest
@@ -44,12 +45,9 @@ def shards(images: list[NDArray[np.int16]], tmp_path_factory: pytest.TempPathFac
     return found
 
 
-def batch(root: Path, **options: Any) -> dict[str, NDArray[Any]]:
-    """One batch of all images, by row."""
-    with Loader(root, batch_size=len(SIZES), **EXACT, **options) as loader:
-        found = next(iter(loader))
-    order = np.argsort(found["index"].numpy())
-    return {name: found[name].numpy()[order] for name in ("image", "index")}
+def rendered(root: Path, size: tuple[int, int], **options: Any) -> NDArray[np.float32]:
+    """All images by row, through the loader's own code without its process."""
+    return render_all(root, settings(make_recipe(**EXACT), size, **options))[0]
 
 
 @pytest.mark.parametrize("codec", ["htj2k", "raw"])
@@ -58,19 +56,16 @@ def test_in_full_every_stored_integer_comes_back(
     shards: dict[str, Path], images: list[NDArray[np.int16]], codec: str, which: int
 ) -> None:
     """At the image's own size nothing is averaged: y * 4096 is the stored value, to the last bit, whatever the slack says."""
-    found = batch(shards[codec], size=SIZES[which], resolution="full", level_slack=8.0)
-    np.testing.assert_array_equal(found["image"][which, 0] * np.float32(4096), images[which].astype(np.float32))
+    found = rendered(shards[codec], SIZES[which], resolution="full", level_slack=8.0)
+    np.testing.assert_array_equal(found[which, 0] * np.float32(4096), images[which].astype(np.float32))
 
 
 @pytest.mark.parametrize("augment", [None, "default"])
 def test_in_full_both_codecs_give_the_same_bits(shards: dict[str, Path], augment: str | None) -> None:
     """Also where images are cropped and resampled; with levels they differ, so this can fail."""
-    full = [
-        batch(shards[codec], size=(40, 56), resolution="full", augment=augment, seed=2)["image"]
-        for codec in ("htj2k", "raw")
-    ]
+    full = [rendered(shards[codec], (40, 56), resolution="full", augment=augment) for codec in ("htj2k", "raw")]
     assert full[0].tobytes() == full[1].tobytes()
-    reduced = batch(shards["htj2k"], size=(40, 56), augment=augment, seed=2)["image"]
+    reduced = rendered(shards["htj2k"], (40, 56), augment=augment)
     assert np.abs(reduced - full[0]).max() > 1e-3
 
 
@@ -82,22 +77,17 @@ def test_a_level_lies_where_its_pixels_lie(tmp_path: Path, size: int, level: int
     i, j = np.indices((256, 256))
     ramps = [(8 * i + 100).astype(np.uint16), (8 * j + 100).astype(np.uint16)]
     root = write_dataset(tmp_path / "d", [Series([Image(ramp) for ramp in ramps], "OT", Units.UNSPECIFIED)])
-    options: dict[str, Any] = {"window": (2048.0, 4096.0), "mean": 0.0, "std": 1.0, "channels": 1}
     side = int(size * slack)
-    index = open_index(root, read_manifest(root))
-    assert (
-        planned(index, np.arange(2), np.arange(2), size=(side, side), level_slack=slack, augment=None).tolist()
-        == [level] * 2
-    )
-    with Loader(root, batch_size=2, size=side, level_slack=slack, shuffle=False, **options) as loader:
-        found = next(iter(loader))["image"].numpy()[:, 0] * 4096
+    recipe = make_recipe((2048.0, 4096.0), 1, 0.0, 1.0)
+    found, plan = render_all(root, settings(recipe, (side, side), level_slack=slack))
+    assert plan.levels.tolist() == [level] * 2
     centres = (np.arange(side) + 0.5) * 256 / side
     want = 8 * (centres - 0.5) + 100
     inside = (centres > 2 * 2**level) & (
         centres < 256 - 2 * 2**level
     )  # the filter sees the image only: its ends lean inwards
     assert inside.sum() > 0.8 * side - 4
-    for axis, image in enumerate(found):
+    for axis, image in enumerate(found[:, 0] * 4096):
         line = image.mean(axis=1 - axis)
         assert np.abs(line - want)[inside].max() < 1, "half a pixel of level 1 would be 4"
 
