@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from radload.errors import UsageError
 from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
+from radload.loading.levels import MAX_SLACK, MIN_SLACK
 from radload.loading.recipe import read_window
 
 NO_LABELS = "none"  # --labels none: train on the stand-in classes although there is a label set
@@ -73,6 +74,11 @@ class Config:
         identity=True,
         choices=("uniform", "balanced", "patient"),
     )
+    level_slack: float = _option(
+        1.5,
+        "how far a resolution level may be enlarged in training; 1.0: never; validation never does",
+        identity=True,
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -133,6 +139,11 @@ def check(config: Config) -> Config:
             )
     if config.channels not in (1, 3):
         raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
+    if not MIN_SLACK <= config.level_slack <= MAX_SLACK:
+        raise UsageError(
+            f"--level-slack {config.level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
+            f"{MIN_SLACK} to {MAX_SLACK:g}"
+        )
     _ = config.loader_window
     return config
 

@@ -43,7 +43,8 @@ def test_flags_are_read_with_their_types() -> None:
 @pytest.mark.parametrize(
     "flags",
     ["--size 0", "--batch-size -4", "--lr -1", "--lr nan", "--warmup 1", "--label-smoothing 1.5", "--channels 2",
-     "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0", "--spacing 0", "--spacing nan", "--spacing 2000"],
+     "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0", "--spacing 0", "--spacing nan", "--spacing 2000",
+     "--level-slack 0.2", "--level-slack nan", "--level-slack 9"],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(flags: str) -> None:
     with pytest.raises(UsageError, match=flags.split()[0].split("=")[0]):
@@ -99,6 +100,6 @@ def test_a_resumed_run_keeps_its_identity() -> None:
     assert "--epochs 20 (was 10)" in check_resume(config.as_dict(), replace(config, epochs=20))[0]
     assert check_resume(config.as_dict(), replace(config, threads=5, shards="elsewhere")) == []
     for change in ({"arch": "densenet121"}, {"batch_size": 16}, {"seed": 1}, {"size": 96}, {"window": "lung"}, {"fit": "pad"},
-                   {"spacing": 1.0}, {"sampler": "balanced"}):  # fmt: skip
+                   {"spacing": 1.0}, {"sampler": "balanced"}, {"level_slack": 1.0}):  # fmt: skip
         with pytest.raises(UsageError, match=f"--{next(iter(change)).replace('_', '-')}"):
             check_resume(config.as_dict(), replace(config, **change))  # type: ignore[arg-type]
