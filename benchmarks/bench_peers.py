@@ -29,7 +29,7 @@ from radload.loading import Loader
 from radload.loading.arguments import core_share
 from radload.loading.plan import Planner, Settings
 from radload.loading.recipe import make_recipe
-from radload.train.config import Config
+from radload.train.config import CROP_SLACK
 
 BATCH, SIZE, ROUNDS, SECONDS, PREFETCH = 50, 224, 5, 0.8, 3
 CORES = core_share()
@@ -145,7 +145,7 @@ def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pyte
     """Three windows, random resized crops and flips, as pretrain.py; beside pydicom doing the same, and decoding the same mix of levels."""
     with ExitStack() as stack:
         batches = pydicom_training_loader(peer_files, SIZE, BATCH, CORES)
-        loader, own = ours(ct_shards, augment="default", level_slack=Config.level_slack)
+        loader, own = ours(ct_shards, augment="default", level_slack=CROP_SLACK)
         stack.enter_context(loader)
         for one in (batches, own):
             assert next(one)[0].shape == (BATCH, 3, SIZE, SIZE)
@@ -153,6 +153,6 @@ def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pyte
         contestants = [
             Contestant("pydicom + DataLoader", "peer", taking(batches, BATCH, READ_AHEAD * CORES, CORES)),
             Contestant("radload HTJ2K, training", "radload", taking(own, BATCH, PREFETCH + 1)),
-            *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default", Config.level_slack),
+            *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default", CROP_SLACK),
         ]
         compete(TRAINING, contestants, request.config)

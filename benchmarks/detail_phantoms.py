@@ -1,9 +1,9 @@
 """Patients whose slices differ in fine detail only: what a training on reduced levels might fail to learn.
 
-The chest of `radload.demo.ct` at 256 x 256, in every slice a patch of one of four classes in a lung: nothing, a coarse or
-a fine texture of the same mean, deviation and size, or a cluster of micro-calcifications about two pixels wide. At 112 pixels
-of output the finest structure that can be shown has a period of 4.6 pixels of the image; the fine texture's is 5.3, so half the
-resolution of the output shows none of it. Class and patient are independent, so nothing but the patch tells the class.
+The chest of `radload.demo.ct` at 256 x 256; the lungs of every slice show one of four classes: nothing, a coarse or a fine texture
+of the same mean and deviation, or micro-calcifications two pixels wide. At 112 pixels of output the finest structure that
+can be shown has a period of 4.6 pixels of the image; the fine texture's is 4.9 to 5.8, so half the resolution of the output
+shows none of it. Class and patient are independent, so nothing but the detail tells the class.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from radload.pack import PackOptions, pack
 
 CLASSES = ("clear", "coarse", "fine", "calcifications")
 SIDE, SPACING, SLICES = 256, 1.3, 16
-COARSE, FINE = (14.0, 20.0), (4.9, 5.8)  # periods of the textures in pixels
+COARSE, FINE = (14.0, 20.0), (4.9, 5.8)  # periods of the textures in pixels, shortest and longest
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
 from radload.loading.levels import MAX_SLACK, MIN_SLACK
 from radload.loading.recipe import read_window
 
+CROP_SLACK = 1.5  # decision 101: networks that have to see fine detail learn no less, and a crop costs half
 NO_LABELS = "none"  # --labels none: train on the stand-in classes although there is a label set
 
 
@@ -74,9 +75,9 @@ class Config:
         identity=True,
         choices=("uniform", "balanced", "patient"),
     )
-    level_slack: float = _option(
-        1.5,
-        "how far a resolution level may be enlarged in training; 1.0: never; validation never does",
+    level_slack: float | None = _option(
+        None,
+        f"how far training may enlarge a resolution level (default: {CROP_SLACK} for crops of random scale, else 1.0: never)",
         identity=True,
     )
 
@@ -139,7 +140,7 @@ def check(config: Config) -> Config:
             )
     if config.channels not in (1, 3):
         raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
-    if not MIN_SLACK <= config.level_slack <= MAX_SLACK:
+    if config.level_slack is not None and not MIN_SLACK <= config.level_slack <= MAX_SLACK:
         raise UsageError(
             f"--level-slack {config.level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
             f"{MIN_SLACK} to {MAX_SLACK:g}"
@@ -172,6 +173,8 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
         batch = samples // world * world
         notes.append(f"only {samples} training samples: the batch is reduced to {batch}")
     sgd = config.optimizer == "sgd"
+    # Where all images have one scale, a slack would show training another level than validation, image by image.
+    random_scale = config.augment != "none" and config.spacing is None
     resolved = replace(
         config,
         batch_size=batch,
@@ -180,6 +183,7 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
         weight_decay=config.weight_decay if config.weight_decay is not None else (5e-5 if sgd else 0.05),
         amp=config.amp if config.amp != "auto" else ("bf16" if bf16 else "off"),
         fit=check_fit(config.fit, config.spacing)[0],
+        level_slack=config.level_slack if config.level_slack is not None else (CROP_SLACK if random_scale else 1.0),
     )
     return resolved, notes
 

@@ -86,7 +86,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     augment = None if config.augment == "none" else config.augment
     loader = radload.Loader(
         config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler,
-        level_slack=config.level_slack, **shared,
+        level_slack=config.level_slack or 1.0, **shared,
     )  # fmt: skip
     stack.callback(loader.close)
     val_loader = None

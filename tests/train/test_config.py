@@ -72,6 +72,12 @@ def test_defaults_follow_the_device_and_the_optimizer() -> None:
     assert fill(Config()).amp == "off"
 
 
+def test_levels_are_enlarged_only_where_the_scale_is_random() -> None:
+    """Else every image would be trained on at one level and judged at another."""
+    assert [fill(c).level_slack for c in (Config(), Config(augment="none"), Config(spacing=1.0))] == [1.5, 1.0, 1.0]
+    assert fill(Config(augment="none", level_slack=2.0)).level_slack == 2.0
+
+
 def test_fit_and_spacing() -> None:
     config = parse(["--fit", "crop", "--spacing", "0.8"])
     assert (config.fit, config.spacing) == ("crop", 0.8)

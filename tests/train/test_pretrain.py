@@ -223,7 +223,7 @@ def test_balanced_classes_need_labels(unlabelled: Path, run: Run) -> None:
     assert code == 2 and "one label per sample" in err
 
 
-@pytest.mark.parametrize(("flag", "slack"), [("", 1.5), ("--level-slack 1.25", 1.25)])
+@pytest.mark.parametrize(("flag", "slack"), [("", 1.5), ("--level-slack 1.25 --augment none", 1.25)])
 def test_levels_may_be_enlarged_in_training_and_never_in_validation(
     labelled: Path, run: Run, monkeypatch: pytest.MonkeyPatch, flag: str, slack: float
 ) -> None:
