@@ -6,7 +6,7 @@
 The data set is `detail_phantoms`; a small network is trained from nothing on random resized crops of 112 pixels, once per seed
 and arm: a level_slack, or "full" (no levels at all). Everything else is the same to the bit: images, order, crops, flips, first
 weights. It is judged on unseen patients, whole images, with level_slack 1.0 and in full. Arm 4.0 is the control: half of
-the output's resolution or less, so it has to lose, or the task needs no detail. The loaders are timed alone before, taking turns.
+the output's resolution or less, so it has to lose, or the task needs no detail. The loaders are timed alone before, in turns.
 Decision 101 has the outcome.
 """
 
@@ -92,7 +92,9 @@ def train(shards: Path, arm: str, seed: int, epochs: int, lr: float) -> nn.Modul
 
 @torch.inference_mode()
 def judge(model: nn.Module, shards: Path, **options: Any) -> dict[str, float]:
-    """Balanced accuracy and macro AUROC on the unseen patients' whole images."""
+    """Balanced accuracy, macro AUROC and the recall of each class on the unseen patients' whole images."""
+    with radload.open(shards) as dataset:
+        classes = dataset.classes
     logits, labels = list[Tensor](), list[Tensor]()
     with radload.Loader(
         shards, "val", batch_size=BATCH, size=SIZE, window="lung", channels=1, shuffle=False, drop_last=False, threads=1,
@@ -103,12 +105,12 @@ def judge(model: nn.Module, shards: Path, **options: Any) -> dict[str, float]:
             labels.append(batch["label"][batch["valid"]])
     scores, targets = torch.cat(logits).softmax(1), torch.cat(labels)
     hits = scores.argmax(1) == targets
-    recall = [float(hits[targets == k].double().mean()) for k in range(len(CLASSES))]
-    area = [float(auroc(scores[:, k].contiguous(), targets == k)) for k in range(len(CLASSES))]
+    recall = [float(hits[targets == k].double().mean()) for k in range(len(classes))]
+    area = [float(auroc(scores[:, k].contiguous(), targets == k)) for k in range(len(classes))]
     return {
         "accuracy": statistics.mean(recall),
         "auroc": statistics.mean(area),
-        **dict(zip(CLASSES, recall, strict=True)),
+        **dict(zip(classes, recall, strict=True)),
     }
 
 
