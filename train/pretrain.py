@@ -94,8 +94,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     }
     augment = config.loader_augment
     loader = radload.Loader(
-        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler, **shared
-    )
+        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler,
+        level_slack=config.level_slack or 1.0, **shared,
+    )  # fmt: skip
     stack.callback(loader.close)
     val_loader = None
     if task.labelled["val"]:

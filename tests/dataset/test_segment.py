@@ -193,7 +193,7 @@ def test_keys_and_sizes_are_known_without_reading_records(tmp_path: Path) -> Non
         write_segment(tmp_path / name / segment_folder(0), 0, parts, patients, STUDIES.empty_table())
         index = open_index(tmp_path / name, MANIFEST)
         digests.append(index.keys)
-        assert index.largest == {"train": Largest(700, 3000), "val": Largest(0, 3_600_000_000), "test": Largest()}
+        assert index.largest == {"train": Largest(700, 3000, 450), "val": Largest(0, 3_600_000_000), "test": Largest()}
         found = KeysDigest()
         found.add(index.records["key"])
         assert found.text() == index.keys
