@@ -16,6 +16,7 @@ from radload.commands.pack import pack
 from radload.commands.review import review
 from radload.commands.scan import scan
 from radload.commands.trace import trace
+from radload.commands.verify import verify
 from radload.errors import RadloadError
 
 FAILED = 2
@@ -37,6 +38,7 @@ app.command()(audit)
 app.command()(trace)
 app.command()(cohort)
 app.command()(review)
+app.command()(verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -166,7 +166,7 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits
                 for position, result in results:
                     job = waiting[position]
                     if isinstance(result, Died):
-                        again.append(_after_death(job, result))
+                        again.append(after_death(job, result))
                     else:
                         ended += job.count
             waiting = again
@@ -181,7 +181,7 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits
     return total - before
 
 
-def _after_death(job: ShardJob, died: Died) -> ShardJob:
+def after_death(job: ShardJob, died: Died) -> ShardJob:
     """The job as it is to be run again: without the file that hung its worker, or that ended it for the second time.
 
     A crash has a second try, because an innocent file may have been read when the machine ran out of memory.
