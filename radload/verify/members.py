@@ -70,10 +70,12 @@ class Walk:
                 self.ended = self._read(BLOCK) == _ZEROS
                 return
             found = _understood(block)
-            if found is None or self._at + found[2] + -found[2] % BLOCK > self._size:
+            beyond = found is not None and self._at + found[2] + -found[2] % BLOCK > self._size
+            if found is None or beyond:
                 until = next((start for start in self._starts if start >= self._at), self._size)
-                self._skip(until - self._at)
-                yield Damage(position, until)
+                self._skip(min(until, self._size) - self._at)
+                if len(block) == BLOCK and not beyond:  # else it is a cut, or a member that is missing
+                    yield Damage(position, until)
                 continue
             key, extension, size = found
             offset = self._at

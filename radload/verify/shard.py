@@ -79,11 +79,12 @@ def check_shard(task: ShardTask, beat: Beat) -> ShardFindings:
     except OSError as error:
         check.lost(f"cannot be opened ({error.strerror})")
         return check.findings(0)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        check.lost("is no file")
+        return check.findings(0)
     with os.fdopen(descriptor, "rb", buffering=1 << 20) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            check.lost("is no file")
-            return check.findings(0)
         try:
             check.walk(file, status.st_size)
         except OSError as error:
@@ -121,7 +122,7 @@ class _Check:
         task = self._task
         starts, owners = self._places()
         longest = int(task.records["length"].max(initial=0))
-        walk = Walk(file, size, starts, max(longest, MAX_TEXT), content=not task.quick)
+        walk = Walk(file, min(size, task.size), starts, max(longest, MAX_TEXT), content=not task.quick)
         damaged: set[int] = set()
         for item in walk:
             if isinstance(item, Member):
