@@ -27,6 +27,9 @@ def verify(
         Path | None,
         typer.Option(help="For repack: private folder of the shards. [default: SHARDS.private]", show_default=False),
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="For repack: the file that pack had by --labels.", show_default=False)
+    ] = None,
     splits: Annotated[
         Path | None, typer.Option(help="For repack: the file that pack had by --splits.", show_default=False)
     ] = None,
@@ -41,7 +44,8 @@ def verify(
     """Check every byte of a data set against its index. Exit code 0: it is whole, 1: it is not, 2: nothing could be checked."""
     from radload.verify.command import run
 
-    files = {name: path for name, path in (("--splits", splits), ("--decisions", decisions)) if path is not None}
+    given = {"--labels": labels, "--splits": splits, "--decisions": decisions}
+    files = {name: path for name, path in given.items() if path is not None}
     try:
         whole = run(
             shards,

@@ -32,6 +32,7 @@ from radload.pack.workspace import Folders, State, read_plan
 
 _STAGE: Final = ".repack"
 _FILES: Final = {  # options that name a file: plan.json has its checksum, not the file
+    "--labels": "labels",
     "--splits": "splits",
     "--decisions": "decisions",
 }
@@ -59,7 +60,7 @@ def repack(
 
     Args:
         private: private folder; None: `<root>.private`. It has the options and the key of the pack.
-        files: "--splits" and "--decisions" as they were given to the pack.
+        files: "--labels", "--splits" and "--decisions" as they were given to the pack: labels decide how patients are divided.
 
     Raises:
         UsageError: no private folder, or a source or option file that is not that of the pack.
@@ -88,9 +89,9 @@ def repack(
 def _options(said: Mapping[str, Any], folders: Folders, files: Mapping[str, Path]) -> PackOptions:
     """The options of the pack, from what plan.json says of them."""
     own = {name.removeprefix("--").replace("-", "_"): value for name, value in said.items()}
-    for name in ("labels", "labels_from", "splits", "decisions"):
-        own.pop(name)  # labels do not change a shard
-    own["split"] = "/".join(f"{share:g}" if isinstance(share, float) else str(share) for share in own["split"])
+    for name in _FILES.values():
+        own.pop(name)
+    own["split"] = "/".join(f"{100 * share:.12g}" for share in own["split"])
     own |= {name: tuple(own[name]) for name in ("masks", "include", "keep", "retain")}
     if str(own["patients"] or "").startswith("csv:"):
         raise UsageError(
@@ -103,7 +104,7 @@ def _options(said: Mapping[str, Any], folders: Folders, files: Mapping[str, Path
             own[field] = files[option]
     options = PackOptions(folders.source, folders.out, folders.private, **own)
     now = options.identity()
-    changed = [name for name in now if name not in ("--labels", "--labels-from") and now[name] != said.get(name)]
+    changed = [name for name in now if now[name] != said.get(name)]
     if changed:
         raise UsageError(
             f"{', '.join(changed)} is not that of the pack: give the same file, or pack again to another folder"

@@ -37,7 +37,8 @@ def write_source(root: Path, write_dicom: WriteDicom) -> None:
             pixels = np.cumsum(random.integers(-3, 4, (20, 17)), axis=1).astype(np.int16)
             if number == 1:
                 pixels = random.integers(0, 8, (20, 17)).astype(np.uint16)
-                extra |= {"ModalityLUTSequence": [_table(0, list(range(5, 13)))], "RescaleSlope": None, "RescaleIntercept": None}  # fmt: skip
+                extra |= {"ModalityLUTSequence": [_table(0, list(range(5, 13)))]}
+                extra |= {"RescaleSlope": None, "RescaleIntercept": None}
                 extra["ModalityLUTSequence"][0].ModalityLUTType = "HU"
             elif number == 2:
                 extra |= {"VOILUTSequence": [_table(0, list(range(0, 400, 10)))], "PixelPaddingValue": -2000}
@@ -47,7 +48,8 @@ def write_source(root: Path, write_dicom: WriteDicom) -> None:
                 continue
             elif number == 4:
                 pixels = random.integers(-(2**30), 2**30, (9, 8)).astype(np.int32)
-            write_dicom(root / f"{number}/{place}.dcm", pixels, patient=f"P{number}", study=f"t{number}", series=f"s{number}", place=place, **extra)  # fmt: skip
+            names = {"patient": f"P{number}", "study": f"t{number}", "series": f"s{number}"}
+            write_dicom(root / f"{number}/{place}.dcm", pixels, place=place, **names, **extra)
     volume = random.integers(-900, 900, (9, 8, 4)).astype(np.int16)
     for name, values in (("v", volume), ("v_seg", (volume > 300).astype(np.uint8))):
         nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 2, 3, 1])), root / f"{name}.nii.gz")  # type: ignore[no-untyped-call]
