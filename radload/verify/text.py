@@ -101,13 +101,12 @@ def _expected(
 
 def _same_spacing(found: Any, record: np.void) -> bool:
     """The record has it in 32 bits."""
-    inside = np.array((record["spacing_row"], record["spacing_col"]), np.float32)
+    inside = (float(record["spacing_row"]), float(record["spacing_col"]))
     if found is None:
-        return bool(np.isnan(inside).all())
-    if not isinstance(found, list) or not all(isinstance(value, (int, float)) for value in found):
+        return math.isnan(inside[0]) and math.isnan(inside[1])
+    if not isinstance(found, list) or len(found) != len(inside):
         return False
-    with np.errstate(over="ignore"):
-        return np.array_equal(np.array(found, np.float32), inside)
+    return all(isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-6) for a, b in zip(found, inside, strict=True))
 
 
 def _clean(value: Any) -> Any:

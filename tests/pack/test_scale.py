@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import pytest
 from conftest_pack import WriteDicom, shards_of
 
 import radload
+from radload import codecs
 from radload.dataset.manifest import MANIFEST
 from radload.pack.part import PACKING
 from radload.pack.sample import pixel_hash
@@ -58,11 +60,22 @@ class Seen:
     Attributes:
         parent: largest resident bytes of the parent, per run; parts: (CPU seconds of all its processes, shards finished) over all runs.
         times: CPU seconds of each process, by run and id: what an ended worker used counts.
+        pace: (shards finished, CPU seconds of a fixed piece of work) at each look: others on the machine slow both down.
     """
 
     parent: list[int] = field(default_factory=list)
     parts: list[tuple[float, int]] = field(default_factory=list)
     times: dict[tuple[int, int], float] = field(default_factory=dict)
+    pace: list[tuple[int, float]] = field(default_factory=list)
+
+
+def piece_of_work() -> float:
+    """CPU seconds of coding one image ten times."""
+    image = np.cumsum(np.random.default_rng(0).integers(-3, 4, (SIDE, SIDE)), axis=1).astype(np.int16)
+    started = time.thread_time()
+    for _ in range(10):
+        codecs.encode(image)
+    return time.thread_time() - started
 
 
 def look(seen: Seen, run: int, session: int, out: Path) -> int:
@@ -77,6 +90,7 @@ def look(seen: Seen, run: int, session: int, out: Path) -> int:
             if int(path.parent.name) == session:
                 seen.parent[-1] = max(seen.parent[-1], int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
     done = len(list(out.glob(f"{PACKING}/parts/[!.]*.arrow")))
+    seen.pace.append((done, piece_of_work()))
     if done and (not seen.parts or done > seen.parts[-1][1]):
         seen.parts.append((sum(seen.times.values()), done))
     return done
@@ -103,16 +117,24 @@ def pack_killed_twice(source: Path, out: Path, shards: int) -> Seen:
     return seen
 
 
-def trend(parts: list[tuple[float, int]]) -> float:
+def trend(seen: Seen) -> float:
     """How much more CPU time a shard takes at the end than at the beginning, as a share of the mean: 0 for a steady rate.
 
-    A line through the cost of each step; steps that hold a killed run are left out, because that run scanned again.
+    A line through the cost of each step, in pieces of work of the same minute; steps that hold a killed run, which scanned again, are
+    left out.
     """
-    cpu, done = np.array(parts, float).T
-    cost, middle = np.diff(cpu) / np.diff(done), (done[1:] + done[:-1]) / 2
-    usual = cost < 3 * np.median(cost)
-    slope, _ = np.polyfit(middle[usual], cost[usual], 1)
-    return float(slope * (done[-1] - done[0]) / cost[usual].mean())
+    cpu, done = np.array(seen.parts, float).T
+    where, pieces = np.array(seen.pace).T
+    edges = np.linspace(done[0], done[-1], 21)
+    marks = np.searchsorted(done, edges)
+    cost = []
+    for first, last in pairwise(marks):
+        here = pieces[(where >= done[first]) & (where <= done[last])]
+        steps, shards = np.diff(cpu[first : last + 1]), np.diff(done[first : last + 1])
+        usual = steps / shards < 3 * np.median(steps / shards)
+        cost.append(steps[usual].sum() / shards[usual].sum() / np.median(here))
+    slope, _ = np.polyfit(edges[:-1], cost, 1)
+    return float(slope * (done[-1] - done[0]) / np.mean(cost))
 
 
 @pytest.mark.soak
@@ -121,7 +143,7 @@ def test_a_hundred_thousand_slices(tmp_path: Path, write_dicom: WriteDicom) -> N
     write_slices(tmp_path / "src", write_dicom, count)
     per_shard = (16 << 20) // (SIDE * SIDE * 2 * PER_SERIES) * PER_SERIES
     seen = pack_killed_twice(tmp_path / "src", tmp_path / "out", count // per_shard)
-    change = trend(seen.parts)
+    change = trend(seen)
     figures = {"slices": count, "parent MiB": [peak >> 20 for peak in seen.parent], "trend": round(change, 3)}
     print(json.dumps(figures | {"CPU s": round(sum(seen.times.values())), "shards": len(shards_of(tmp_path / "out"))}))
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_bytes())
