@@ -54,8 +54,8 @@ def test_bytes_from_storage(
     found: list[Cold | str] = []
     with ShardFiles(root, index.shard_names) as files, ThreadPoolExecutor(2) as pool:
         draws = stages.take_draws(files, planner, index.ranges["train"], pool)
-        work = stages.reading(files, draws)
-        benchmark.pedantic(lambda: found.append(measure_cold(files, draws, work, pool)), rounds=3)
+        work = stages.reading(files, draws, 2)
+        benchmark.pedantic(lambda: found.append(measure_cold(files, draws, work, pool, 2)), rounds=3)
     cold = [one for one in found if isinstance(one, Cold)]
     if not cold:
         pytest.skip(str(found[-1]))

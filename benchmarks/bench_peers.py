@@ -29,6 +29,8 @@ from radload.loading import Loader
 from radload.loading.arguments import core_share
 from radload.loading.plan import Planner, Settings
 from radload.loading.recipe import make_recipe
+from radload.loading.views import Views
+from radload.train.config import CROP_SLACK
 
 BATCH, SIZE, ROUNDS, SECONDS, PREFETCH = 50, 224, 5, 0.8, 3
 CORES = core_share()
@@ -42,6 +44,7 @@ OURS = {  # name -> (codec, resolution, whether the arithmetic is that of the pe
 
 
 TRAINING = "training defaults, medians of turns"
+MORE = "more of one decode, medians of turns in slices decoded"
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +73,17 @@ def limits(
     window: Any = WINDOW,
     channels: int = 1,
     augment: str | None = None,
+    views: int = 1,
+    level_slack: float = 1.0,
 ) -> list[Contestant]:
     """Parts of our own work, alone on all cores: what no loader of this format can exceed. `parts`: title -> "decode" or "raw"."""
     index = open_index(shards, read_manifest(shards))
     files = ShardFiles(shards, index.shard_names)
-    settings = Settings((SIZE, SIZE), make_recipe(window, channels), "float32", 1.0, "auto", augment, 0)
+    recipe = make_recipe(window, channels)
+    settings = Settings((SIZE, SIZE), recipe, "float32", level_slack, "auto", augment, 0, views=Views(views))
     planner = Planner(index, settings)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
-    read, render = stages.reading(files, draws), stages.rendering(draws, planner, CORES, BATCH)
+    read, render = stages.reading(files, draws, CORES), stages.rendering(draws, planner, CORES, BATCH)
 
     def read_and_render(i: int, thread: int) -> None:
         read(i, thread)
@@ -86,7 +92,7 @@ def limits(
     def turn(work: stages.Work) -> Any:
         return lambda seconds: stages.rate(work, len(draws), pool, CORES, seconds).rate
 
-    work: dict[str, stages.Work] = {"decode": stages.decoding(draws), "raw": read_and_render}
+    work: dict[str, stages.Work] = {"decode": stages.decoding(draws, CORES), "raw": read_and_render}
     mix = ", ".join(f"level {level} {share:.0%}" for level, share in draws.levels.items())
     return [
         Contestant(f"{title} ({mix})" if augment else title, "limit", turn(work[part])) for title, part in parts.items()
@@ -140,10 +146,10 @@ def test_peers(ct_shards: Path, raw_shards: Path, peer_files: PeerFiles, request
 
 
 def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pytest.FixtureRequest) -> None:
-    """Three windows, random resized crops and flips, as pretrain.py; beside pydicom doing the same, and decoding the same mix of levels."""
+    """As pretrain.py: three windows, crops, flips, window jitter; beside pydicom doing the same, and decoding the same mix of levels."""
     with ExitStack() as stack:
         batches = pydicom_training_loader(peer_files, SIZE, BATCH, CORES)
-        loader, own = ours(ct_shards, augment="default")
+        loader, own = ours(ct_shards, augment="default", level_slack=CROP_SLACK)
         stack.enter_context(loader)
         for one in (batches, own):
             assert next(one)[0].shape == (BATCH, 3, SIZE, SIZE)
@@ -151,6 +157,30 @@ def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pyte
         contestants = [
             Contestant("pydicom + DataLoader", "peer", taking(batches, BATCH, READ_AHEAD * CORES, CORES)),
             Contestant("radload HTJ2K, training", "radload", taking(own, BATCH, PREFETCH + 1)),
-            *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default"),
+            *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default", level_slack=CROP_SLACK),
         ]
         compete(TRAINING, contestants, request.config)
+
+
+def test_more_of_one_decode(ct_shards: Path, request: pytest.FixtureRequest) -> None:
+    """Three windows of the half level; two views of it, and two of default crops, in one window: beside decoding these levels alone."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(CORES))
+        contestants = []
+        views: dict[str, Any] = {"window": WINDOW, "channels": 1, "augment": "default", "views": 2}
+        half = {
+            "augment": radload.Augment(area=(0.5, 1.0)),
+            "level_slack": 1.5,
+        }  # no crop of 512 pixels then needs more than the half level
+        for name, options, shape in (
+            ("radload HTJ2K, half level, three windows", {"channels": 3}, (BATCH, 3, SIZE, SIZE)),
+            ("radload HTJ2K, half level, two views", views | half, (2, BATCH, 1, SIZE, SIZE)),
+            ("radload HTJ2K, two views", views, (2, BATCH, 1, SIZE, SIZE)),
+        ):
+            loader, batches = ours(ct_shards, **options)
+            stack.enter_context(loader)
+            assert next(batches)[0].shape == shape
+            contestants.append(Contestant(name, "radload", taking(batches, BATCH, PREFETCH + 1)))
+        contestants += limits(ct_shards, {"half level: decoding alone": "decode"}, pool)
+        contestants += limits(ct_shards, {"two views: decoding alone": "decode"}, pool, WINDOW, 1, "default", 2)
+        compete(MORE, contestants, request.config)

@@ -62,7 +62,7 @@ def dali_batches(root: Path, settings: Settings, batch_size: int, threads: int, 
 
     norm = normalisation(settings.recipe.mean, settings.recipe.std)
     sample_at, window_at = (pointer_to(numba.from_dtype(d)) for d in (SAMPLE, WINDOW))
-    render, ring, tables = cpu._render, cpu.RING, NO_TABLES
+    render, work_size, ring, tables = cpu._render, cpu.work_size, cpu.RING, NO_TABLES
     code = {"u1": rows.UINT8, "u2": rows.UINT16, "i2": rows.INT16}
 
     def run(out, image, sample_bytes, window_bytes):  # type: ignore[no-untyped-def]
@@ -72,7 +72,7 @@ def dali_batches(root: Path, settings: Settings, batch_size: int, threads: int, 
         left, right, across = span(image.shape[1], s.level, s.left, s.width, width)
         first = np.empty((2, max(height, width)), np.uint32)
         weight = np.empty((2, max(height * taps, width * across)), np.float32)
-        work = np.empty(channels * (min(taps, ring) + 1) * (right - left), np.float32)
+        work = np.empty(work_size(channels, taps, right - left, width), np.float32)
         tags = np.empty(ring + channels, np.int64)
         memo = np.full((2, 9), np.nan)
         source = np.empty(4, np.int64)

@@ -1,8 +1,9 @@
 """The fused kernel on the CPU (Numba, GIL released): agrees with reference.render to 1e-5 in units of y.
 
 Each source row inside the crop is windowed once per plane into a small ring of rows, the vertical taps run over whole contiguous rows
-of the ring, the horizontal taps gather from the result, and mean and deviation ride on the last multiplication. Planes with equal
-windows are computed once. `render_into` and `render_many` cross the GIL once per call.
+of the ring, 16 rows of the result at once are resampled horizontally, one in each lane, and mean and deviation ride on the way out.
+Planes with equal windows are computed once. Rotated samples are rendered by turned.py, gamma and noise added by noise.py. `render_into`
+and `render_many` cross the GIL once per call, and once for each of those two where a sample asks for it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,22 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.kernels import rows
+from radload.kernels import columns, noise, rows, turned
 from radload.kernels.jit import Array, Record, checksum, entry, float32_at, jit, uint32_at
-from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, NO_TABLES, SAMPLE, WINDOW
+from radload.kernels.lanes import LANES
+from radload.kernels.prepare import (
+    CURVED,
+    FLIP_HORIZONTAL,
+    FLIP_VERTICAL,
+    NO_TABLES,
+    NOISY,
+    SAMPLE,
+    TURNED,
+    WINDOW,
+)
 from radload.kernels.rounding import to_bfloat16 as to_bfloat16
 from radload.kernels.rounding import to_float16 as to_float16
-from radload.kernels.taps import BY_TAP, fill, span
+from radload.kernels.taps import fill, span
 
 # What a source may be, and its code for the compiled part; callers cast the rest.
 DTYPES = {
@@ -27,6 +38,7 @@ DTYPES = {
     np.dtype("<i2"): rows.INT16,
     np.dtype("<f4"): rows.FLOAT32,
 }
+UNROLLED = 5  # vertical taps that are summed in one go
 RING = 32  # rows kept windowed; an axis with more taps (a scale above 16) windows each row about twice instead
 
 
@@ -62,7 +74,6 @@ def _axis(
     extent: float,
     n_out: int,
     mirrored: bool,
-    by_tap: bool,
     first: Array,
     weight: Array,
     memo: Array,
@@ -72,22 +83,17 @@ def _axis(
     if same and memo[5] == mirrored:
         return int(memo[6]), int(memo[7]), int(memo[8])
     lo, hi, count = span(n_in, level, start, extent, n_out)
-    fill(level, start, extent, n_out, mirrored, lo, hi, count, by_tap and count <= BY_TAP, first, weight)
+    fill(level, start, extent, n_out, mirrored, lo, hi, count, first, weight)
     memo[0], memo[1], memo[2], memo[3], memo[4], memo[5] = n_in, level, start, extent, n_out, mirrored
     memo[6], memo[7], memo[8] = lo, hi, count
     return lo, hi, count
 
 
 @jit
-def _twin(windows: Record, c: int) -> int:
-    """The first plane whose window equals that of plane c."""
-    w = windows[c]
-    for b in range(c):
-        v = windows[b]
-        if v.x0 == w.x0 and v.gain == w.gain and v.offset == w.offset and v.kind == w.kind:  # noqa: SIM102
-            if v.start == w.start and v.entries == w.entries:
-                return b
-    return c
+def work_size(planes: int, taps: int, inner: int, width: int) -> int:
+    """Elements of working memory for a sample of `taps` vertical taps and `inner` columns inside the crop."""
+    blocks = planes * (min(taps, RING) + LANES) * columns.padded(inner)
+    return int(blocks + columns.room(inner, width) + LANES)  # LANES: to begin where a vector does
 
 
 @jit
@@ -107,9 +113,7 @@ def _render(
     """One sample. source (4,) int64: address, dtype code, rows, cols; windows (C,); norm (C, 2); out (C, height, width)."""
     planes, height, width = out.shape
     flip = sample.flip
-    lo, _, taps = _axis(
-        source[2], sample.level, sample.top, sample.height, height, False, False, first[0], weight[0], memo[0]
-    )
+    lo, _, taps = _axis(source[2], sample.level, sample.top, sample.height, height, False, first[0], weight[0], memo[0])
     left, right, across = _axis(
         source[3],
         sample.level,
@@ -117,47 +121,58 @@ def _render(
         sample.width,
         width,
         flip & FLIP_HORIZONTAL != 0,
-        True,
         first[1],
         weight[1],
         memo[1],
     )
     slots, inner = min(taps, RING), right - left
-    ring = work[: planes * slots * inner].reshape(planes, slots, inner)
-    blended = work[planes * slots * inner : planes * (slots + 1) * inner].reshape(planes, inner)
+    stride, plane = columns.padded(inner), width * height
+    aligned = (work.ctypes.data + 4 * LANES - 1) & -(4 * LANES)  # a vector across two cache lines takes two loads
+    ring = numba.carray(float32_at(aligned), (planes, slots, stride))
+    blocks = numba.carray(float32_at(aligned + 4 * planes * slots * stride), (planes, LANES, stride))
+    rest = aligned + 4 * planes * (slots + LANES) * stride
     twin = tags[RING:]
     for c in range(planes):
-        twin[c] = _twin(windows, c)
+        twin[c] = rows.twin(windows, c)
     tags[:RING] = -1
-    for o in range(height):  # from 0, so that Numba knows that no index counts from the end
-        if o < sample.row_first or o >= sample.row_end:
-            continue
-        y, done = lo + np.int64(first[0, o]), 0
-        while done < taps:
-            group = taps if taps <= BY_TAP else min(4, taps - done)
-            for k in range(y + done, y + done + group):
-                slot = k % slots
-                if tags[slot] != k:
-                    tags[slot] = k
-                    for c in range(planes):
-                        if twin[c] == c:
-                            rows.window_row(
-                                source[0],
-                                source[1],
-                                k * source[3] + left,
-                                windows[c],
-                                sample.padding_first,
-                                sample.padding_last,
-                                tables,
-                                ring[c, slot],
-                            )
-            for c in range(planes):
-                if twin[c] == c:
-                    rows.blend(ring[c], int(y + done), weight[0, o * taps + done :], group, done > 0, blended[c])
-            done += group
-        to = height - 1 - o if flip & FLIP_VERTICAL != 0 else o
+    for begin in range(max(sample.row_first, 0), min(sample.row_end, height), LANES):
+        filled = min(min(sample.row_end, height) - begin, LANES)
+        for r in range(filled):
+            o = np.uint64(begin + r)  # unsigned, so that Numba knows that it does not count from the end
+            y, done = lo + np.int64(first[0, o]), 0
+            while done < taps:
+                group = taps if taps <= UNROLLED else min(4, taps - done)
+                for k in range(y + done, y + done + group):
+                    slot = k % slots
+                    if tags[slot] != k:
+                        tags[slot] = k
+                        for c in range(planes):
+                            if twin[c] == c:
+                                rows.window_row(
+                                    source[0],
+                                    source[1],
+                                    k * source[3] + left,
+                                    windows[c],
+                                    sample.padding_first,
+                                    sample.padding_last,
+                                    tables,
+                                    ring[c, slot, :inner],
+                                )
+                for c in range(planes):
+                    if twin[c] == c:
+                        at = np.int64(o) * taps + done
+                        rows.blend(ring[c], int(y + done), weight[0, at:], group, done > 0, blocks[c, r])
+                done += group
+        step = -width if flip & FLIP_VERTICAL != 0 else width
+        to = out.ctypes.data + 4 * width * (height - 1 - begin if flip & FLIP_VERTICAL != 0 else begin)
         for c in range(planes):
-            rows.gather(blended[twin[c]], first[1], weight[1], across, norm[c, 0], norm[c, 1], out[c, to])
+            if twin[c] == c:
+                columns.resample(
+                    blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest, to + 4 * c * plane, step
+                )
+                for d in range(c, planes):
+                    if twin[d] == c:
+                        columns.store(rest, filled, norm[d, 0], norm[d, 1], to + 4 * d * plane, step, width)
 
 
 def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
@@ -179,6 +194,8 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
     ) -> tuple[int, int, int, int]:
         """All samples of a call. Returns what the scratch must hold, and has rendered nothing where it holds less.
 
+        A source that is not its sample's level ends it before anything is read: the first number returned is -1 less which.
+
         sources (N, 4) int64; samples (N,) SAMPLE; windows (N or 1, C) WINDOW; out (N, C, height, width) float32.
         """
         if version < 0:  # never: it makes `version` part of the cache's key
@@ -187,10 +204,13 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
         outputs, weights, working, tagged = max(height, width), 0, 0, RING + planes
         for n in range(len(samples)):
             s = samples[n]
+            rounding = (1 << s.level) - 1
+            if sources[n, 2] != (s.rows + rounding) >> s.level or sources[n, 3] != (s.cols + rounding) >> s.level:
+                return -1 - n, 0, 0, 0
             _, _, taps = span(sources[n, 2], s.level, s.top, s.height, height)
             left, right, across = span(sources[n, 3], s.level, s.left, s.width, width)
             weights = max(weights, height * taps, width * across)
-            working = max(working, planes * (min(taps, RING) + 1) * (right - left))
+            working = max(working, work_size(planes, taps, right - left, width))
         if first.shape[1] >= outputs and weight.shape[1] >= weights and len(work) >= working and len(tags) >= tagged:
             # The same memory without its owner: a slice of an owned array counts references with atomic operations, a third of the time.
             results = numba.carray(float32_at(out.ctypes.data), out.shape)
@@ -199,6 +219,8 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
             factors = numba.carray(float32_at(weight.ctypes.data), weight.shape)
             rest = numba.carray(float32_at(work.ctypes.data), work.shape)
             for n in range(len(samples)):
+                if samples[n].effects & TURNED != 0:
+                    continue  # see turned.py
                 w = windows[n if len(windows) > 1 else 0]
                 _render(sources[n], samples[n], w, pool, norm, results[n], starts, factors, rest, tags, memo)
                 s = samples[n]
@@ -209,30 +231,28 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
     return render_all
 
 
-_render_all = _compile(checksum())
+_render_all = _compile(checksum("taps", "lanes", "rows", "columns", "cpu"))
 
 
-def _sources(coded: Sequence[NDArray[np.generic]], samples: NDArray[np.void]) -> NDArray[np.int64]:
-    """(N, 4) of address, dtype code, rows, cols, after making sure that the compiled part will not leave the arrays."""
-    table = np.empty((len(coded), 4), np.int64)
-    for n, array in enumerate(coded):
+def _sources(coded: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
+    """(N, 4) of address, dtype code, rows, cols; the compiled part compares these with the samples'."""
+    table = []
+    for array in coded:
         code = DTYPES.get(array.dtype)
         if code is None or array.ndim != 2 or not array.flags.c_contiguous:
             raise ValueError(
                 "a source must be contiguous (h, w) of uint8, uint16, int16 or float32, "
                 f"not {array.dtype} of shape {array.shape}; cast or copy it first"
             )
-        table[n] = (array.__array_interface__["data"][0], code, *array.shape)
-    level = samples["level"]
-    wrong = np.flatnonzero(
-        (table[:, 2] != -(-samples["rows"] >> level)) | (table[:, 3] != -(-samples["cols"] >> level))
+        table.append((array.__array_interface__["data"][0], code, *array.shape))
+    return np.array(table, np.int64).reshape(-1, 4)
+
+
+def _wrong(n: int, sources: NDArray[np.int64], samples: NDArray[np.void]) -> ValueError:
+    s = samples[n]
+    return ValueError(
+        f"source {n} of {sources[n, 2]}x{sources[n, 3]} is not level {s['level']} of an image of {s['rows']}x{s['cols']}"
     )
-    if len(wrong):
-        h, w, s = table[wrong[0], 2], table[wrong[0], 3], samples[wrong[0]]
-        raise ValueError(
-            f"source {wrong[0]} of {h}x{w} is not level {s['level']} of an image of {s['rows']}x{s['cols']}"
-        )
-    return table
 
 
 def _own(array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -278,13 +298,20 @@ def render_many(
         raise ValueError(f"windows {windows.shape} of {windows.dtype} do not fit out {out.shape}")
     if norm.dtype != np.float32 or norm.shape != (out.shape[1], 2) or tables.dtype != np.float32 or tables.size < 1:
         raise ValueError("norm must be float32 (C, 2) and tables float32 with at least one entry")
-    sources = _sources(coded, samples)
+    sources = _sources(coded)
     s = scratch if scratch is not None else Scratch()
     fixed = (_own(samples), _own(windows), _own(tables), _own(norm))
     need = _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
+    if need[0] < 0:
+        raise _wrong(-1 - need[0], sources, samples)
     if s.first.shape[1] < need[0] or s.weight.shape[1] < need[1] or s.work.size < need[2] or s.tags.size < need[3]:
         s.grow(*need)
         _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
+    effects = int(np.bitwise_or.reduce(samples["effects"]))
+    if effects & TURNED:
+        s.work = turned.turn(sources, *fixed, out, s.work)
+    if effects & (CURVED | NOISY):
+        noise.finish(fixed[0], fixed[3], out)
 
 
 def render_into(

@@ -1,4 +1,4 @@
-"""What the CPU kernel does to one row: window it, blend rows vertically, resample it horizontally; and to what no row reaches.
+"""What the CPU kernel does to one row: window it, blend rows vertically; and to what no row reaches.
 
 Compiled, GIL released.
 """
@@ -12,11 +12,11 @@ import numba
 import numpy as np
 
 from radload.kernels.jit import Array, Record, float32_at, int16_at, jit, uint8_at, uint16_at
+from radload.kernels.lanes import LANES, ramp_int16, ramp_uint8, ramp_uint16
 from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, RAMP, SIGMOID
 
 UINT8, UINT16, INT16, FLOAT32 = 0, 1, 2, 3  # codes of the source's dtype
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
-U1, U2, U3, U4 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 LARGEST = np.float32(np.finfo(np.float32).max)
 LOG2E = np.float32(1 / math.log(2))
 # 2**r = sum of EXP2[k] * r**k on [-0.5, 0.5]: the exponential series in r * ln 2; the first term left out is 5e-9.
@@ -24,14 +24,30 @@ E1, E2, E3, E4, E5, E6, E7 = (np.float32(math.log(2) ** k / math.factorial(k)) f
 
 
 @jit
-def _sigmoid(t: Any) -> Any:
-    """1 / (1 + exp(-t)), float32, without a call so that LLVM can vectorise it; |t| above 30 is 0 or 1 to float32."""
-    z = min(max(-t, np.float32(-30)), np.float32(30)) * LOG2E
+def twin(windows: Record, c: int) -> int:
+    """The first plane whose window equals that of plane c."""
+    w = windows[c]
+    for b in range(c):
+        v = windows[b]
+        if v.x0 == w.x0 and v.gain == w.gain and v.offset == w.offset and v.kind == w.kind:  # noqa: SIM102
+            if v.start == w.start and v.entries == w.entries:
+                return b
+    return c
+
+
+@jit
+def exp2(z: Any) -> Any:
+    """2**z, float32, |z| <= 126, without a call so that LLVM can vectorise it."""
     n = np.floor(z + HALF)
     r = z - n
     power = ONE + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7))))))
-    scale = np.int32((np.int32(n) + 127) << 23).view(np.float32)  # 2**n, from its bits
-    return ONE / (ONE + power * scale)
+    return power * np.int32((np.int32(n) + 127) << 23).view(np.float32)  # 2**n, from its bits
+
+
+@jit
+def _sigmoid(t: Any) -> Any:
+    """1 / (1 + exp(-t)), float32; |t| above 30 is 0 or 1 to float32."""
+    return ONE / (ONE + exp2(min(max(-t, np.float32(-30)), np.float32(30)) * LOG2E))
 
 
 @jit
@@ -82,6 +98,18 @@ def window_row(
 ) -> None:
     """Windows target.size values from element `begin` of the source at `address` (dtype: a code above) into target."""
     end = begin + target.size
+    if window.kind == RAMP and dtype != FLOAT32:  # whole vectors of the common case; what is left goes the general way
+        whole = target.size // LANES
+        x0, gain, offset = window.x0, window.gain, window.offset
+        if dtype == UINT16:
+            ramp_uint16(address + 2 * begin, target.ctypes.data, whole, x0, gain, offset, first, last)
+        elif dtype == INT16:
+            ramp_int16(address + 2 * begin, target.ctypes.data, whole, x0, gain, offset, first, last)
+        else:
+            ramp_uint8(address + begin, target.ctypes.data, whole, x0, gain, offset, first, last)
+        if target.size == whole * LANES:
+            return
+        begin, target = begin + whole * LANES, target[whole * LANES :]
     if dtype == UINT16:
         _window(numba.carray(uint16_at(address), (end,))[begin:], False, window, first, last, tables, target)
     elif dtype == INT16:
@@ -132,50 +160,6 @@ def blend(ring: Array, y: int, weight: Array, count: int, add: bool, target: Arr
     e, u = ring[(y + 4) % slots], weight[4]
     for i in range(target.size):
         target[i] = v * a[i] + w * b[i] + p * c[i] + q * d[i] + u * e[i]
-
-
-@jit
-def gather(
-    row: Array, first: Array, weight: Array, count: int, scale: np.float32, shift: np.float32, target: Array
-) -> None:
-    """target (n,) = scale * (horizontal taps of row) + shift; first (n,) uint32 into row; weight flat, see taps.fill.
-
-    Unsigned indices, because a signed one makes Numba ask whether it counts from the end: twice the time.
-    """
-    n = target.size
-    if count == 1:
-        for o in range(n):
-            target[o] = row[first[o]] * scale + shift
-    elif count == 2:
-        v, w = weight[:n], weight[n : 2 * n]
-        for o in range(n):
-            s = np.uint64(first[o])
-            target[o] = (v[o] * row[s] + w[o] * row[s + U1]) * scale + shift
-    elif count == 3:
-        v, w, p = weight[:n], weight[n : 2 * n], weight[2 * n : 3 * n]
-        for o in range(n):
-            s = np.uint64(first[o])
-            target[o] = (v[o] * row[s] + w[o] * row[s + U1] + p[o] * row[s + U2]) * scale + shift
-    elif count == 4:
-        v, w, p, q = weight[:n], weight[n : 2 * n], weight[2 * n : 3 * n], weight[3 * n : 4 * n]
-        for o in range(n):
-            s = np.uint64(first[o])
-            t = v[o] * row[s] + w[o] * row[s + U1] + p[o] * row[s + U2] + q[o] * row[s + U3]
-            target[o] = t * scale + shift
-    elif count == 5:
-        v, w, p, q = weight[:n], weight[n : 2 * n], weight[2 * n : 3 * n], weight[3 * n : 4 * n]
-        u = weight[4 * n : 5 * n]
-        for o in range(n):
-            s = np.uint64(first[o])
-            t = v[o] * row[s] + w[o] * row[s + U1] + p[o] * row[s + U2] + q[o] * row[s + U3] + u[o] * row[s + U4]
-            target[o] = t * scale + shift
-    else:
-        for o in range(n):
-            taps, t = weight[o * count : (o + 1) * count], ZERO
-            inside = row[first[o] :]
-            for k in range(count):
-                t += taps[k] * inside[k]
-            target[o] = t * scale + shift
 
 
 @jit

@@ -12,10 +12,6 @@ from numpy.typing import NDArray
 
 from radload.kernels.jit import jit
 
-BY_TAP = (
-    5  # up to so many taps the weights lie as (count, n_out), which the horizontal pass reads; above as (n_out, count)
-)
-
 
 @jit
 def span(n_in: int, level: int, start: float, extent: float, n_out: int) -> tuple[int, int, int]:
@@ -43,33 +39,31 @@ def fill(
     lo: int,
     hi: int,
     count: int,
-    by_tap: bool,
     first: NDArray[np.uint32],
     weight: NDArray[np.float32],
 ) -> None:
     """Writes first[o] and the weights of samples lo + first[o] + k, 0 <= k < count; mirrored: output n_out - 1 - o instead of o.
 
-    weight is flat: [k * n_out + o] where by_tap, else [o * count + k].
+    weight is flat: [o * count + k].
     """
     step = float(1 << level)
     scale = extent / n_out
     inverse = 1.0 / max(scale, step)
-    along, across = (n_out, 1) if by_tap else (1, count)
     for o in range(n_out):
         centre = start + (o + 0.5) * scale
         a = min(max(math.floor((centre - 0.5 - 1.0 / inverse) / step) + 1, lo), hi - count)
-        to = (n_out - 1 - o if mirrored else o) * across
+        to = (n_out - 1 - o if mirrored else o) * count
         total = 0.0
         for k in range(count):
             w = max(0.0, 1.0 - abs((a + k) * step + 0.5 - centre) * inverse)
-            weight[to + k * along] = w
+            weight[to + k] = w
             total += w
         if total > 0:
             scaling = 1.0 / total
             for k in range(count):
-                weight[to + k * along] = weight[to + k * along] * scaling
+                weight[to + k] = weight[to + k] * scaling
         else:  # only at outputs outside the image, or by rounding: the nearest sample
             nearest = min(max(math.ceil((centre - 0.5) / step - 0.5), lo), hi - 1)
             a = min(nearest, hi - count)
-            weight[to + (nearest - a) * along] = 1.0
+            weight[to + nearest - a] = 1.0
         first[n_out - 1 - o if mirrored else o] = a - lo

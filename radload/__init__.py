@@ -2,6 +2,7 @@
 
 ds = radload.open("shards")                          # random access: ds[0].stored, .modality(), .meta, .label
 loader = radload.Loader("shards", split="train", batch_size=256, size=224)
+image = radload.prepare("slice.dcm", "runs/a")       # the pixels that the loader gave in evaluation, from a file
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from radload.errors import CorruptSample, FormatError, RadloadError, UsageError
 
 if TYPE_CHECKING:
     from radload.dataset import Dataset, Sample
-    from radload.loading import Loader, Mixture
+    from radload.inference import prepare
+    from radload.loading import Augment, Loader, Mixture
 
 __version__ = "0.1.0"
 __all__ = [
+    "Augment",
     "CorruptSample",
     "Dataset",
     "FormatError",
@@ -26,6 +29,7 @@ __all__ = [
     "Sample",
     "UsageError",
     "open",
+    "prepare",
 ]
 
 
@@ -47,8 +51,12 @@ def __getattr__(name: str) -> Any:
         from radload import dataset
 
         return getattr(dataset, name)
-    if name in ("Loader", "Mixture"):
+    if name in ("Augment", "Loader", "Mixture"):
         from radload import loading
 
         return getattr(loading, name)
+    if name == "prepare":
+        from radload.inference import prepare
+
+        return prepare
     raise AttributeError(f"module 'radload' has no attribute {name!r}")

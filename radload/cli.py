@@ -13,6 +13,7 @@ from radload.commands.cohort import cohort
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
+from radload.commands.prepare import prepare
 from radload.commands.review import review
 from radload.commands.scan import scan
 from radload.commands.trace import trace
@@ -39,6 +40,7 @@ app.command()(trace)
 app.command()(cohort)
 app.command()(review)
 app.command()(verify)
+app.command()(prepare)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,53 +1,10 @@
-"""Exact metrics of a validation: top-k, and one-vs-rest AUROC from rank statistics, over all ranks.
-
-AUROC is the Mann-Whitney U statistic over n_positive * n_negative, with midranks for ties (Hanley and McNeil 1982).
-"""
+"""Counts of right answers, of single labels: among the k best, by class, and as a confusion matrix."""
 
 from __future__ import annotations
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
-
-from radload.train.distributed import Ranks
-
-
-def auroc(scores: Tensor, positive: Tensor) -> Tensor:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
-
-    Args:
-        scores: (n,) float; positive: (n,) bool.
-
-    Returns:
-        0-dimensional float64, NaN where there is no positive or no negative.
-    """
-    ordered = scores.sort().values
-    below = torch.searchsorted(ordered, scores)
-    upto = torch.searchsorted(ordered, scores, right=True)
-    midrank = (below + upto + 1).double() / 2  # of each score, from 1
-    positives = positive.sum().double()
-    negatives = len(scores) - positives
-    u = (midrank * positive).sum() - positives * (positives + 1) / 2
-    return u / (positives * negatives)
-
-
-def auroc_by_class(ranks: Ranks, scores: Tensor, targets: Tensor) -> Tensor:
-    """(K,) float64 AUROC of each class against the rest, NaN for classes without positives or negatives; the same on all ranks.
-
-    Args:
-        scores: (n, K), the same n on every rank; targets: (n,) int64 with -1 for none, or (n, K) 0 / 1 / NaN for unknown.
-    """
-    classes = scores.shape[1]
-    result = torch.zeros(classes, dtype=torch.float64, device=scores.device)
-    single = ranks.gather(targets) if targets.ndim == 1 else None
-    for k in range(classes):  # one column at a time: the scores of all ranks together may not fit into memory
-        column = ranks.gather(scores[:, k])
-        target = single if single is not None else ranks.gather(targets[:, k])
-        if k % ranks.world != ranks.rank:
-            continue
-        known = target >= 0  # false for NaN as well
-        positive = target == k if single is not None else target > 0.5
-        result[k] = auroc(column[known], positive[known])
-    return ranks.sum(result)
 
 
 def top_k(logits: Tensor, targets: Tensor, k: int) -> Tensor:
@@ -58,3 +15,36 @@ def top_k(logits: Tensor, targets: Tensor, k: int) -> Tensor:
     """
     best = logits.topk(min(k, logits.shape[1]), dim=1).indices
     return (best == targets[:, None]).any(dim=1).sum()
+
+
+def right_by_class(logits: Tensor, targets: Tensor) -> Tensor:
+    """(2, K) float64: samples of each class whose best class is their own, and all samples of each class; -1 counts nowhere."""
+    classes = logits.shape[1]
+    known = targets >= 0
+    right = known & (logits.argmax(1) == targets)
+    spare = targets.clamp(min=0)
+    counts = logits.new_zeros((2, classes)).double()
+    counts[0].index_add_(0, spare, right.double())
+    counts[1].index_add_(0, spare, known.double())
+    return counts
+
+
+def balanced_accuracy(right: NDArray[np.floating], total: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean over the classes that have samples of the share that is right.
+
+    Args:
+        right, total: (..., K) counts.
+
+    Returns:
+        (...) float64, NaN where no class has a sample.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = np.where(total > 0, right / total, 0.0)
+        return np.asarray(recall.sum(axis=-1) / (total > 0).sum(axis=-1))
+
+
+def confusion(targets: NDArray[np.int64], best: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """(K, K) counts: row true class, column best class. targets, best: (n,), -1 in `targets` for none."""
+    known = targets >= 0
+    pairs = targets[known] * classes + best[known]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

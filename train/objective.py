@@ -20,6 +20,16 @@ def loss_sum(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> tuple[Te
     return (each * known).sum(), known.sum()
 
 
+def losses(logits: Tensor, target: Tensor) -> Tensor:
+    """(N,) loss of each sample, of several labels the mean over those that are known; NaN without a label. As in `loss_sum`."""
+    if target.ndim == 1:
+        each = F.cross_entropy(logits, target, ignore_index=-1, reduction="none")
+        return each.masked_fill(target < 0, float("nan"))
+    known = ~target.isnan()
+    each = F.binary_cross_entropy_with_logits(logits, target.nan_to_num(), reduction="none")
+    return (each * known).sum(dim=1) / known.sum(dim=1)
+
+
 def mean_loss(total: Tensor, count: Tensor) -> Tensor:
     """Mean over the labels of this rank; 0, with zero gradients, where a batch has none."""
     return total / count.clamp(min=1)

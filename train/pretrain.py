@@ -5,8 +5,9 @@
     python train/pretrain.py --help
 
 The run's folder (--out) holds run.json (options, windows, classes), log.jsonl, checkpoints/, backbone.safetensors with
-backbone.json, and in the end DONE (or STOPPED after SIGTERM or Ctrl-C). The same command again goes on where it stopped: the
-loader, the optimizer and the random state continue as if nothing had happened, on as many processes as divide the batch.
+backbone.json, val.json and predictions.npz of the last validation, and in the end DONE (or STOPPED after SIGTERM or Ctrl-C).
+The same command again goes on where it stopped: the loader, the optimizer and the random state continue as if nothing had
+happened, on as many processes as divide the batch.
 docs/training.md says more, and what several machines and automatic restarts need.
 """
 
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,12 @@ from radload.train.distributed import (
     step_seed,
 )
 from radload.train.export import export_backbone
+from radload.train.judge import check_subgroups, is_judged, judge, summary
 from radload.train.log import RunLog
 from radload.train.meter import Meter
 from radload.train.models import build_model, build_optimizer, check_shapes
 from radload.train.objective import correct, loss_sum, mean_loss
+from radload.train.predictions import Seen, gather_predictions
 from radload.train.schedule import lr_at
 from radload.train.tasks import open_task
 from radload.train.validate import validate
@@ -62,7 +66,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     # What to learn, and from how much.
     dataset, task = open_task(config.shards, config.labels, device)
     fingerprint, samples = dataset.manifest.fingerprint, dataset.splits
-    dataset.close()
+    keys = dataset.index.records["key"]
+    check_subgroups(dataset.index, config.subgroup_names)
+    dataset.close()  # the shards; the index stays
     config, notes = resolve(
         config, device=device.type, world=ranks.world, samples=samples["train"], bf16=multiplies_bf16(device)
     )
@@ -87,10 +93,11 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "max_failures": config.max_failures,
         "group": ranks.group,
     }
-    augment = None if config.augment == "none" else config.augment
+    augment = config.loader_augment
     loader = radload.Loader(
-        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler, **shared
-    )
+        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler,
+        level_slack=config.level_slack or 1.0, **shared,
+    )  # fmt: skip
     stack.callback(loader.close)
     val_loader = None
     if task.labelled["val"]:
@@ -128,10 +135,11 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     # The run's folder, and what the user should know before he waits.
     about: dict[str, Any] = {
         "classes": list(task.classes),
-        "recipe": loader.recipe.as_dict(),
+        # What `radload.prepare` makes the same pixels by: those of validation, whose levels are never enlarged.
+        "preparation": replace(loader.preparation, level_slack=1.0).as_dict(),
         "fingerprint": fingerprint,
+        "augment": None if augment is None else augment.as_dict(),
     }
-    about |= {"fit": config.fit, "spacing": config.spacing}
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)
         for marker in ("DONE", "STOPPED"):
@@ -159,6 +167,13 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     stack.callback(stop.close)
     stop_every = config.log_every if device.type == "cuda" else 1  # agreeing waits for the device
     meter, stopped, began, first_step = Meter(ranks), False, time.monotonic(), step
+
+    def look(batches: radload.Loader) -> Seen:
+        result, seen = validate(model, batches, task, keys, ranks, amp, layout)
+        log.write("val", step, epoch=round(step / steps_per_epoch, 4), **result)
+        log.say(validation_line(step, result))
+        return seen
+
     net.train()
     while step < total and not stopped:
         for batch in meter.timed(loader):
@@ -198,18 +213,15 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                         f"the loss is not finite at step {step}: start again with a smaller --lr (now {config.lr:g}); "
                         "the checkpoints before this step are whole"
                     )
-            if val_loader is not None and (last or epoch_over) and not (stopped and not last):
-                result = validate(model, val_loader, task, ranks, amp, layout)
-                log.write("val", step, epoch=round(step / steps_per_epoch, 4), **result)
-                log.say(validation_line(step, result))
+            if val_loader is not None and epoch_over and not last and not stopped:
+                look(val_loader)
             if save_now:
                 state = {
                     "model": model.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "loader": loader.state_dict(),
                     "config": config.as_dict(),
-                    "classes": list(task.classes),
-                    "fingerprint": fingerprint,
+                    **about,
                 }
                 if ranks.first:
                     checkpoint.save(folder, step, state, config.keep)
@@ -219,6 +231,11 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                 break
 
     # The end. DONE is what tells a scheduler that nothing is left to do: torchrun's exit code after SIGTERM does not.
+    if val_loader is not None and step >= total and not ranks.decide(lambda: int(is_judged(out, step))):
+        predictions = gather_predictions(ranks, look(val_loader))
+        if predictions is not None:  # on rank 0
+            verdict = judge(out, predictions, task.classes, dataset.index, config.subgroup_names, step)
+            log.say(f"verdict on {verdict['patients']} patients never seen: {summary(verdict)}")
     if ranks.first and step >= total:
         export_backbone(model, out, config.arch, channels, config.size, {"step": step, **about})
         write_json(out / "DONE", {"reason": "all steps done", "step": step})
@@ -252,7 +269,7 @@ def start_path(config: Config, folder: Path, step: int) -> Path:
 
 def validation_line(step: int, result: dict[str, Any]) -> str:
     """The metrics of a validation for the console."""
-    names = [name for name in ("loss", "top1", "top5", "auroc") if result.get(name) is not None]
+    names = [name for name in ("loss", "top1", "top5", "balanced_accuracy", "auroc") if result.get(name) is not None]
     short = f"  ({result['unreadable']} samples cannot be read and are left out)" if result["unreadable"] else ""
     return f"validation at step {step}: " + "  ".join(f"{name} {result[name]:.4f}" for name in names) + short
 

@@ -1,17 +1,24 @@
-"""One pass over the validation split: loss, top-1, top-5 and macro AUROC, each sample counted once over all ranks."""
+"""One pass over the validation split: what is logged each epoch, each sample counted once over all ranks; `judge` says the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from radload.dataset.schema import key_text
+from radload.train.auroc import auroc_by_class
 from radload.train.distributed import Ranks
-from radload.train.metrics import auroc_by_class, top_k
-from radload.train.objective import loss_sum
+from radload.train.metrics import balanced_accuracy, right_by_class, top_k
+from radload.train.objective import loss_sum, losses
+from radload.train.predictions import Seen, concatenate, hardest
 from radload.train.tasks import Task
+
+HARDEST = 10  # keys in a line of the log
 
 
 @torch.inference_mode()
@@ -19,22 +26,29 @@ def validate(
     model: nn.Module,
     batches: Iterable[dict[str, Any]],
     task: Task,
+    keys: NDArray[np.uint64],
     ranks: Ranks,
     amp: bool,
     layout: torch.memory_format,
-) -> dict[str, Any]:
-    """Metrics of `model` (not wrapped in DDP) on `batches`, which are equally many on every rank.
+) -> tuple[dict[str, Any], Seen]:
+    """Metrics of `model` (not wrapped in DDP) on `batches`, which are equally many on every rank; and what it said on this rank.
+
+    Args:
+        keys: of the data set's rows.
 
     Returns:
         "loss" (without label smoothing), "samples", "unreadable" (damaged samples, which are left out), "auroc" (mean over the
-        classes that have positives and negatives, None where none has), "auroc_by_class" {name: value}; and for single labels
-        "top1" and "top5" as shares.
+        classes that have positives and negatives, None where none has), "auroc_by_class" {name: value}, "hardest" (keys of the samples
+        with the highest loss, highest first); and for single labels "top1" and "top5" as shares, and "balanced_accuracy" over the
+        classes that have samples.
     """
     ranks.share_buffers(model)
     model.eval()
+    classes = len(task.classes)
     totals = torch.zeros(5, dtype=torch.float64, device=ranks.device)  # loss, labels, samples, top-1, top-5
+    by_class = torch.zeros((2, classes), dtype=torch.float64, device=ranks.device)  # right, all
     unreadable = torch.zeros((), dtype=torch.float64, device=ranks.device)
-    scores, targets = [], []
+    parts: list[Seen] = []
     for batch in batches:
         image = batch["image"].to(ranks.device, non_blocking=True).contiguous(memory_format=layout)
         target = task.targets(batch, ranks.device)
@@ -44,19 +58,23 @@ def validate(
         loss, labels = loss_sum(logits, target)
         if task.multi:
             samples = (~target.isnan()).any(dim=1).sum()
-            best, among = labels.new_zeros(()), labels.new_zeros(())
-            scores.append(logits)
+            best, among, scores = labels.new_zeros(()), labels.new_zeros(()), logits
         else:
             samples, best, among = labels, top_k(logits, target, 1), top_k(logits, target, 5)
-            scores.append(logits.log_softmax(dim=1))  # orders like the probability, and does not saturate at 1
+            by_class += right_by_class(logits, target)
+            scores = logits.log_softmax(dim=1)  # orders like the probability, and does not saturate at 1
         totals += torch.stack([loss.double(), labels.double(), samples.double(), best.double(), among.double()])
-        targets.append(target)
+        index = batch["index"].to(ranks.device, non_blocking=True)
         if "valid" in batch:  # padding has no row
-            unreadable += (~batch["valid"] & (batch["index"] >= 0)).sum().to(ranks.device)
+            valid = batch["valid"].to(ranks.device, non_blocking=True)
+            unreadable += (~valid & (index >= 0)).sum()
+            index = index.masked_fill(~valid, -1)
+        parts.append(Seen(index, scores, target, losses(logits, target)))
     model.train()
+    seen = concatenate(parts)
     loss_total, label_count, sample_count, best_count, among_count = ranks.sum(totals).tolist()
     damaged = int(ranks.sum(unreadable))
-    areas = auroc_by_class(ranks, torch.cat(scores), torch.cat(targets)).tolist()
+    areas = auroc_by_class(ranks, seen.scores, seen.targets).tolist()
     known = {name: area for name, area in zip(task.classes, areas, strict=True) if area == area}
     result: dict[str, Any] = {
         "loss": loss_total / max(label_count, 1),
@@ -64,6 +82,10 @@ def validate(
         "unreadable": damaged,
     }
     if not task.multi:
+        right, total = ranks.sum(by_class).cpu().numpy()
         result |= {"top1": best_count / max(sample_count, 1), "top5": among_count / max(sample_count, 1)}
+        result["balanced_accuracy"] = float(balanced_accuracy(right, total)) if total.any() else None
     result["auroc"] = sum(known.values()) / len(known) if known else None
-    return result | {"auroc_by_class": known}
+    result["auroc_by_class"] = known
+    result["hardest"] = [key_text(int(keys[row])) for row, _ in hardest(ranks, seen, HARDEST)]
+    return result, seen

@@ -25,8 +25,8 @@ class Cold:
     asked: float
 
 
-def measure_cold(files: ShardFiles, draws: Draws, work: Work, pool: ThreadPoolExecutor) -> Cold | str:
-    """Drop the draws from the page cache and read each once, on all threads of `pool`.
+def measure_cold(files: ShardFiles, draws: Draws, work: Work, pool: ThreadPoolExecutor, threads: int) -> Cold | str:
+    """Drop the draws from the page cache and read each once, on `threads` threads of `pool`.
 
     Only ranges around the draws are dropped, and only clean pages: nothing is lost, and other programs' files stay.
 
@@ -45,7 +45,12 @@ def measure_cold(files: ShardFiles, draws: Draws, work: Work, pool: ThreadPoolEx
     except OSError as error:
         return f"the page cache of the shards cannot be dropped ({error.strerror})"
     before, start_time = bytes_read(os.getpid()), time.perf_counter()
-    list(pool.map(lambda i: work(i, 0), range(count)))
+
+    def turn(thread: int) -> None:
+        for i in range(thread, count, threads):
+            work(i, thread)
+
+    list(pool.map(turn, range(threads)))
     seconds, after = time.perf_counter() - start_time, bytes_read(os.getpid())
     if before is None or after is None:
         return "this kernel does not count what a process reads (/proc/self/io)"

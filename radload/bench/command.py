@@ -40,7 +40,7 @@ def bench(options: BenchOptions) -> Result:
         size=output_size(options.size),
         recipe=make_recipe(options.loader_window, options.channels),
         dtype="float32",
-        level_slack=1.0,
+        level_slack=options.level_slack,
         resolution="auto",
         augment=options.augment,
         seed=0,
@@ -61,8 +61,8 @@ def bench(options: BenchOptions) -> Result:
         with ThreadPoolExecutor(threads) as pool:
             draws = stages.take_draws(files, planner, rows, pool)
             alone = {
-                READ: stages.reading(files, draws),
-                DECODE: stages.decoding(draws),
+                READ: stages.reading(files, draws, threads),
+                DECODE: stages.decoding(draws, threads),
                 KERNEL: stages.rendering(draws, planner, threads, options.batch_size),
             }
             for work in alone.values():  # compiles, and brings the draws into the page cache
@@ -77,7 +77,7 @@ def bench(options: BenchOptions) -> Result:
                 return found.rate
 
             rounds, slots = take_turns(list(alone), turn, loader.run, seconds)
-            cold = measure_cold(files, draws, alone[READ], pool)
+            cold = measure_cold(files, draws, alone[READ], pool, threads)
         read, held = loader.read(), loader.memory()
     if options.arch is not None and options.measure_arch:
         need = _measured(options, options.arch)

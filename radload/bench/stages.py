@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.codecs.encoded import BytesLike
 from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
 from radload.kernels import cpu, prepare
+from radload.loading.buffers import Buffers
 from radload.loading.decode import SAMPLE_ERRORS, decode_level, level_bytes
+from radload.loading.draws import plan_draws
 from radload.loading.plan import BatchPlan, Planner
 
 MAX_DRAWS = 512
@@ -47,7 +50,7 @@ class Draws:
 
     plan: BatchPlan
     places: tuple[int, ...]
-    data: tuple[bytes, ...]
+    data: tuple[BytesLike, ...]
     pixels: tuple[NDArray[Any], ...]
     unreadable: int
 
@@ -83,9 +86,9 @@ def take_draws(files: ShardFiles, planner: Planner, rows: range, pool: ThreadPoo
         UsageError: none of them can be read.
     """
     chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_DRAWS] + rows.start
-    plan = planner.plan(chosen.astype(np.int64), 0, np.arange(len(chosen)))
+    plan = plan_draws(planner, chosen.astype(np.int64), 0, np.arange(len(chosen)))
 
-    def read(place: int) -> tuple[bytes, NDArray[Any]] | None:
+    def read(place: int) -> tuple[BytesLike, NDArray[Any]] | None:
         record, level = plan.records[place], int(plan.levels[place])
         try:
             data = level_bytes(files, record, level)
@@ -94,7 +97,7 @@ def take_draws(files: ShardFiles, planner: Planner, rows: range, pool: ThreadPoo
             return None
 
     places: list[int] = []
-    found: list[tuple[bytes, NDArray[Any]]] = []
+    found: list[tuple[BytesLike, NDArray[Any]]] = []
     held = unreadable = 0
     for start in range(0, len(chosen), _PIECE):
         piece = range(start, min(start + _PIECE, len(chosen)))
@@ -114,24 +117,25 @@ def take_draws(files: ShardFiles, planner: Planner, rows: range, pool: ThreadPoo
     return Draws(plan, tuple(places), tuple(d for d, _ in found), tuple(p for _, p in found), unreadable)
 
 
-def reading(files: ShardFiles, draws: Draws) -> Work:
+def reading(files: ShardFiles, draws: Draws, threads: int) -> Work:
     """pread and CRC-32C of the bytes that the draws need."""
-    plan = draws.plan
+    plan, buffers = draws.plan, [Buffers() for _ in range(threads)]
 
-    def work(i: int, _: int) -> object:
+    def work(i: int, thread: int) -> object:
         place = draws.places[i]
-        return level_bytes(files, plan.records[place], int(plan.levels[place]))
+        return level_bytes(files, plan.records[place], int(plan.levels[place]), buffers[thread])
 
     return work
 
 
-def decoding(draws: Draws) -> Work:
+def decoding(draws: Draws, threads: int) -> Work:
     """Codestreams in memory to stored values at the draws' levels."""
-    plan = draws.plan
+    plan, buffers = draws.plan, [Buffers() for _ in range(threads)]
 
-    def work(i: int, _: int) -> object:
+    def work(i: int, thread: int) -> object:
         place = draws.places[i]
-        return decode_level(draws.data[i], plan.records[place], int(plan.levels[place]), float(plan.pivot[place]))
+        record, level = plan.records[place], int(plan.levels[place])
+        return decode_level(draws.data[i], record, level, float(plan.pivot[place]), buffers[thread])
 
     return work
 

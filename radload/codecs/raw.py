@@ -6,7 +6,9 @@ Format: numpy.lib.format ("Format Version 1.0").
 
 from __future__ import annotations
 
+import math
 import re
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,18 +58,23 @@ def decode(data: BytesLike) -> NDArray[np.generic]:
         CorruptSample: the bytes are not what `encode` writes.
     """
     view = memoryview(data).cast("B")
-    start = len(_MAGIC) + 2
-    if bytes(view[: len(_MAGIC)]) != _MAGIC:
+    start = len(_MAGIC) + 2 + int.from_bytes(view[len(_MAGIC) : len(_MAGIC) + 2], "little")
+    dtype, shape, expected = _layout(bytes(view[:start]))
+    if len(view) != expected:
+        raise CorruptSample(f"the raw member has {len(view)} bytes where its header asks for {expected}: it is damaged")
+    return np.frombuffer(view, dtype, offset=start).reshape(shape)
+
+
+@lru_cache(maxsize=4096)  # a data set has few types and image sizes
+def _layout(head: bytes) -> tuple[np.dtype[np.generic], tuple[int, ...], int]:
+    """Type, shape and length of a member from its bytes up to the first value. Raises CorruptSample."""
+    if head[: len(_MAGIC)] != _MAGIC:
         raise CorruptSample("the raw member does not start as a .npy file of version 1.0: it is damaged")
-    start += int.from_bytes(view[len(_MAGIC) : start], "little")
-    match = _HEADER.fullmatch(bytes(view[len(_MAGIC) + 2 : start]))
+    match = _HEADER.fullmatch(head[len(_MAGIC) + 2 :])
     dtype = _DTYPES.get(match[1]) if match else None
     if match is None or dtype is None:
         raise CorruptSample("the raw member has a .npy header that radload does not write: it is damaged")
     shape = tuple(int(side) for side in match.groups()[1:] if side is not None)
     if max(shape) > MAX_SIDE:
         raise CorruptSample(f"the raw member has a side above {MAX_SIDE}: it is damaged")
-    expected = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if len(view) != expected:
-        raise CorruptSample(f"the raw member has {len(view)} bytes where its header asks for {expected}: it is damaged")
-    return np.frombuffer(view, dtype, offset=start).reshape(shape)
+    return dtype, shape, len(head) + dtype.itemsize * math.prod(shape)

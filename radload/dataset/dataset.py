@@ -21,6 +21,7 @@ from radload.dataset.labels import DEFAULT, LabelSet, label_names, read_labels
 from radload.dataset.manifest import Manifest, read_manifest
 from radload.dataset.schema import SPLITS, STORED_DTYPES, Codec, Flag, key_text
 from radload.dataset.shards import ShardFiles
+from radload.dataset.volume import Volume, read_volume
 from radload.errors import UsageError
 from radload.sources.slice import Units, VoiFunction, WindowExplanation
 
@@ -156,7 +157,7 @@ class Dataset:
             known = label_names(self.root)
             labels = DEFAULT if DEFAULT in known else known[0] if len(known) == 1 else None
         if labels is not None:
-            self.labels = read_labels(self.root, labels, self.index.records["key"], self.index.files)
+            self.labels = read_labels(self.root, labels, self.index.keys, self.index.files)
 
     def __len__(self) -> int:
         return len(self.index.records)
@@ -202,6 +203,18 @@ class Dataset:
             raise UsageError(f"there is no series {series}: the data set has {len(self.index.series)}")
         first, count = (int(self.index.series[series][name]) for name in ("first_row", "count"))
         return [Sample(self, row) for row in range(first, first + count)]
+
+    def volume(self, series: int, *, modality: bool = True, stack: int | None = None) -> Volume:
+        """One series as an array (slices, rows, cols), with its spacing and affine (LPS).
+
+        Args:
+            series: row of series.arrow. modality: values after the modality step (HU for CT), float32; otherwise stored values.
+            stack: which of several stacks (orientations, phases; docs/geometry.md), from 0 in order of the index.
+
+        Raises:
+            UsageError: no such series or stack, or several stacks and none chosen. CorruptSample: a slice is damaged.
+        """
+        return read_volume(self, series, modality=modality, stack=stack)
 
     def close(self) -> None:
         """Close the shards' descriptors."""

@@ -32,6 +32,8 @@ class Manifest:
         masks: samples that have a mask.
         kept: DICOM keywords that were added by --keep; retained: patient characteristics that were added by --retain.
         transform: "module:function" that had the slices before they were encoded, None where there was none.
+        encoding: what else decided the stored values {"color", "axis" (0, 1 or 2), "wide"}, and "whole_series": False where slices
+            of a series may have been left out (--where, --slices, --frames, --drop-empty).
     """
 
     generation: int
@@ -56,6 +58,7 @@ class Manifest:
     kept: list[str] = field(default_factory=list)
     retained: list[str] = field(default_factory=list)
     transform: str | None = None
+    encoding: dict[str, Any] = field(default_factory=dict)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -8,17 +8,23 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import google_crc32c
 import numpy as np
+from numpy.typing import NDArray
 
 from radload.dataset.schema import key_text
 from radload.errors import CorruptSample, FormatError, RadloadError
 
 MAX_OPEN = 256  # descriptors kept per process, well below the usual limit of 1,024
+ASKED_AT_ONCE = (
+    1 << 17
+)  # bytes per request: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
 
 
 class _Descriptor:
@@ -51,11 +57,31 @@ class ShardFiles:
             FormatError: the shard cannot be opened. RadloadError: no file can, the process has too many.
             ValueError: the sample has no such level.
         """
+        length, crc = self._extent(record, level)
+        return self._read(record, length, int(record["offset"]), crc)
+
+    def read_into(self, room: Callable[[int], NDArray[np.uint8]], record: np.void, level: int = 0) -> memoryview:
+        """As `read`, to memory that is there already; its pages need not be cleared and mapped, which takes longer than the read itself.
+
+        Args:
+            room: number of bytes -> (n,) to write them to.
+        """
+        length, crc = self._extent(record, level)
+        target = room(length)
+        try:
+            descriptor = self._descriptor(int(record["shard"]))
+            found = os.preadv(descriptor.number, [target.data], int(record["offset"]))
+        except OSError as error:
+            raise self._unreadable(record, error) from None
+        self._check(record, target, found, length, crc)
+        return target.data
+
+    def _extent(self, record: np.void, level: int) -> tuple[int, int]:
+        """Bytes that a level needs, and their CRC-32C."""
         if not 0 <= level <= int(record["levels"]):
             raise ValueError(f"{self._where(record)} has no level {level}: 0 to {int(record['levels'])} are there")
         length = int(record["length"]) if level == 0 else int(record["level_end"][level - 1])
-        crc = int(record["level_crc"][level])
-        return self._checked(record, length, int(record["offset"]), crc, self._where(record))
+        return length, int(record["level_crc"][level])
 
     def read_mask(self, mask: np.void, record: np.void) -> bytes:
         """The bytes of a sample's KEY.mask.npy, checked; `mask` is its MASK_RECORD, `record` its RECORD.
@@ -67,28 +93,47 @@ class ShardFiles:
         length = int(mask["length"])
         if not length:
             raise ValueError(f"{self._where(record)} has no mask")
-        where = f"the mask of {self._where(record)}"
-        return self._checked(record, length, int(mask["offset"]), int(mask["crc"]), where)
+        return self._read(record, length, int(mask["offset"]), int(mask["crc"]), "the mask of ")
 
-    def _checked(self, record: np.void, length: int, offset: int, crc: int, where: str) -> bytes:
+    def _read(self, record: np.void, length: int, offset: int, crc: int, what: str = "") -> bytes:
         try:
-            data = self._pread(int(record["shard"]), length, offset)
+            descriptor = self._descriptor(int(record["shard"]))  # held: the last one to let go closes it
+            data = os.pread(descriptor.number, length, offset)
         except OSError as error:
-            raise CorruptSample(
-                f"{where} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy",
-                "cannot be read",
-            ) from None
-        if len(data) != length:
-            raise CorruptSample(
-                f"{where} is cut: {len(data)} of {length} bytes; restore the shard from a copy", "is cut"
-            )
-        if google_crc32c.value(data) != crc:
-            raise CorruptSample(
-                f"{where} has a wrong checksum (CRC-32C): restore the shard from a copy", "wrong checksum"
-            )
+            raise self._unreadable(record, error, what) from None
+        self._check(record, data, len(data), length, crc, what)
         return data
 
-    def _pread(self, shard: int, length: int, offset: int) -> bytes:
+    def _check(
+        self, record: np.void, data: bytes | NDArray[np.uint8], found: int, length: int, crc: int, what: str = ""
+    ) -> None:
+        if found != length:
+            raise CorruptSample(
+                f"{what}{self._where(record)} is cut: {found} of {length} bytes; restore the shard from a copy",
+                "is cut",
+            )
+        if google_crc32c.extend(0, data) != crc:
+            raise CorruptSample(
+                f"{what}{self._where(record)} has a wrong checksum (CRC-32C): restore the shard from a copy",
+                "wrong checksum",
+            )
+
+    def _unreadable(self, record: np.void, error: OSError, what: str = "") -> CorruptSample:
+        return CorruptSample(
+            f"{what}{self._where(record)} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy",
+            "cannot be read",
+        )
+
+    def will_need(self, shard: int, offset: int, length: int) -> None:
+        """Ask the system to read `length` bytes at `offset` of a shard in the background. What fails shows when reading."""
+        with suppress(OSError, RadloadError):
+            descriptor = self._descriptor(shard)
+            for start in range(offset, offset + length, ASKED_AT_ONCE):
+                step = min(ASKED_AT_ONCE, offset + length - start)
+                os.posix_fadvise(descriptor.number, start, step, os.POSIX_FADV_WILLNEED)
+
+    def _descriptor(self, shard: int) -> _Descriptor:
+        """An open shard. Who holds it may read it outside the lock, so that reads run in parallel; nobody closes it meanwhile."""
         with self._lock:
             descriptor = self._open.pop(shard, None)
             if descriptor is None:
@@ -109,7 +154,7 @@ class ShardFiles:
                 if len(self._open) >= MAX_OPEN:
                     self._open.popitem(last=False)
             self._open[shard] = descriptor
-        return os.pread(descriptor.number, length, offset)  # outside the lock: reads run in parallel
+        return descriptor
 
     def forget(self, shard: int) -> None:
         """Open a shard anew when it is read next: after a failure, so that one restored from a copy is seen."""

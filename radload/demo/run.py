@@ -189,7 +189,7 @@ def _report(
         result=validations[-1],
         bound=bound,
         modality_only=alone,
-        recipe=Recipe.from_dict(about["recipe"]).describe(),
+        recipe=Recipe.from_dict(about["preparation"]["recipe"]).describe(),
         seconds=seconds,
         arch=ARCH,
         contact_sheet=out / "contact_sheet.png",

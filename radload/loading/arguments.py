@@ -61,11 +61,11 @@ def core_share() -> int:
     return max(1, len(os.sched_getaffinity(0)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def output_size(size: int | tuple[int, int]) -> tuple[int, int]:
+def output_size(size: int | tuple[int, int], name: str = "size") -> tuple[int, int]:
     """(height, width) in pixels, from one number or two. Raises UsageError."""
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(v, int) and 1 <= v <= MAX_SIZE for v in pair):
-        raise UsageError(f"size={size!r} cannot be used: give pixels, 1 to {MAX_SIZE}, or (height, width)")
+        raise UsageError(f"{name}={size!r} cannot be used: give pixels, 1 to {MAX_SIZE}, or (height, width)")
     return pair[0], pair[1]
 
 
@@ -91,4 +91,4 @@ def find_labels(root: Path, labels: str | bool | None, index: Index) -> LabelSet
                 )
             return None
         labels = name
-    return read_labels(root, labels, index.records["key"], index.files)
+    return read_labels(root, labels, index.keys, index.files)

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.dataset.shards import ShardFiles
+from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
+from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.reader import Draw, Reader, StandIn
+from radload.loading.views import by_view
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -24,81 +27,99 @@ class Deliverer(Protocol):
         """What one thread keeps for itself: scratch memory."""
 
     def begin(self, arrays: Arrays, plan: BatchPlan, places: NDArray[np.int64]) -> None:
-        """Prepare the slot for entries of `plan` at `places` of the batch; all other places are padding."""
+        """Prepare the slot for the draws of `plan` at `places` of the batch; all other places are padding."""
 
     def deliver(
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[Any]:
-        """Put entry `entry` of `plan`, drawn at `position` of `epoch`, at `place` of the batch."""
+        """Put draw `entry` of `plan`, drawn at `position` of `epoch`, at `place` of the batch."""
 
 
 class PixelDeliverer:
-    """Decodes and renders on the CPU: arrays "image" (N, C, H, W) float32, float16, or uint16 with bfloat16's bits."""
+    """Decodes and renders on the CPU: "image" and "local" (see `views`) of float32, float16, or uint16 with bfloat16's bits."""
 
     def __init__(
         self,
         files: ShardFiles,
         planner: Planner,
-        rows: range,
+        rows: Drawn,
         replace: bool,
         stand_in: StandIn | None = None,
         cache: Cache[NDArray[Any]] | None = None,
     ) -> None:
         from radload.kernels import cpu, prepare  # brings Numba, which the GPU's path does not need
 
-        recipe, (height, width) = planner.settings.recipe, planner.settings.size
+        settings = planner.settings
         self._cpu = cpu
         self._reader = Reader(files, planner, rows, replace, decode_level, stand_in, cache)
-        self._norm = prepare.normalisation(recipe.mean, recipe.std)
-        self._shape = (recipe.channels, height, width)
-        self._dtype = planner.settings.dtype
+        self._norm = prepare.normalisation(settings.recipe.mean, settings.recipe.std)
+        self._views, self._dtype = settings.views, settings.dtype
+        sizes = {settings.views.size_of(view, settings.size) for view in range(settings.views.total)}
+        self._shapes = [(settings.channels, *size) for size in sizes]
 
-    def tools(self) -> tuple[Any, NDArray[np.float32]]:
-        return self._cpu.Scratch(), np.empty(self._shape if self._dtype != "float32" else 0, np.float32)
+    def tools(self) -> tuple[Any, dict[Any, NDArray[np.float32]], Buffers]:
+        rendered: dict[Any, NDArray[np.float32]] = {}
+        if self._dtype != "float32":
+            rendered = {shape: np.empty(shape, np.float32) for shape in self._shapes}
+        return self._cpu.Scratch(), rendered, Buffers()
 
     def begin(self, arrays: Arrays, plan: BatchPlan, places: NDArray[np.int64]) -> None:
-        if len(places) < len(arrays["image"]):
-            padding = np.ones(len(arrays["image"]), np.bool_)
+        if len(places) < len(arrays["rows"]):
+            padding = np.ones(len(arrays["rows"]), np.bool_)
             padding[places] = False
-            arrays["image"][padding] = 0
-            leave_out(arrays, np.flatnonzero(padding))
+            for part in by_view(arrays, self._views):
+                part["image"][padding] = 0
+                leave_out(part, np.flatnonzero(padding))
 
     def deliver(
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[NDArray[Any]]:
-        draw = self._reader.read(plan, entry, epoch, position)
-        target = arrays["image"][place]
+        draw = self._reader.read(plan, entry, epoch, position, tools[2])
+        parts = by_view(arrays, self._views)
         if draw.content is None:
-            target[...] = 0
-            leave_out(arrays, place)
+            for part in parts:
+                part["image"][place] = 0
+                leave_out(part, place)
             arrays["valid"][place] = False
             return draw
-        scratch, buffer = tools
-        found, at = draw.plan, draw.place
-        rendered = target if self._dtype == "float32" else buffer
-        self._cpu.render_into(
-            draw.content,
-            found.samples[at : at + 1],
-            found.windows[at : at + 1],
-            self._norm,
-            rendered,
-            tables=found.tables,
-            scratch=scratch,
-        )
+        found = draw.plan
+        first = draw.place * found.slices
+        middle = first + found.slices // 2
+        for part, view in zip(parts, (found, *found.further), strict=True):
+            self._render(draw.slices, view, first, part["image"][place], tools)
+            put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
+        arrays["rows"][place] = found.rows[middle]
+        return draw
+
+    def _render(
+        self, slices: tuple[NDArray[Any], ...], view: BatchPlan, first: int, target: NDArray[Any], tools: Any
+    ) -> None:
+        """One view of a draw: its slices, described by entries `first` and on of the view's plan, to target (C, H, W)."""
+        scratch, buffers, _ = tools
+        rendered = target if self._dtype == "float32" else buffers[target.shape]
+        count = len(rendered) // len(slices)
+        for i, content in enumerate(slices):
+            at = slice(first + i, first + i + 1)
+            self._cpu.render_into(
+                content,
+                view.samples[at],
+                view.windows[at],
+                self._norm,
+                rendered[i * count : (i + 1) * count],
+                tables=view.tables,
+                scratch=scratch,
+            )
         if self._dtype == "bfloat16":
             self._cpu.to_bfloat16(rendered, target)
         elif self._dtype == "float16":
             self._cpu.to_float16(rendered, target)
-        put_mask(arrays, place, draw.mask, found.samples[at : at + 1])
-        arrays["rows"][place] = found.rows[at]
-        return draw
 
 
 def make_deliverer(
     kind: str,
     files: ShardFiles,
     planner: Planner,
-    rows: range,
+    rows: Drawn,
     replace: bool,
     stand_in: StandIn | None = None,
     cache: Cache[NDArray[Any]] | None = None,

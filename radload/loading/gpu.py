@@ -23,7 +23,7 @@ from radload.dataset.index import Index
 from radload.errors import UsageError
 from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
-from radload.loading import masks, streams
+from radload.loading import masks, streams, views
 from radload.loading.plan import Settings
 from radload.loading.ring import Ring, Slot
 from radload.loading.sinks import base_fields
@@ -110,37 +110,42 @@ class GpuSink:
         number = check_available(device)
         recipe = settings.recipe
         self.fields = {
-            **streams.fields(batch_size, recipe.channels, streams.longest(index, rows, decoded)),
+            **streams.fields(
+                batch_size,
+                recipe.channels,
+                streams.longest(index, rows, decoded),
+                settings.neighbours.slices,
+                settings.views.total,
+            ),
             **base_fields(batch_size, settings),
         }
-        self._masks = settings.masks
+        self._masks = [name for name in (masks.FIELD, views.LOCAL_MASK) if name in self.fields]
         self._device = torch.device("cuda", number)
-        self._size, self._channels = settings.size, recipe.channels
+        self._settings = settings
         self._dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[settings.dtype]
         self._norm = normalisation(recipe.mean, recipe.std)
         output: Any = settings.dtype
         with torch.cuda.device(self._device):
             self._kernel = kernel.FusedKernel(recipe.channels, output)
-            self._decoder = StreamDecoder(batch_size, number)
+            self._decoder = StreamDecoder(batch_size * settings.neighbours.slices, number)
         self._busy: deque[tuple[torch.cuda.Event, Any]] = deque()  # what the kernel may still read
 
     def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
         arrays = ring.arrays(slot)
         with torch.cuda.device(self._device):
             try:
-                found = {"image": self._render(arrays)}
-                if self._masks:
-                    found[masks.FIELD] = torch.from_numpy(arrays[masks.FIELD]).to(self._device)  # waits for the copy
+                found = self._render(arrays)
+                for name in self._masks:
+                    found[name] = torch.from_numpy(arrays[name]).to(self._device)  # waits for the copy
                 return found
             finally:
                 ring.give_back(slot)  # every byte of it has been copied
 
-    def _render(self, arrays: dict[str, NDArray[Any]]) -> torch.Tensor:
-        """(N, C, H, W); rows without a sample are 0."""
+    def _render(self, arrays: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+        """ "image", and "local" where wanted: decoded once, one launch per view; rows without a sample are 0."""
         stream = torch.cuda.current_stream()
         items = arrays["items"].view(streams.ITEM)[:, 0]
         there = np.flatnonzero(items["kind"] != streams.NOTHING)
-        out = torch.empty((len(there), self._channels, *self._size), dtype=self._dtype, device=self._device)
         sources = np.zeros(len(there), kernel.SOURCE)
         sources["rows"], sources["cols"] = items["rows"][there], items["cols"][there]
         held: list[Any] = []
@@ -152,22 +157,37 @@ class GpuSink:
         pixels = np.flatnonzero(items["kind"][there] != streams.STREAM)
         if len(pixels):
             self._upload(arrays["data"], items, there, pixels, sources, held)
-        self._kernel.launch(
-            sources,
-            np.ascontiguousarray(arrays["samples"][there]).view(SAMPLE)[:, 0],
-            np.ascontiguousarray(arrays["windows"][there]).view(WINDOW),
-            self._norm,
-            out.data_ptr(),
-            self._size,
-            tables=arrays["tables"][: max(int(arrays["used"][0]), 1)],
-            stream=stream.cuda_stream,
-        )
+        settings = self._settings
+        rendered = []
+        for view in range(settings.views.total):
+            size = settings.views.size_of(view, settings.size)
+            out = torch.empty((len(there), settings.recipe.channels, *size), dtype=self._dtype, device=self._device)
+            samples, windows = streams.names(view)
+            self._kernel.launch(
+                sources,
+                np.ascontiguousarray(arrays[samples][there]).view(SAMPLE)[:, 0],
+                np.ascontiguousarray(arrays[windows][there]).view(WINDOW),
+                self._norm,
+                out.data_ptr(),
+                size,
+                tables=arrays["tables"][: max(int(arrays["used"][0]), 1)],
+                stream=stream.cuda_stream,
+            )
+            rendered.append(self._at_their_places(out, there, len(items)))
         self._hold(held, stream)
-        if len(there) == len(items):
-            return out
-        whole = torch.zeros((len(items), *out.shape[1:]), dtype=self._dtype, device=self._device)
-        whole[torch.from_numpy(there).to(self._device)] = out
-        return whole
+        count = settings.views.count
+        found = {views.IMAGE: rendered[0] if count == 1 else torch.stack(rendered[:count])}
+        if settings.views.local:
+            found[views.LOCAL] = torch.stack(rendered[count:])
+        return found
+
+    def _at_their_places(self, out: torch.Tensor, there: NDArray[np.intp], count: int) -> torch.Tensor:
+        """Rendered slices `there` of `count`, (n, C, H, W), as images (N, slices * C, H, W) with 0 for those that are not there."""
+        if len(there) < count:
+            whole = torch.zeros((count, *out.shape[1:]), dtype=self._dtype, device=self._device)
+            whole[torch.from_numpy(there).to(self._device)] = out
+            out = whole
+        return out.view(-1, self._settings.channels, *out.shape[2:])
 
     def _decode(self, data: list[NDArray[np.uint8]], stream: torch.cuda.Stream, held: list[Any]) -> list[int]:
         """Addresses of the decoded images; what owns them goes to `held`."""

@@ -26,15 +26,17 @@ from radload.loading.arguments import (
     output_size,
     world_place,
 )
-from radload.loading.augment import check_augment
+from radload.loading.augment import Augment, make_augment
 from radload.loading.cache_arguments import cache_config
 from radload.loading.columns import Columns, label_column
 from radload.loading.failures import Failures
 from radload.loading.fit import check_fit, count_unscaled
 from radload.loading.levels import check_resolution
 from radload.loading.masks import check_masks
+from radload.loading.neighbours import check_neighbours, drawn_rows, tell_unplaced
 from radload.loading.order import Order
 from radload.loading.plan import Settings
+from radload.loading.preparation import Preparation
 from radload.loading.process import Delivery, LoaderProcess
 from radload.loading.protocol import Config
 from radload.loading.reader import Failure
@@ -42,6 +44,7 @@ from radload.loading.recipe import MEAN, STD, Recipe, make_recipe
 from radload.loading.sinks import Sink, make_sink
 from radload.loading.state import make_state, read_state
 from radload.loading.strata import check_sampling, facts, open_sampler
+from radload.loading.views import Views, check_views
 
 _NO_WORKERS = "a Loader already reads in a process of its own"
 
@@ -49,18 +52,22 @@ _NO_WORKERS = "a Loader already reads in a process of its own"
 class Loader(IterableDataset[dict[str, Any]]):
     """Iterates over batches of one split; each iteration goes through the rest of the current epoch.
 
-    A batch is a dict: "image" (N, C, H, W) of `dtype`; "label" (N,) int64 with -1 where there is none, or (N, K) float32
+    A batch is a dict: "image" (N, C, H, W) of `dtype`, (views, N, C, H, W) with several `views`; "local" (local_views, N, C, h, w) where
+    there are any; "label" (N,) int64 with -1 where there is none, or (N, K) float32
     with NaN where unknown; "index" (N,) int64, rows of the index; "valid" (N,) bool in evaluation (`shuffle=False` or
     `drop_last=False`), False for padding at the end and for samples that could not be read; the columns of `meta`; and with
-    `masks` "mask" (N, H, W) int32: labels of the image's pixels, 0 outside the image, -1 for a sample without a mask.
+    `masks` "mask" (N, H, W) int32: labels of the image's pixels, 0 outside the image, -1 for a sample without a mask; like the images
+    with several views, and "local_mask" for the local ones.
     Batches may be kept: their memory is used again only when nothing refers to it. `DataLoader(loader, batch_size=None)` passes
     them on; with num_workers above 0 it is refused, because a loader has a process of its own.
 
     Attributes:
-        recipe: the windows in use; classes, task: of the label set, () and None without one.
+        recipe: the windows in use; channels: of an image, windows times slices; views: of each draw; preparation: all that decides the
+            pixels in evaluation, for `radload.prepare`.
+        classes, task: of the label set, () and None without one.
         failures: samples that could not be read, in order (the first 1,000); failed: their number in this epoch on this rank;
             failed_on_all: on all ranks, where `group` lets them count together.
-        cache_hits: draws of this epoch that came out of the cache.
+        cache_hits: slices of this epoch that came out of the cache.
         epoch: the current one. unscaled: samples delivered so far whose millimetres are unknown (only with `spacing`).
     """
 
@@ -81,7 +88,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         dtype: str | torch.dtype = "float32",
         level_slack: float = 1.0,
         resolution: str = "auto",
-        augment: str | None = None,
+        augment: Augment | str | None = None,
         meta: Sequence[str] = (),
         rank: int | None = None,
         world_size: int | None = None,
@@ -99,6 +106,15 @@ class Loader(IterableDataset[dict[str, Any]]):
         cache: str | PathLike[str] | bool | None = None,
         cache_bytes: int | str | None = None,
         group: Any = None,
+        views: int = 1,
+        local_views: int = 0,
+        local_size: int | tuple[int, int] = 96,
+        local_area: tuple[float, float] = (0.05, 0.32),
+        neighbours: int = 0,
+        neighbour_spacing: float | None = None,
+        neighbour_edges: str = "repeat",
+        block: int | None = None,
+        runs: int | None = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -114,7 +130,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             drop_last: leave out what fills no global batch; otherwise pad the last batch with `valid` False.
             dtype: "float32", "float16" or "bfloat16".
             level_slack: how far a decoded level may be enlarged (1.0: not at all); resolution: "auto", or "full" to decode all levels.
-            augment: None, or "default": random resized crop and horizontal flip.
+            augment: None, "default" (random resized crop, horizontal flip where it destroys no meaning, window jitter), or an
+                `Augment`, which also rotates, bends the grey scale and adds noise. See docs/loading.md.
             meta: names of attributes for the batch (columns of the index; see docs/format.md).
             rank, world_size: None: what torchrun says, or 0 and 1.
             threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
@@ -127,13 +144,18 @@ class Loader(IterableDataset[dict[str, Any]]):
             masks: label masks too, nearest neighbour under the same geometry.
             sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
-                patient per epoch. See docs/loading.md.
+                patient per epoch; "blocks": as "uniform", but read in runs, for storage that dislikes random reads. See docs/loading.md.
             cache: keep decoded images: in a folder that all ranks and runs of this machine share ("/dev/shm/NAME": in memory), or, for
                 True, in the memory of this loader's process. cache_bytes: how much, as a number or as "8GB"; None: 8 GB, or half of
                 what is free where that is less. See docs/loading.md.
             group: a process group of all ranks that takes CPU tensors (`torch.distributed.new_group(backend="gloo")`), used for nothing
                 else: failures are then counted together, and all ranks end at the same step with the same AgreedEnd. Each step is a
                 collective, so every rank must take the same steps.
+            views: differently augmented images of one decode, for self-supervision; local_views: more of them, of `local_size`, whose
+                crops show `local_area` of the image, smallest and largest share; those of the others are the augmentation's.
+            neighbours: slices on each side of the drawn one, as channels from before to after; neighbour_spacing: millimetres from
+                one to the next, None: by index; neighbour_edges: at the ends of a stack "repeat" its last slice, or "skip" such draws.
+            block, runs: of "blocks": samples that are read in one run (32), and runs that are open at once (four global batches).
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -141,16 +163,20 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._closed = True  # until everything is open
         root = Path(path)
         manifest = read_manifest(root)
-        self._index: Index = open_index(root, manifest)
+        self._index: Index = open_index(root, manifest, scattered=True)
         self._split, self._rows = split, split_range(self._index, split)
         rank, world_size = world_place(rank, world_size)
         check_numbers(batch_size, prefetch, world_size, threads, max_failures, epoch)
-        check_augment(augment)
+        augment = make_augment(augment)
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
-        sampling = check_sampling(sampler, weights, split, self._labels, shuffle and drop_last, root)
-        drawn = open_sampler(sampling, root, self._index, seed)
+        training, together = shuffle and drop_last, batch_size * world_size
+        sampling = check_sampling(sampler, weights, split, self._labels, training, root, together, block, runs)
+        beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
+        self.views: Views = check_views(views, local_views, output_size(local_size, "local_size"), local_area, augment)
+        rows = drawn_rows(self._index, self._rows, beside)
+        drawn = open_sampler(sampling, root, self._index, seed, rows)
         self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
         check_order(self._order, split, sampling.name)
         fit, scale = check_fit(fit, spacing)
@@ -167,7 +193,11 @@ class Loader(IterableDataset[dict[str, Any]]):
             fit,
             scale,
             masks,
+            self.views,
+            beside,
         )
+        self.channels: int = settings.channels
+        self.preparation = Preparation.of(settings, manifest)
         self.classes: tuple[str, ...] = self._labels.classes if self._labels is not None else ()
         self.task: str | None = self._labels.task if self._labels is not None else None
         self._columns = Columns(self._index, meta)
@@ -175,14 +205,19 @@ class Loader(IterableDataset[dict[str, Any]]):
             "fingerprint": manifest.fingerprint,
             "generation": manifest.generation,
             "split": split,
-            "samples": len(self._rows),
+            "samples": len(rows),
             "global_batch": self._order.global_batch,
             "seed": seed,
             "shuffle": shuffle,
             "drop_last": drop_last,
             "fit": fit,
             "spacing": None if scale is None else list(scale),
+            "neighbours": list(beside.as_dict().values()) if beside.count else None,
+            "augment": None if augment is None else augment.as_dict(),
+            "views": self.views.as_dict() if self.views.total > 1 else None,
         } | facts(sampling, self.classes, self._index)
+        if beside.spacing is not None:
+            tell_unplaced(self._index, self._rows)
         self._evaluation = not (shuffle and drop_last)
         agreement = None if group is None else Agreement(group, rank, world_size)
         self._failures = Failures(max_failures, self._order.steps * batch_size, world_size, self._evaluation, agreement)

@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset
 
 from radload.errors import UsageError
 from radload.loading.loader import Loader
+from radload.loading.views import Views, batch_axis
 
 STATE_VERSION = 1
 
@@ -74,7 +75,7 @@ class Mixture(IterableDataset[dict[str, Any]]):
         while self._position < self._steps:
             parts = [self._next(number) for number in range(len(self.loaders))]
             self._position += 1
-            yield _join(parts)
+            yield _join(parts, self.loaders[0].views)
             if turn != self._turn:
                 raise UsageError(
                     "the mixture was started again or moved while this loop was running: use one loop at a time"
@@ -155,29 +156,34 @@ class Mixture(IterableDataset[dict[str, Any]]):
         self.close()
 
 
-def _join(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _join(parts: list[dict[str, Any]], views: Views) -> dict[str, Any]:
     """One batch of several, in their order, with "source"."""
     first = parts[0]
     for part in parts[1:]:
-        one, other = (_kinds(batch) for batch in (first, part))
+        one, other = (_kinds(batch, views) for batch in (first, part))
         if one != other:
             name = next(n for n in one.keys() | other.keys() if one.get(n) != other.get(n))
             raise UsageError(
                 f"the loaders of a mixture differ in column {name!r} ({one.get(name)} and {other.get(name)}): open them with the "
-                "same size, channels, dtype, device, masks and meta"
+                "same size, channels, views, neighbours, dtype, device, masks and meta"
             )
     joined: dict[str, Any] = {}
     for name, value in first.items():
         columns = [part[name] for part in parts]
-        joined[name] = torch.cat(columns) if isinstance(value, torch.Tensor) else [v for c in columns for v in c]
-    sizes = torch.tensor([len(part["image"]) for part in parts])
+        tensors = isinstance(value, torch.Tensor)
+        joined[name] = torch.cat(columns, batch_axis(name, views)) if tensors else [v for c in columns for v in c]
+    sizes = torch.tensor([len(part["index"]) for part in parts])
     joined["source"] = torch.repeat_interleave(torch.arange(len(parts)), sizes).to(first["index"].device)
     return joined
 
 
-def _kinds(batch: dict[str, Any]) -> dict[str, str]:
+def _kinds(batch: dict[str, Any], views: Views) -> dict[str, str]:
     """Per column what must agree for rows to stand in one tensor."""
-    return {
-        name: f"{tuple(v.shape[1:])} {v.dtype} {v.device}" if isinstance(v, torch.Tensor) else "list"
-        for name, v in batch.items()
-    }
+    found = {}
+    for name, value in batch.items():
+        found[name] = "list"
+        if isinstance(value, torch.Tensor):
+            shape = list(value.shape)
+            del shape[min(batch_axis(name, views), len(shape) - 1)]
+            found[name] = f"{tuple(shape)} {value.dtype} {value.device}"
+    return found

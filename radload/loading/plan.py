@@ -7,7 +7,7 @@ for every device: what thread, rank or cache serves a draw never enters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,14 @@ from radload.dataset.index import Index
 from radload.dataset.schema import STORED_DTYPES, Flag
 from radload.kernels import prepare
 from radload.kernels.prepare import NO_TABLES, Voi
-from radload.loading.augment import geometry
+from radload.loading.augment import AUTO, Augment, Intensity, geometry, intensity, make_augment
 from radload.loading.fit import STRETCH, Spacing, frames
 from radload.loading.levels import NARROW_HU, choose_levels
+from radload.loading.mirror import Mirrors
+from radload.loading.neighbours import Beside, Neighbours
 from radload.loading.recipe import CT, DISPLAY, FIXED, FROM_ZERO, Recipe
 from radload.loading.tables import Tables
+from radload.loading.views import Views
 from radload.sources.slice import Units, VoiFunction
 
 _KERNEL_TYPES = np.array([code in ("u1", "u2", "i2", "f4") for code in STORED_DTYPES])
@@ -36,8 +39,9 @@ class Settings:
     Attributes:
         size: (height, width) of the output in pixels.
         recipe: windows, mean and deviation; dtype: "float32", "float16" or "bfloat16".
-        level_slack, resolution: see `levels`; augment: see `augment`; seed: 64 bits.
+        level_slack, resolution: see `levels`; augment: see `augment.make_augment`; seed: 64 bits.
         fit, spacing: see `fit`. masks: label masks are read too.
+        views: of one decode; neighbours: slices beside the drawn one, as channels.
     """
 
     size: tuple[int, int]
@@ -45,28 +49,40 @@ class Settings:
     dtype: str
     level_slack: float
     resolution: str
-    augment: str | None
+    augment: Augment | str | None
     seed: int
     fit: str = STRETCH
     spacing: Spacing | None = None
     masks: bool = False
+    views: Views = field(default_factory=Views)
+    neighbours: Neighbours = field(default_factory=Neighbours)
+
+    @property
+    def channels(self) -> int:
+        """Of an image: the recipe's for each slice, from before to after."""
+        return self.recipe.channels * self.neighbours.slices
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         content = {name: getattr(self, name) for name in self.__slots__}
-        return content | {"recipe": self.recipe.as_dict()}
+        augment = make_augment(self.augment)
+        parts = {name: content[name].as_dict() for name in ("recipe", "views", "neighbours")}
+        return content | parts | {"augment": None if augment is None else augment.as_dict()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Settings:
         """What `as_dict` wrote."""
         size = (int(content["size"][0]), int(content["size"][1]))
         spacing = None if content["spacing"] is None else (float(content["spacing"][0]), float(content["spacing"][1]))
-        return cls(**{**content, "size": size, "spacing": spacing, "recipe": Recipe.from_dict(content["recipe"])})
+        kinds: dict[str, Any] = {"recipe": Recipe, "views": Views, "neighbours": Neighbours}
+        parts = {name: kind.from_dict(content[name]) for name, kind in kinds.items()}
+        augment = None if content["augment"] is None else Augment.from_dict(content["augment"])
+        return cls(**{**content, "size": size, "spacing": spacing, "augment": augment, **parts})
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What to read and how to render it; every array has one entry per draw.
+    """What to read and how to render it; every array has one entry per draw, or `slices` in a row per draw.
 
     Attributes:
         rows: of the index; records: their RECORDs.
@@ -74,6 +90,8 @@ class BatchPlan:
         pivot: subtracted from luma, and from stored values of types that the kernels do not take, before the cast to float32
             (0 otherwise).
         samples, windows, tables: see kernels.prepare.
+        slices: entries of a draw, from before the drawn slice to after it.
+        further: the same entries, with the same levels, in the other views of the draws; see `draws`.
     """
 
     rows: NDArray[np.int64]
@@ -83,6 +101,8 @@ class BatchPlan:
     samples: NDArray[np.void]
     windows: NDArray[np.void]
     tables: NDArray[np.float32]
+    slices: int = 1
+    further: tuple[BatchPlan, ...] = ()
 
 
 class Planner:
@@ -105,10 +125,16 @@ class Planner:
         self._rule = np.array([[w.rule for w in row] for row in entries])
         self._fixed = np.array([[(w.centre, w.width) for w in row] for row in entries], np.float64)
         self._tables = Tables(index)
+        self.beside = Beside(index, settings.neighbours)
+        self._augments = settings.views.augments(make_augment(settings.augment))
+        # A mask may tell left from right: under "auto" nothing with masks is mirrored.
+        looks = any(one is not None and one.flip == AUTO for one in self._augments) and not settings.masks
+        self._mirrors = Mirrors(index) if looks else None
 
-    def plan(self, rows: NDArray[np.int64], epoch: int, positions: NDArray[np.int64]) -> BatchPlan:
-        """Plan draws of `rows` (n,) at `positions` (n,) of an epoch."""
+    def plan(self, rows: NDArray[np.int64], epoch: int, positions: NDArray[np.int64], view: int = 0) -> BatchPlan:
+        """Plan one view of draws of `rows` (n,) at `positions` (n,) of an epoch, without neighbours; see `draws` for whole draws."""
         settings = self.settings
+        size, augment = settings.views.size_of(view, settings.size), self._augments[view]
         records = np.ascontiguousarray(self.index.records[rows])
         series = self.index.series[records["series"]]
         flags = records["flags"]
@@ -116,14 +142,14 @@ class Planner:
         hounsfield = series["units"] == Units.HU
         narrow = self._is_ct[series["modality"]] & hounsfield & (width.min(axis=1) < NARROW_HU)
         keeps = settings.fit != STRETCH or settings.spacing is not None
-        laid = frames(records, settings.size, settings.fit, settings.spacing) if keeps else None
+        laid = frames(records, size, settings.fit, settings.spacing) if keeps else None
         shape = geometry(
-            settings.augment, records["rows"], records["cols"], settings.seed, epoch, positions, frames=laid
-        )
+            augment, records["rows"], records["cols"], settings.seed, epoch, positions, view, laid,
+            self._mirrors.allowed(records["series"]) if self._mirrors is not None else np.zeros(len(rows), np.bool_),
+        )  # fmt: skip
+        grey = intensity(augment, settings.seed, epoch, positions, view)
         safe_levels = np.where(self._bright_rim(records, use_file), 0, records["safe_levels"])
-        levels = choose_levels(
-            shape.boxes, safe_levels, narrow, settings.size, settings.level_slack, settings.resolution
-        )
+        levels = choose_levels(shape.boxes, safe_levels, narrow, size, settings.level_slack, settings.resolution)
         slope, intercept = records["slope"].copy(), records["intercept"].copy()
         broken = ~(np.isfinite(slope) & np.isfinite(intercept))
         slope[broken], intercept[broken] = 1.0, 0.0
@@ -134,6 +160,8 @@ class Planner:
                 middle = np.nan_to_num(np.rint((centre[:, 0] - intercept) / slope)[foreign], posinf=0, neginf=0)
             pivot[foreign] = middle + bias[foreign]
             bias = bias - pivot
+        if grey is not None:  # after all that must not depend on the draw: level and pivot belong to what is decoded
+            centre, width = _jittered(centre, width, grey, use_file & (records["voi"] == VoiFunction.LINEAR), flags)
         function = np.where(use_file, records["voi"], Voi.LINEAR_EXACT)[:, None].repeat(
             settings.recipe.channels, axis=1
         )
@@ -176,7 +204,11 @@ class Planner:
             crop=shape.boxes,
             flip=shape.flips * prepare.FLIP_HORIZONTAL,
             padding=padding,
-            size=settings.size,
+            size=size,
+            angle=shape.angles,
+            gamma=1.0 if grey is None else grey.gammas,
+            noise=0.0 if grey is None else grey.noises,
+            key=(0, 0) if grey is None else grey.keys,
         )
         records["codec"][broken] = 255  # no such codec: the reader refuses it as damaged
         tables = np.concatenate(pool) if pool else NO_TABLES
@@ -233,6 +265,23 @@ class Planner:
             width = np.where(formula[:, None], own_width[:, None], width)
             use_file = formula | ((voi == VoiFunction.LUT) & ((records["flags"] & Flag.VOI_LUT) != 0))
         return centre, width, use_file
+
+
+def _jittered(
+    centre: NDArray[np.float64],
+    width: NDArray[np.float64],
+    grey: Intensity,
+    linear: NDArray[np.bool_],
+    flags: NDArray[np.integer],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windows (n, C) moved and widened; linear: (n,) a LINEAR window of the file, whose width stays at 1 or more (PS3.3 C.11.2.1.2.1).
+
+    Samples with a modality LUT keep theirs: each new window would be a table of its own, up to 65,536 entries for one draw.
+    """
+    fixed = ((flags & Flag.MODALITY_LUT) != 0)[:, None]
+    moved, wide = centre + width * grey.shifts[:, None], width * grey.factors[:, None]
+    wide = np.where(linear[:, None], np.maximum(wide, 1.0), wide)
+    return np.where(fixed, centre, moved), np.where(fixed, width, wide)
 
 
 def _display_range(

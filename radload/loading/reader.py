@@ -13,12 +13,16 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.codecs.encoded import BytesLike
 from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
+from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
+from radload.loading.draws import plan_draws
 from radload.loading.masks import read_mask
+from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.sampling import Uniform
 
@@ -27,7 +31,7 @@ ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broke
 
 T = TypeVar("T")
 StandIn = Callable[[int, int, int], int]  # epoch, position, attempt: element of the split, see order.Order.stand_in
-Unpack = Callable[[bytes, np.void, int, float], T]  # bytes, record, level, pivot: see decode.decode_level
+Unpack = Callable[[BytesLike, np.void, int, float, Buffers | None], T]  # see decode.decode_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,12 @@ class Draw(Generic[T]):
     """What a draw gave.
 
     Attributes:
-        content: of the sample or of its stand-in; None where it failed and nothing may replace it.
-        plan, place: entry `place` of `plan` describes the content (another plan than asked for, for a stand-in).
+        content: of the drawn sample or of its stand-in; None where it failed and nothing may replace it.
+        plan, place: draw `place` of `plan` is described by it (another plan than asked for, for a stand-in).
         failures: samples that were tried in vain.
         mask: (rows, cols) labels of the content at full resolution; None where it has none, or none are wanted.
-        hit: the content came out of the cache.
+        slices: contents of the drawn sample and its neighbours, from before to after.
+        hits: how many of them came out of the cache.
     """
 
     content: T | None
@@ -57,7 +62,8 @@ class Draw(Generic[T]):
     place: int
     failures: tuple[Failure, ...]
     mask: NDArray[Any] | None = None
-    hit: bool = False
+    slices: tuple[T, ...] = ()
+    hits: int = 0
 
 
 class Reader(Generic[T]):
@@ -65,7 +71,7 @@ class Reader(Generic[T]):
 
     Args:
         unpack: what is made of a sample's bytes.
-        rows: of the index that belong to the split; replace: whether stand-ins are used.
+        rows: of the index that are drawn from; replace: whether stand-ins are used.
         stand_in: which one; None: any of the split.
         cache: of what `unpack` gives; samples that cannot be read are never in it.
     """
@@ -74,7 +80,7 @@ class Reader(Generic[T]):
         self,
         files: ShardFiles,
         planner: Planner,
-        rows: range,
+        rows: Drawn,
         replace: bool,
         unpack: Unpack[T],
         stand_in: StandIn | None = None,
@@ -84,42 +90,56 @@ class Reader(Generic[T]):
         self._cache = cache
         self._stand_in = stand_in or Uniform(len(rows), planner.settings.seed).any_of
 
-    def read(self, plan: BatchPlan, place: int, epoch: int, position: int) -> Draw[T]:
-        """Read entry `place` of a plan, drawn at `position` of `epoch`.
+    def read(self, plan: BatchPlan, place: int, epoch: int, position: int, buffers: Buffers | None = None) -> Draw[T]:
+        """Read draw `place` of a plan, drawn at `position` of `epoch`: one decode of each slice, whatever the views.
+
+        A neighbour that cannot be read costs the draw, as the drawn slice itself does.
+
+        With this thread's `buffers` the content lasts until they are used again; without, it is the caller's.
 
         Raises:
             RadloadError: the sample and all its stand-ins are bad.
         """
         failures: list[Failure] = []
         for attempt in range(ATTEMPTS + 1):
-            record = plan.records[place]
+            contents: list[T] = []
+            first, hits = place * plan.slices, 0
+            middle = first + plan.slices // 2
+            record = plan.records[middle]
+            own = buffers if plan.slices == 1 else None  # buffers hold one slice
             try:
-                content, hit = self._content(plan, place)
-                mask = self._mask(int(plan.rows[place]), record)
+                for entry in range(first, first + plan.slices):
+                    record = plan.records[entry]
+                    content, hit = self._content(plan, entry, own)
+                    contents.append(content)
+                    hits += hit
+                record = plan.records[middle]
+                mask = self._mask(int(plan.rows[middle]), record)
             except SAMPLE_ERRORS as error:
                 failures.append(self._failure(record, error))
             else:
-                return Draw(content, plan, place, tuple(failures), mask, hit)
+                content = contents[plan.slices // 2]
+                return Draw(content, plan, place, tuple(failures), mask, tuple(contents), hits)
             if not self._replace:
                 return Draw(None, plan, place, tuple(failures))
             self._planner.index.files.check()
             row = self._rows[self._stand_in(epoch, position, attempt)]
-            plan, place = self._planner.plan(np.array([row]), epoch, np.array([position])), 0
+            plan, place = plan_draws(self._planner, np.array([row]), epoch, np.array([position])), 0
         raise RadloadError(
             f"sample {failures[0].key} and {ATTEMPTS} others drawn in its place cannot be read "
             f"({failures[-1].reason}): most of the split is damaged, restore it from a copy"
         )
 
-    def _content(self, plan: BatchPlan, place: int) -> tuple[T, bool]:
+    def _content(self, plan: BatchPlan, place: int, buffers: Buffers | None) -> tuple[T, bool]:
         """What an entry of a plan holds, and whether the cache had it."""
         record, level, pivot = plan.records[place], int(plan.levels[place]), float(plan.pivot[place])
         if self._cache is None:
-            return self._unpack(level_bytes(self._files, record, level), record, level, pivot), False
+            return self._unpack(level_bytes(self._files, record, level, buffers), record, level, pivot, buffers), False
         row = int(plan.rows[place])
         found = self._cache.get(row, level, pivot)
         if found is not None:
             return found, True
-        content = self._unpack(level_bytes(self._files, record, level), record, level, pivot)
+        content = self._unpack(level_bytes(self._files, record, level, buffers), record, level, pivot, buffers)
         self._cache.put(row, level, pivot, content)
         return content, False
 

@@ -8,7 +8,7 @@ import torch
 
 from radload.dataset.index import Index
 from radload.errors import UsageError
-from radload.loading import masks
+from radload.loading import views
 from radload.loading.plan import Settings
 from radload.loading.ring import Ring, Slot
 
@@ -26,7 +26,7 @@ class Sink(Protocol):
     fields: Fields
 
     def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
-        """ "image" (N, C, H, W), and "mask" (N, H, W) where wanted, of a delivered slot, which is lent or given back."""
+        """ "image", and "mask", "local" and "local_mask" where wanted, of a delivered slot, which is lent or given back."""
 
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:
         """All tensors of a batch on the device."""
@@ -38,9 +38,7 @@ class Sink(Protocol):
 def base_fields(batch_size: int, settings: Settings) -> Fields:
     """Arrays of a slot on every device: rows of the index (-1: padding), whether they hold a sample, and masks where wanted."""
     fields: Fields = {"rows": ("<i8", (batch_size,)), "valid": ("?", (batch_size,))}
-    if settings.masks:
-        fields[masks.FIELD] = (masks.DTYPE, (batch_size, *settings.size))
-    return fields
+    return fields | views.fields(batch_size, settings.views, settings.size, settings.channels, None, settings.masks)
 
 
 class CpuSink:
@@ -50,17 +48,17 @@ class CpuSink:
 
     def __init__(self, settings: Settings, batch_size: int) -> None:
         dtype = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}[settings.dtype]  # NumPy has no bfloat16
-        self.fields: Fields = {
-            "image": (dtype, (batch_size, settings.recipe.channels, *settings.size)),
-            **base_fields(batch_size, settings),
-        }
+        shown = views.fields(batch_size, settings.views, settings.size, settings.channels, dtype, settings.masks)
+        self.fields: Fields = shown | base_fields(batch_size, settings)
         self._bfloat16 = settings.dtype == "bfloat16"
-        self._names = ("image", masks.FIELD) if settings.masks else ("image",)
+        self._names = tuple(shown)
 
     def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
         found = dict(zip(self._names, map(torch.from_numpy, ring.lend(slot, *self._names)), strict=True))
         if self._bfloat16:
-            found["image"] = found["image"].view(torch.bfloat16)
+            for name in (views.IMAGE, views.LOCAL):
+                if name in found:
+                    found[name] = found[name].view(torch.bfloat16)
         return found
 
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:

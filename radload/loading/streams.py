@@ -14,16 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.codecs.codestream import level_shape, open_level
+from radload.codecs.encoded import BytesLike
 from radload.dataset.index import Index
 from radload.dataset.schema import Codec
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
 from radload.kernels.prepare import SAMPLE, WINDOW
+from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
+from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.reader import Draw, Reader, StandIn
+from radload.loading.views import by_view
 
 # ITEM["kind"]: -1 nothing, a codestream of one grey component, or pixels of a type numbered as in kernels.gpu.DTYPE_CODES.
 NOTHING, STREAM = -1, 16
@@ -31,28 +35,27 @@ PIXEL_TYPES = ("u1", "<u2", "<i2", "<f4")
 ITEM = np.dtype([("length", "<i8"), ("kind", "<i4"), ("rows", "<i4"), ("cols", "<i4"), ("reserved", "<i4")])
 
 TABLE_ENTRIES = 1 << 22  # of a batch's pool; pages that are not written take no memory
-_SCAN = 1 << 20  # records looked at in one go
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
     """One sample for the GPU: its bytes, what they are (`ITEM`), and the size of the image that they hold."""
 
-    data: bytes | NDArray[Any]
+    data: BytesLike | NDArray[Any]
     kind: int
     shape: tuple[int, int]
 
 
-def unpack(data: bytes, record: np.void, level: int, pivot: float) -> Streamed:
-    """A cut codestream, or pixels where no GPU decoder fits. Raises CorruptSample."""
+def unpack(data: BytesLike, record: np.void, level: int, pivot: float, buffers: Buffers | None = None) -> Streamed:
+    """A cut codestream, or pixels where no GPU decoder fits; see decode_level. Raises CorruptSample."""
     if record["codec"] == Codec.HTJ2K and record["channels"] == 1:
         stream, shape = open_level(data, level)
         if shape != level_shape((int(record["rows"]), int(record["cols"])), level):
             raise CorruptSample(
                 f"the codestream of sample {int(record['key'])} is of another size than the index says: pack the source again"
             )
-        return Streamed(bytes(stream), STREAM, (shape[0], shape[1]))
-    return _as_pixels(decode_level(data, record, level, pivot))
+        return Streamed(stream, STREAM, (shape[0], shape[1]))
+    return _as_pixels(decode_level(data, record, level, pivot, buffers))
 
 
 def _as_pixels(pixels: NDArray[Any]) -> Streamed:
@@ -61,29 +64,34 @@ def _as_pixels(pixels: NDArray[Any]) -> Streamed:
 
 
 def longest(index: Index, rows: range, decoded: bool = False) -> int:
-    """Bytes that no sample of a split exceeds, whatever it is unpacked to; `decoded`: never to a stream."""
-    found = 64
-    for start in range(rows.start, rows.stop, _SCAN):
-        part = index.records[start : min(start + _SCAN, rows.stop)]
-        pixels = part["rows"].astype(np.int64) * part["cols"] * 4
-        streams = (part["codec"] == Codec.HTJ2K) & (part["channels"] == 1)
-        if decoded:
-            pixels[streams] //= 2  # of 16 bits
-            streams[:] = False
-        found = max(found, int(np.where(streams, part["length"] + 64, pixels).max()))
-    return -(-found // 64) * 64
+    """Bytes that no sample of `rows` exceeds, whatever it is unpacked to: of the splits that they lie in; `decoded`: never to a stream."""
+    touched = [name for name, span in index.ranges.items() if span.start < rows.stop and rows.start < span.stop]
+    parts = [index.largest[name] for name in touched]
+    found = [max(4 * one.pixels, 2 * one.coded if decoded else one.stream + 64) for one in parts]
+    return -(-max(found, default=64) // 64) * 64
 
 
-def fields(batch_size: int, channels: int, capacity: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Arrays of a slot; records travel as bytes."""
-    return {
-        "data": ("u1", (batch_size, capacity)),
-        "items": ("u1", (batch_size, ITEM.itemsize)),
-        "samples": ("u1", (batch_size, SAMPLE.itemsize)),
-        "windows": ("u1", (batch_size, channels * WINDOW.itemsize)),
+def names(view: int) -> tuple[str, str]:
+    """Arrays of a slot that hold the SAMPLE and WINDOW records of a view."""
+    return ("samples", "windows") if view == 0 else (f"samples_{view}", f"windows_{view}")
+
+
+def fields(
+    batch_size: int, channels: int, capacity: int, slices: int = 1, views: int = 1
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Arrays of a slot; records travel as bytes. channels: of one slice; the slices of a draw stand one after the other."""
+    count = batch_size * slices
+    found: dict[str, tuple[str, tuple[int, ...]]] = {
+        "data": ("u1", (count, capacity)),
+        "items": ("u1", (count, ITEM.itemsize)),
         "tables": ("<f4", (TABLE_ENTRIES,)),
         "used": ("<i8", (1,)),  # entries of "tables"
     }
+    for view in range(views):
+        samples, windows = names(view)
+        found[samples] = ("u1", (count, SAMPLE.itemsize))
+        found[windows] = ("u1", (count, channels * WINDOW.itemsize))
+    return found
 
 
 class StreamDeliverer:
@@ -93,7 +101,7 @@ class StreamDeliverer:
         self,
         files: ShardFiles,
         planner: Planner,
-        rows: range,
+        rows: Drawn,
         replace: bool,
         stand_in: StandIn | None = None,
         cache: Cache[NDArray[Any]] | None = None,
@@ -103,28 +111,31 @@ class StreamDeliverer:
             if cache is None
             else Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         )
+        self._views = planner.settings.views
         self._lock = Lock()
 
-    def tools(self) -> None:
-        return None
+    def tools(self) -> Buffers:
+        return Buffers()
 
     def begin(self, arrays: dict[str, NDArray[Any]], plan: BatchPlan, places: NDArray[np.int64]) -> None:
         items = arrays["items"].view(ITEM)
         items["kind"], items["length"] = NOTHING, 0
-        leave_out(arrays, np.setdiff1d(np.arange(len(items)), places))
+        for part in by_view(arrays, self._views):
+            leave_out(part, np.setdiff1d(np.arange(len(arrays["rows"])), places))
         arrays["used"][0] = 0
-        self._add_tables(arrays, plan)
+        for pool in _pools(plan):
+            self._add_tables(arrays, pool)
 
-    def _add_tables(self, arrays: dict[str, NDArray[Any]], plan: BatchPlan) -> int:
-        """Append a plan's tables to the slot's pool; returns where they start."""
+    def _add_tables(self, arrays: dict[str, NDArray[Any]], pool: NDArray[np.float32]) -> int:
+        """Append tables to the slot's pool; returns where they start."""
         with self._lock:
-            start, count = int(arrays["used"][0]), len(plan.tables)
+            start, count = int(arrays["used"][0]), len(pool)
             if start + count > TABLE_ENTRIES:
                 raise RadloadError(
                     f"the look-up tables of one batch have more than {TABLE_ENTRIES} entries: take a smaller batch, "
                     'or device="cpu"'
                 )
-            arrays["tables"][start : start + count] = plan.tables
+            arrays["tables"][start : start + count] = pool
             arrays["used"][0] = start + count
         return start
 
@@ -136,23 +147,40 @@ class StreamDeliverer:
         entry: int,
         epoch: int,
         position: int,
-        tools: None,
+        tools: Buffers,
     ) -> Draw[Any]:
-        draw = self._reader.read(plan, entry, epoch, position)
+        draw = self._reader.read(plan, entry, epoch, position, tools)
+        parts = by_view(arrays, self._views)
         if draw.content is None:
-            leave_out(arrays, place)
+            for part in parts:
+                leave_out(part, place)
             arrays["valid"][place] = False
             return draw
-        content = draw.content if isinstance(draw.content, Streamed) else _as_pixels(draw.content)
-        found, at = draw.plan, draw.place
-        windows = found.windows[at].copy()
+        found = draw.plan
+        pools = _pools(found)
+        starts: list[int] = np.cumsum([0, *map(len, pools)])[:-1].tolist()  # where `begin` has put those of `plan`
         if found is not plan:
-            windows["start"] += self._add_tables(arrays, found)
-        length = len(content.data)
-        arrays["data"][place, :length] = np.frombuffer(content.data, np.uint8)
-        arrays["samples"][place] = found.samples[at : at + 1].view(np.uint8)
-        arrays["windows"][place] = windows.view(np.uint8)
-        arrays["items"][place].view(ITEM)[0] = (length, content.kind, *content.shape, 0)
-        put_mask(arrays, place, draw.mask, found.samples[at : at + 1])
-        arrays["rows"][place] = found.rows[at]
+            starts = [self._add_tables(arrays, pool) for pool in pools]
+        start_of = {id(pool): start for pool, start in zip(pools, starts, strict=True)}
+        first, base = draw.place * found.slices, place * found.slices
+        for i, read in enumerate(draw.slices):
+            content = read if isinstance(read, Streamed) else _as_pixels(read)
+            length = len(content.data)
+            arrays["data"][base + i, :length] = np.frombuffer(content.data, np.uint8)
+            arrays["items"][base + i].view(ITEM)[0] = (length, content.kind, *content.shape, 0)
+        entries, places = slice(first, first + found.slices), slice(base, base + found.slices)
+        middle = first + found.slices // 2
+        for number, (part, view) in enumerate(zip(parts, (found, *found.further), strict=True)):
+            samples, windows = names(number)
+            shifted = view.windows[entries].copy()
+            shifted["start"] += start_of[id(view.tables)]
+            arrays[samples][places] = view.samples[entries].view(np.uint8).reshape(found.slices, -1)
+            arrays[windows][places] = shifted.view(np.uint8).reshape(found.slices, -1)
+            put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
+        arrays["rows"][place] = found.rows[middle]
         return draw
+
+
+def _pools(plan: BatchPlan) -> list[NDArray[np.float32]]:
+    """The pools of tables of a plan's views, each once."""
+    return list({id(view.tables): view.tables for view in (plan, *plan.further)}.values())

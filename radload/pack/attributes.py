@@ -151,9 +151,11 @@ REGISTRY: Final = (
     _row("retained", "m", "", "what --retain added"),
     _row("transform", "m", "", "the name of the user's function (--transform)"),
     _row("burned_in", "m", "", "how burned-in text was kept out: yes or no, and the digest of a file of rectangles"),
+    _row("encoding", "m", "", "how colour, axes and wide values were stored, and whether series are whole: options of the pack"),
     # totals and tools
     *(_row(name, places, "", "totals, rules and versions; texts written by radload") for name, places in (
         ("samples", "hmg"), ("patients", "mg"), ("studies", "g"), ("shards", "g"), ("luts", "g"), ("ranges", "g"), ("files", "g"),
+        ("keys", "g"), ("largest", "g"),
         ("generations", "m"), ("splits", "m"), ("split_rule", "m"), ("patient_rule", "m"), ("tools", "m"), ("source", "m"),
         ("notes", "m"), ("unknown_patients", "m"),
     )),

@@ -30,7 +30,7 @@ from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob
-from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes, split_rule
+from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
 from radload.pack.summary import PackSummary, count_classes
@@ -286,6 +286,7 @@ def _manifest(
         retained=sorted(set(options.retain)),
         transform=options.transform,
         burned_in=quarantine.account(options, options.identity()["--decisions"]),
+        encoding=encoding(options),
     )
 
 

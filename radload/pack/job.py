@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from radload.pack.empty import is_empty
 from radload.pack.frames import planned_frames
 from radload.pack.keep import kept_of_file, samples_schema
 from radload.pack.mask_planes import MaskPlanes
+from radload.pack.masks import holds_labels
 from radload.pack.part import Part, RejectedFrame, part_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.redact import redact
@@ -61,12 +62,18 @@ def pack_shard(job: ShardJob, beat: Beat) -> None:
     """
     path = job.out / job.name
     with atomic_file(path) as file:
-        shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
-        for series in job.series:
-            _pack_series(job, series, shard, beat)
-        digest = shard.tar.finish()
-    if not shard.records:
+        content = fill_shard(job, file, beat)
+    if not len(content.shard.records):
         path.unlink()
+    write_part(part_path(job.out, job.stem), content)
+
+
+def fill_shard(job: ShardJob, file: BinaryIO, beat: Beat = lambda item, done: None) -> Part:
+    """Write the tar of `job` to `file`, and return what the index needs of it; `beat` and errors as in `pack_shard`."""
+    shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
+    for series in job.series:
+        _pack_series(job, series, shard, beat)
+    digest = shard.tar.finish()
     part = ShardPart(
         job.name,
         job.split,
@@ -81,8 +88,7 @@ def pack_shard(job: ShardJob, beat: Beat) -> None:
         np.array(shard.masks, MASK_RECORD),
     )
     rows = np.array(shard.mask_rows, np.int64)
-    content = Part(part, tuple(shard.rejects), shard.pixels, job.digest, rows, shard.overlaps)
-    write_part(part_path(job.out, job.stem), content)
+    return Part(part, tuple(shard.rejects), shard.pixels, job.digest, rows, shard.overlaps)
 
 
 def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) -> None:
@@ -146,7 +152,8 @@ def _pack(
             return Refused(EMPTY, "nothing but one value, or padding")
         scaled = to_sixteen_bits(image, picture, job.wide)
         image, picture = scaled.image, scaled.picture
-        encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
+        averaging = image.modality_lut is None and not holds_labels(file.header)
+        encoded = encode(picture.values, job.codec, averaging=averaging, padding=picture.padding)
         place, attributes = file.places[image.frame], series.files[0].header.attributes
         packed = pack_sample(image, picture, encoded, series, place, attributes, scaled.max_error, suspect, kept)
         statistics.add(image, picture.values, picture.padding)

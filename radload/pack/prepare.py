@@ -18,7 +18,7 @@ from radload.pack.divide import Division, Linker, divide
 from radload.pack.duplicates import hash_images, link_patients
 from radload.pack.eligible import without_left_out
 from radload.pack.masks import Masks, is_mask, take_masks
-from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions
+from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions, check_axis
 from radload.pack.patients import Patient
 from radload.pack.plan import Plan, Pseudonym, ShardOptions, make_plan
 from radload.pack.quarantine import Screened
@@ -159,6 +159,16 @@ def selection_notes(options: PackOptions) -> list[str]:
     chosen += [f"--frames {options.frames}"] if options.frames != "all" else []
     chosen += ["--drop-empty"] if options.drop_empty else []
     return [f"not all images were packed: {', '.join(chosen)} (plan.json of the private folder)"] if chosen else []
+
+
+def encoding(options: PackOptions) -> dict[str, Any]:
+    """The manifest's account of what decided the stored values, and of whether series are whole."""
+    return {
+        "color": options.color,
+        "axis": check_axis(options.axis),
+        "wide": options.wide,
+        "whole_series": not selection_notes(options),
+    }
 
 
 def split_rule(options: PackOptions, division: Division, key: bytes) -> dict[str, Any]:

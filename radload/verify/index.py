@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from radload.dataset.index import Index
 from radload.dataset.labels import label_names, read_class_rows, read_labels
 from radload.dataset.manifest import Manifest
 from radload.dataset.schema import LEVELS, SPLITS, STORED_DTYPES, Codec, Flag
-from radload.dataset.segment import file_crc, rows_by
+from radload.dataset.segment import KeysDigest, Largest, file_crc, rows_by
 from radload.errors import FormatError, UsageError
 from radload.sources.slice import Units, VoiFunction
 from radload.verify.problem import INDEX, RESTORE_INDEX, Problem
@@ -111,7 +112,13 @@ def _series(index: Index) -> Iterator[str]:
     if (series["modality"] >= max(len(index.modalities), 1)).any() or (series["units"] > max(Units)).any():
         yield "series.bin has unknown modalities or units"
     start = 0
+    keys = KeysDigest()
+    keys.add(index.records["key"])
+    if index.keys != keys.text():
+        yield "segment.json has the digest of other keys"
     for name, span in index.ranges.items():
+        if index.largest[name] != Largest().and_of(index.records[span.start : span.stop]):
+            yield f"segment.json has other largest sizes of split {name} than the records"
         if (span.start, span.stop) != (start, start + int((index.records["split"] == SPLITS.index(name)).sum())):
             yield f"segment.json has another range of split {name} than the records"
         start = span.stop
@@ -174,7 +181,10 @@ def _labels(root: Path, index: Index) -> list[Problem]:
 
 def _label_set(root: Path, name: str, index: Index) -> str | None:
     try:
-        labels = read_labels(root, name, index.records["key"])
+        labels = read_labels(root, name, index.keys)
+        keys = pa.ipc.open_file(root / "labels" / f"{name}.arrow").read_all().column("key").to_numpy()
+        if not np.array_equal(keys, index.records["key"]):
+            return "its rows are not those of the index"
         if labels.digest != labels.content_digest():
             return "the labels are not those of its digest"
         if labels.task != "single":

@@ -99,7 +99,7 @@ def _stage(root: Path, manifest: Manifest, index: Index, keep: NDArray[np.bool_]
     for name in SPLITS:
         ranges[name] = range(start, start := start + segment.splits[name]["samples"])
     for name in label_names(root):
-        labels = read_labels(root, name, index.records["key"])
+        labels = read_labels(root, name, index.keys)
         write_labels(stage, replace(labels, codes=labels.codes[keep]), index.records["key"][keep], ranges)
     dropped = int((~keep).sum())
     changed = replace(

@@ -106,7 +106,9 @@ def _same_spacing(found: Any, record: np.void) -> bool:
         return math.isnan(inside[0]) and math.isnan(inside[1])
     if not isinstance(found, list) or len(found) != len(inside):
         return False
-    return all(isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-6) for a, b in zip(found, inside, strict=True))
+    return all(
+        isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-6) for a, b in zip(found, inside, strict=True)
+    )
 
 
 def _clean(value: Any) -> Any:

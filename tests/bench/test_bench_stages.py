@@ -49,7 +49,7 @@ def test_draws_are_samples_of_the_split_read_at_their_levels(small_data: Path, p
 def test_the_stages_make_the_loaders_pixels(small_data: Path, pool: ThreadPoolExecutor) -> None:
     index, planner, files = opened(small_data)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
-    read, decode = stages.reading(files, draws), stages.decoding(draws)
+    read, decode = stages.reading(files, draws, 2), stages.decoding(draws, 2)
     render = stages.rendering(draws, planner, 2, 8)
     with Loader(small_data, batch_size=24, size=24, window=(40, 400), channels=1) as loader:
         batch = next(iter(loader))
@@ -114,7 +114,7 @@ def test_a_budget_bounds_what_is_held(
 def test_cold_says_what_storage_gave_or_why_not(small_data: Path, pool: ThreadPoolExecutor) -> None:
     index, planner, files = opened(small_data)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
-    found = measure_cold(files, draws, stages.reading(files, draws), pool)
+    found = measure_cold(files, draws, stages.reading(files, draws, 2), pool, 2)
     if isinstance(found, Cold):
         assert 0.5 * draws.asked <= found.fetched <= 64 * draws.raw and found.rate > 0
         assert found.asked == pytest.approx(draws.asked)

@@ -54,6 +54,9 @@ class Image:
     spacing: tuple[float, float] = (0.5, 0.5)
     ratio: bool = False  # the spacing is only a ratio
     mask: NDArray[Any] | None = None
+    position: tuple[float, float, float] | None = None
+    orientation: tuple[float, float, float, float, float, float] | None = None
+    laterality: str | None = None
 
 
 @dataclass
@@ -67,6 +70,7 @@ class Series:
     body_part: str | None = None
     echo_time: float | None = None
     statistics: dict[str, float] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)  # of series.arrow
 
 
 def write_dataset(root: Path, series: list[Series], labels: LabelSet | None = None) -> Path:
@@ -113,7 +117,7 @@ def _part(
             series_records.append(_series_record(one, number, len(records)))
             row = {f.name: None for f in SERIES} | {"pseudonym": f"e{number}", "modality": one.modality}
             row |= {"body_part": one.body_part, "echo_time": one.echo_time, "units": int(one.units), "format": "dicom"}
-            series_rows.append(row)
+            series_rows.append(row | one.columns)
             for position, image in enumerate(one.images):
                 shard.write(bytes(512))  # where a tar header would stand
                 encoded = codecs.encode(image.stored, image.codec, averaging=image.averaging, padding=image.padding)
@@ -132,7 +136,9 @@ def _part(
                         luts.append({"first": lut[0], "values": lut[1]})
                 digest = hashlib.blake2b(image.stored.tobytes() + bytes([key % 256]), digest_size=16).digest()
                 sample = {f.name: None for f in SAMPLES} | references
+                sample |= {"image_position": image.position, "image_orientation": image.orientation}
                 samples.append(sample | {"key": key, "position": position, "view": image.view, "pixel_hash": digest})
+                samples[-1]["laterality"] = image.laterality
                 records.append(record)
                 key += 1
     part = ShardPart(

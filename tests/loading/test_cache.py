@@ -90,7 +90,9 @@ def test_cached_or_not_the_pixels_are_the_same(
     want, none = batches(every_kind, **options)
     found, hits = batches(every_kind, cache=cache, cache_bytes="64MiB", **options)
     assert_same(found, want)
-    ahead = 2 * SMALL["batch_size"]  # draws of the next epoch that a busy machine may serve before the last ones of this
+    ahead = (
+        2 * SMALL["batch_size"]
+    )  # draws of the next epoch that a busy machine may serve before the last ones of this
     assert none == [0, 0] and hits[0] <= ahead and hits[1] > 0
     if "default" not in options.values():
         drawn = sum(int((batch["index"] >= 0).sum()) for batch in want) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from radload.train.objective import correct, loss_sum, mean_loss
+from radload.train.objective import correct, loss_sum, losses, mean_loss
 
 
 def test_unlabelled_samples_do_not_count() -> None:
@@ -39,6 +39,17 @@ def test_multi_label_masks_unknown_values() -> None:
     mean_loss(total, count).backward()
     assert logits.grad is not None and not logits.grad[:, 2].any() and bool(logits.grad.isfinite().all())
     assert int(correct(torch.full((5, 4), 3.0), target)) == 10
+
+
+def test_losses_of_samples_add_up() -> None:
+    logits, single = torch.randn(6, 3), torch.tensor([0, -1, 2, 1, -1, 2])
+    each = losses(logits, single)
+    assert each.isnan().tolist() == (single < 0).tolist()
+    torch.testing.assert_close(each.nansum(), loss_sum(logits, single)[0])
+    several = torch.tensor([[1, torch.nan, 0], [torch.nan] * 3])
+    each = losses(logits[:2], several)
+    torch.testing.assert_close(each[0], mean_loss(*loss_sum(logits[:1], several[:1])))
+    assert each[1].isnan()
 
 
 def test_one_class_has_nothing_to_learn() -> None:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from train_data import TRAIN, VAL, single_labels, write
 
+import radload
+import radload.loading
 from radload.dataset.labels import LabelSet
 from radload.train import checkpoint
 from radload.train.export import open_backbone
@@ -62,15 +64,30 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
     assert all(0 <= line["data_wait"] <= 1 and line["loss"] > 0 and line["images_per_s"] > 0 for line in train)
     assert val[0]["samples"] == VAL - 2 and set(val[0]["auroc_by_class"]) == {"a", "b"}
     assert val[0]["auroc"] == pytest.approx(np.mean(list(val[0]["auroc_by_class"].values())))
-    assert 0 <= val[0]["top1"] <= val[0]["top5"] == 1
+    assert 0 <= val[0]["top1"] <= val[0]["top5"] == 1 and 0 <= val[0]["balanced_accuracy"] <= 1
+    judged = json.loads((tmp_path / "run/val.json").read_text())
+    assert (judged["step"], judged["samples"], judged["patients"]) == (10, VAL, 4) and "verdict on 4 patients" in out
+    for name in ("top1", "balanced_accuracy", "auroc"):
+        assert judged["slice"][name]["value"] == pytest.approx(val[1][name])
+    assert [one["key"] for one in judged["hardest"]][:9] == val[1]["hardest"]  # all that have a label
+    assert set(judged["subgroups"]) == {"manufacturer"}
     assert "2 training samples have no label" in out and "left out of the AUROC: c" in out
     folder = tmp_path / "run"
     assert json.loads((folder / "DONE").read_text()) == {"reason": "all steps done", "step": 2 * steps}
     backbone, about = open_backbone(folder)
-    assert about["classes"] == ["a", "b", "c"] and about["step"] == 10 and about["recipe"]["channels"] == 3
+    assert (
+        about["classes"] == ["a", "b", "c"] and about["step"] == 10 and about["preparation"]["recipe"]["channels"] == 3
+    )
     assert backbone(torch.zeros(2, 3, 32, 32)).ndim == 2
     assert json.loads((folder / "run.json").read_text())["config"]["batch_size"] == 8
-    assert (about["fit"], about["spacing"]) == ("stretch", None)
+    assert (about["preparation"]["fit"], about["preparation"]["spacing"]) == ("stretch", None)
+    saved = [
+        checkpoint.load(checkpoint.path_of(folder / "checkpoints", 10)),
+        about,
+        json.loads((folder / "run.json").read_text()),
+    ]
+    with radload.Loader(labelled, "val", batch_size=4, size=32, shuffle=False, drop_last=False) as loader:
+        assert [one["preparation"] for one in saved] == [loader.preparation.as_dict()] * 3
     before = (folder / "backbone.safetensors").read_bytes()
     code, _, err = run(
         labelled, f"--epochs 2 --log-every 2 --out {tmp_path / 'cached'} --cache {tmp_path / 'cache'} --cache-gb 0.1"
@@ -82,6 +99,9 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
     code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # again: nothing left to do
     assert code == 0 and "going on after step 10" in out and "done after 10 steps" in out
     assert (folder / "backbone.safetensors").read_bytes() == before and lines(tmp_path, "train") == train
+    (folder / "val.json").unlink()
+    code, out, _ = run(labelled, "--epochs 2 --log-every 2")  # as after a kill in the last act
+    assert code == 0 and "verdict on 4 patients" in out and json.loads((folder / "val.json").read_text()) == judged
     code, out, _ = run(labelled, "--epochs 3 --log-every 2")  # more epochs: it goes on
     assert code == 0 and "--epochs 3 (was 2)" in out and lines(tmp_path, "train")[-1]["step"] == 15
 
@@ -200,12 +220,27 @@ def test_every_sample_unlabelled_is_refused(run: Run, tmp_path: Path) -> None:
     assert code == 2 and "no training sample has a label" in err
 
 
+def test_a_subgroup_must_be_there_before_the_run_begins(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, err = run(labelled, "--subgroups manufacturer,scanner")
+    assert code == 2 and "--subgroups: there is no attribute 'scanner'" in err and not (tmp_path / "run").exists()
+
+
+def test_the_augmentation_reaches_the_records_and_holds_for_the_run(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, _ = run(labelled, "--epochs 1 --rotate 7 --noise 0.02 --no-flip")
+    about = open_backbone(tmp_path / "run")[1]
+    want = radload.Augment(rotate=7, noise=0.02, flip=False)
+    assert code == 0 and radload.Augment.from_dict(about["augment"]) == want
+    assert json.loads((tmp_path / "run/run.json").read_text())["augment"] == about["augment"]
+    code, _, err = run(labelled, "--epochs 2 --rotate 7 --no-flip")
+    assert code == 2 and "--noise 0.02" in err
+
+
 def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: Run, tmp_path: Path) -> None:
     code, out, _ = run(labelled, "--epochs 1 --fit crop --spacing 0.7")
     assert code == 0 and "(crop at 0.7 mm)" in out
-    about = open_backbone(tmp_path / "run")[1]
+    about = open_backbone(tmp_path / "run")[1]["preparation"]
     config = json.loads((tmp_path / "run/run.json").read_text())["config"]
-    assert (about["fit"], about["spacing"]) == (config["fit"], config["spacing"]) == ("crop", 0.7)
+    assert (about["fit"], about["spacing"]) == (config["fit"], [config["spacing"]] * 2) == ("crop", [0.7, 0.7])
     code, _, err = run(labelled, "--epochs 2 --fit crop")
     assert code == 2 and "--spacing 0.7" in err
     code, _, err = run(labelled, "--epochs 2 --fit pad --spacing 0.7")
@@ -226,3 +261,18 @@ def test_the_sampler_reaches_the_loader_and_the_state(labelled: Path, run: Run, 
 def test_balanced_classes_need_labels(unlabelled: Path, run: Run) -> None:
     code, _, err = run(unlabelled, "--sampler balanced")
     assert code == 2 and "one label per sample" in err
+
+
+@pytest.mark.parametrize(("flag", "slack"), [("", 1.5), ("--level-slack 1.25 --augment none", 1.25)])
+def test_levels_may_be_enlarged_in_training_and_never_in_validation(
+    labelled: Path, run: Run, monkeypatch: pytest.MonkeyPatch, flag: str, slack: float
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def spy(shards: Any, split: str, **options: Any) -> radload.Loader:
+        asked[split] = options.get("level_slack", 1.0)
+        return radload.loading.Loader(shards, split, **options)
+
+    monkeypatch.setattr(radload, "Loader", spy)
+    assert run(labelled, f"--max-steps 1 {flag}")[0] == 0
+    assert asked == {"train": slack, "val": 1.0}

@@ -29,7 +29,7 @@ RECORDS: dict[str, tuple[int, str, Any, str]] = {
     "another shard": (0, "shard", 1, "its shard comes before"),
     "another split": (0, "split", 2, "its split is not"),
     "no rows": (0, "rows", 0, "it has no pixels"),
-    "more rows": (2, "rows", 60_000, "the index says"),
+    "fewer rows": (2, "rows", 5, "the index says"),
     "an unknown codec": (0, "codec", 7, "unknown"),
     "an unknown type": (0, "dtype", 200, "unknown"),
     "another type": (2, "dtype", 2, ""),
@@ -166,10 +166,26 @@ def test_a_damaged_file_of_the_index_is_one_line(data: Path, name: str) -> None:
     assert "restore it from a copy" in report.problems[0].remedy
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("samples", 3, "disagree on the number of samples"),
+        ("luts", 30, "disagree on the number of luts"),
+        ("keys", "0" * 32, "the digest of other keys"),
+        ("largest", {"train": [1, 1, 1], "val": [0, 0, 0], "test": [0, 0, 0]}, "other largest sizes of split train"),
+        ("ranges", {"train": [0, 1], "val": [1, 2], "test": [2, 22]}, "another range of split train"),
+    ],
+)
+def test_what_segment_json_says_is_compared(data: Path, field: str, value: Any, text: str) -> None:
+    path = opened(data).folder / "segment.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {field: value}))
+    assert text in " ".join(map(str, verify(data, workers=0).problems))
+
+
 def test_labels_are_compared_with_their_lists_and_digest(data: Path) -> None:
     path = data / "labels/default.arrow"
     table = pa.ipc.open_file(path).read_all()
-    labels = read_labels(data, "default", opened(data).records["key"])
+    labels = read_labels(data, "default", opened(data).keys)
     assert labels.task == "single" and len(labels.classes) > 2
 
     def written(**columns: pa.Array) -> str:
@@ -186,7 +202,7 @@ def test_labels_are_compared_with_their_lists_and_digest(data: Path) -> None:
     assert "not those of its digest" in written(label=pa.array(codes, pa.int32()))
     assert "lists of rows by class" in written(by_class=table.column("by_class").combine_chunks()[::-1])
     keys = table.column("key").to_numpy() + np.uint64(1)
-    assert "another version of this data set" in written(key=pa.array(keys, pa.uint64()))
+    assert "its rows are not those of the index" in written(key=pa.array(keys, pa.uint64()))
 
 
 def test_a_manifest_that_is_no_json_is_a_finding(data: Path) -> None:

@@ -58,7 +58,7 @@ def test_dropping_leaves_the_good_samples_as_they_were(data: Path, whole: Path) 
     assert left == {key: value for row, (key, value) in enumerate((k, before[k]) for k in keys) if row not in gone}
     now = read_manifest(data)
     assert (now.generation, now.fingerprint != manifest.fingerprint) == (manifest.generation + 1, True)
-    assert len(read_labels(data, "default", opened(data).records["key"]).codes) == len(left)
+    assert len(read_labels(data, "default", opened(data).keys).codes) == len(left)
     assert {p.name for p in data.iterdir()} == {"index", "labels", "manifest.json", "train", "val", "test"}
     assert len(list((data / "index").iterdir())) == 1
     with radload.Loader(data, "train", batch_size=2, size=16, drop_last=False, shuffle=False) as loader:
