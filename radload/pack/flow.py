@@ -29,7 +29,7 @@ from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob
+from radload.pack.plan import Plan, ShardJob, with_seen
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
@@ -91,6 +91,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             raise Stopped("stopped before the first shard; run the same command again to go on") from None
         pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
+        plan = with_seen(plan, files)
         workspace.keep(description)
         _write_private_splits(workspace, prepared.division)
         slices = _write_shards(plan, workspace, workers, checked.limits, display)

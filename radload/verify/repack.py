@@ -24,7 +24,7 @@ from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, part_path, read_part
-from radload.pack.plan import ShardJob
+from radload.pack.plan import ShardJob, with_seen
 from radload.pack.prepare import plan_shards, prepare
 from radload.pack.private import check_private, default_private
 from radload.pack.scan import walk
@@ -133,7 +133,7 @@ def _jobs(
     )
     prepared = prepare(options, checked, folders, files, scan, masks, workers, display)
     plan, _ = plan_shards(options, checked, stage, prepared, partial(privacy.pseudonym, key))
-    return [job for job in plan.jobs if job.name in names]
+    return [job for job in with_seen(plan, files).jobs if job.name in names]
 
 
 def _pack(jobs: Sequence[ShardJob], workers: int, limits: Limits, display: Display) -> None:
