@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -47,6 +48,8 @@ from radload.pack.workspace import (
     read_plan,
 )
 
+_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
+
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C while packing; the message says what is left and how to go on."""
@@ -74,7 +77,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, _disk_failures_are_said():
         description = describe_plan(workspace.key, identity, files)
         if folders.state is State.UNFINISHED:
             _check_same(folders, description)
@@ -97,6 +100,24 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         slices = _write_shards(plan, workspace, workers, checked.limits, display)
         summary = _finish(options, workspace, plan, screened, files, prepared.division, slices, started)
         return replace(summary, notes=(*summary.notes, *reuse_notes(scan)))
+
+
+@contextmanager
+def _disk_failures_are_said() -> Iterator[None]:
+    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
+    try:
+        yield
+    except OSError as error:
+        raise RadloadError(
+            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
+        ) from None
+
+
+def _why(error: OSError) -> str:
+    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
+    said = _ERRNO.search(str(error))
+    number = error.errno or (int(said[1]) if said else None)
+    return os.strerror(number).lower() if number else "input/output error"
 
 
 def _already_packed(
@@ -174,9 +195,7 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits
     except KeyboardInterrupt:
         raise Stopped(f"stopped: {_stopped(plan, workspace)}") from None
     except OSError as error:
-        raise RadloadError(
-            f"packing stopped ({(error.strerror or 'input/output error').lower()}): {_stopped(plan, workspace)}"
-        ) from None
+        raise RadloadError(f"packing stopped ({_why(error)}): {_stopped(plan, workspace)}") from None
     finally:
         workspace.clean()  # what workers that were ended had begun to write
     return total - before
