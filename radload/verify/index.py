@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radload.dataset.index import Index
+from radload.dataset.index import SHARD_NAME, Index
 from radload.dataset.labels import label_names, read_class_rows, read_labels
 from radload.dataset.manifest import Manifest
 from radload.dataset.schema import LEVELS, SPLITS, STORED_DTYPES, Codec, Flag
@@ -22,7 +21,6 @@ from radload.errors import FormatError, UsageError
 from radload.sources.slice import Units, VoiFunction
 from radload.verify.problem import INDEX, RESTORE_INDEX, Problem
 
-SHARD_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})/\d{{6,}}\.tar")
 _LABEL: Final = "write it again with radload label"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,10 +149,7 @@ class _Writer:
     ) -> None:
         self._root, self._stage, self._index, self._keep, self._damaged = root, stage, index, keep, damaged
         self.written: list[str] = []
-        self._free = {
-            split: 1 + max(int(Path(name).stem) for name in index.shard_names if name.startswith(f"{split}/"))
-            for split in {name.partition("/")[0] for name in index.shard_names}
-        }
+        self._free = {split: 1 + max(_numbers(index.shard_names, split), default=-1) for split in SPLITS}
 
     def parts(self) -> Iterator[ShardPart]:
         """A part of each shard that holds something, in their order."""
@@ -214,6 +211,12 @@ class _Writer:
             digest = tar.finish()
         self.written.append(new)
         return new, tar.size, digest
+
+
+def _numbers(names: Sequence[str], split: str) -> list[int]:
+    """Numbers of the shards of a split."""
+    stems = [Path(name).stem for name in names if name.startswith(f"{split}/")]
+    return [int(stem) for stem in stems if stem.isdecimal()]
 
 
 def _local_luts(samples: pa.Table, base: int) -> pa.Table:
