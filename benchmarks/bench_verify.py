@@ -1,7 +1,7 @@
 """What `radload verify` costs beside decoding alone: CPU time of one process, in turns, over the same 120 slices of 512 x 512 pixels.
 
-Decoding reads each sample, checks its CRC-32C and decodes the full image (`sample.stored`), or all six levels, as verify does. Run:
-pytest benchmarks/bench_verify.py
+Decoding reads each sample, checks its CRC-32C and decodes the full image (`sample.stored`), or all six levels. verify proves that all
+levels are right, and decodes those of one sample per shape and shard; with --levels those of all. Run: pytest benchmarks/bench_verify.py
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def cpu(work: Callable[[], object]) -> float:
 def test_verify_beside_decoding(benchmark: BenchmarkFixture, shards: Path) -> None:
     contestants: dict[str, Callable[[], object]] = {
         "verify": lambda: verify(shards, workers=0),
+        "verify --levels": lambda: verify(shards, workers=0, levels=True),
         "quick": lambda: verify(shards, workers=0, quick=True),
         "decode": lambda: decode(shards, False),
         "decode all levels": lambda: decode(shards, True),

@@ -13,6 +13,10 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at structure and sizes alone: reads tar headers and the index.")
     ] = False,
+    levels: Annotated[
+        bool,
+        typer.Option("--levels", help="Decode all resolution levels of every sample, not of one per shape and shard."),
+    ] = False,
     repair: Annotated[
         str | None,
         typer.Option(
@@ -50,6 +54,7 @@ def verify(
         whole = run(
             shards,
             quick=quick,
+            levels=levels,
             repair=repair,
             workers=workers,
             source=src,

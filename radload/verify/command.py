@@ -23,6 +23,7 @@ def run(
     shards: Path,
     *,
     quick: bool,
+    levels: bool,
     repair: str | None,
     workers: int | None,
     source: Path | None,
@@ -48,7 +49,7 @@ def run(
                 f"an earlier repair of {shards} was stopped: finish it by radload verify {shards} --repair drop"
             )
         finish(shards)
-    report = _verified(shards, quick, workers, out, progress)
+    report = _verified(shards, quick, levels, workers, out, progress)
     if not quiet:
         out.print(Text(summary(report)))
     if repair is None or report.whole:
@@ -58,7 +59,7 @@ def run(
         out.print(
             Text(f"left out: {dropped.samples:,} samples; shards written anew: {', '.join(dropped.written) or 'none'}")
         )
-        return _verified(shards, False, workers, out, progress).whole
+        return _verified(shards, False, levels, workers, out, progress).whole
     return _repacked(shards, report, workers, source or Path(), private, files, out, progress)
 
 
@@ -91,12 +92,14 @@ def _repacked(
         return verify(shards, workers=workers, display=display, on_problem=lambda one: out.print(Text(str(one)))).whole
 
 
-def _verified(shards: Path, quick: bool, workers: int | None, out: Console, progress: Console | None) -> Report:
+def _verified(
+    shards: Path, quick: bool, levels: bool, workers: int | None, out: Console, progress: Console | None
+) -> Report:
     def say(problem: Problem) -> None:
         out.print(Text(str(problem)))
 
     with Display(progress) as display:
-        return verify(shards, quick=quick, workers=workers, on_problem=say, display=display)
+        return verify(shards, quick=quick, levels=levels, workers=workers, on_problem=say, display=display)
 
 
 def summary(report: Report) -> str:

@@ -55,6 +55,7 @@ def verify(
     root: Path,
     *,
     quick: bool = False,
+    levels: bool = False,
     workers: int | None = None,
     only: Collection[str] | None = None,
     on_problem: Callable[[Problem], None] = lambda problem: None,
@@ -64,7 +65,8 @@ def verify(
     """Compare every byte of the data set in `root` with its index, and the index with itself.
 
     Args:
-        quick: structure and sizes alone: tar headers are read, pixels are not. workers: processes; None: all cores, 0: this one.
+        quick: structure and sizes alone: tar headers are read, pixels are not. levels: decode all levels of all samples (ShardTask).
+        workers: processes; None: all cores, 0: this one.
         only: names of the shards that are looked at; None: all.
         on_problem: called with each problem as it is found.
 
@@ -82,7 +84,7 @@ def verify(
         on_problem(problem)
     if index is None or not usable:
         return Report(tuple(problems), index_ok=False, quick=quick)
-    tasks = _Tasks(root, index, quick, only)
+    tasks = _Tasks(root, index, quick, only, levels)
     bad: list[int] = []
     unlisted = size = 0
     for findings in _check_shards(tasks, workers, display, limits):
@@ -118,8 +120,10 @@ def _strays(root: Path, index: Index) -> list[Problem]:
 class _Tasks:
     """Makes the task of a shard when it is asked for: memory holds those that are under way."""
 
-    def __init__(self, root: Path, index: Index, quick: bool, only: Collection[str] | None) -> None:
-        self._root, self._index, self._quick = root, index, quick
+    def __init__(
+        self, root: Path, index: Index, quick: bool, only: Collection[str] | None, levels: bool = False
+    ) -> None:
+        self._root, self._index, self._quick, self._levels = root, index, quick, levels
         self._shards = index.table("shards")
         self._bounds = np.searchsorted(index.records["shard"], np.arange(self._shards.num_rows + 1))
         self._chosen = [row for row, name in enumerate(index.shard_names) if only is None or name in only]
@@ -155,6 +159,7 @@ class _Tasks:
             tables.start,
             None if index.masks is None else np.array(index.masks[first:end]),
             self._quick,
+            levels=self._levels,
         )
 
 

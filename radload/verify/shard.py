@@ -37,6 +37,8 @@ class ShardTask:
         samples, series, luts: Arrow streams of the rows that they refer to, series and tables from first_series and first_lut on.
         quick: only that the file has its size and its members stand where the index has them.
         skip: local row -> what it did to the worker that decoded it.
+        levels: decode the lower levels of all samples. Otherwise of the first of each shape: what the others' levels need, the main
+            header, the tile-part headers and the checksum of each prefix, is compared, and their full image decoded.
     """
 
     root: Path
@@ -54,6 +56,7 @@ class ShardTask:
     masks: NDArray[np.void] | None
     quick: bool
     skip: Mapping[int, str] = field(default_factory=dict)
+    levels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class _Check:
         self._seen: set[tuple[int, str]] = set()
         self._said: set[int] = set()  # rows with a line of their own
         self._unlisted = 0
+        self._shapes: set[tuple[int, ...]] = set()  # of which all levels were decoded
         self._samples: list[dict[str, Any]] = [] if task.quick else _rows_of(task.samples)
         self._series: list[dict[str, Any]] = [] if task.quick else _rows_of(task.series)
         self._luts = Luts([] if task.quick else _rows_of(task.luts), task.first_lut)
@@ -252,6 +256,9 @@ class _Check:
         stored = codecs.decode_stored(data, codec, bias=int(record["bias"]), dtype=dtype, shape=shape)
         if pixel_hash(stored) != self._samples[row]["pixel_hash"]:
             raise CorruptSample("the pixels are not those of pixel_hash in samples.arrow")
+        if not self._task.levels and shape in self._shapes:
+            return
+        self._shapes.add(shape)
         for level in range(1, int(record["levels"]) + 1):
             htj2k.decode(memoryview(data)[: ends[level]], level, shape=shape)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from verify_make import SHARD, flip, look, opened, task_of
 
+from radload.codecs import htj2k
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, FormatError
 from radload.verify import verify
@@ -22,7 +25,7 @@ def test_a_whole_data_set_has_no_problem(whole: Path) -> None:
     index = opened(whole)
     assert index.masks is not None and index.table("luts").num_rows >= 2
     assert {(int(r["codec"]), int(r["channels"])) for r in index.records} == {(0, 1), (1, 1), (1, 3)}
-    assert verify(whole, quick=True, workers=0).whole
+    assert verify(whole, quick=True, workers=0).whole and verify(whole, levels=True, workers=0).whole
     assert report.bytes == sum(path.stat().st_size for path in whole.glob("*/*.tar"))
 
 
@@ -67,6 +70,27 @@ def test_a_flipped_bit_of_any_byte_is_found(data: Path) -> None:
     flips, missed = _every_byte(data, 1)
     print(f"bytes flipped: {flips:,}, not found: {missed}")
     assert missed == 0
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_levels_are_decoded_once_per_shape_or_always(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, levels: bool
+) -> None:
+    decoded: list[tuple[tuple[int, ...], int]] = []
+    real = htj2k.decode
+
+    def counted(data: bytes, level: int = 0, *others: Any, **named: Any) -> Any:
+        decoded.append((named["shape"], level))
+        return real(data, level, *others, **named)
+
+    monkeypatch.setattr(htj2k, "decode", counted)
+    for name in opened(whole).shard_names:
+        decoded.clear()
+        assert look(replace(task_of(whole, name), levels=levels)).problems == ()
+        full = [shape for shape, level in decoded if not level]
+        for level in range(1, 6):
+            found = [shape for shape, at in decoded if at == level]
+            assert found == (full if levels else list(dict.fromkeys(full)))
 
 
 def test_a_flipped_pixel_byte_costs_its_sample(data: Path) -> None:
