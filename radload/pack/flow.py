@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -29,7 +30,7 @@ from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob
+from radload.pack.plan import Plan, ShardJob, with_seen
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
@@ -46,6 +47,8 @@ from radload.pack.workspace import (
     differences,
     read_plan,
 )
+
+_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
 
 class Stopped(KeyboardInterrupt):
@@ -74,7 +77,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, _disk_failures_are_said():
         description = describe_plan(workspace.key, identity, files)
         if folders.state is State.UNFINISHED:
             _check_same(folders, description)
@@ -91,11 +94,30 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
             raise Stopped("stopped before the first shard; run the same command again to go on") from None
         pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
+        plan = with_seen(plan, files)
         workspace.keep(description)
         _write_private_splits(workspace, prepared.division)
         slices = _write_shards(plan, workspace, workers, checked.limits, display)
         summary = _finish(options, workspace, plan, screened, files, prepared.division, slices, started)
         return replace(summary, notes=(*summary.notes, *reuse_notes(scan)))
+
+
+@contextmanager
+def _disk_failures_are_said() -> Iterator[None]:
+    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
+    try:
+        yield
+    except OSError as error:
+        raise RadloadError(
+            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
+        ) from None
+
+
+def _why(error: OSError) -> str:
+    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
+    said = _ERRNO.search(str(error))
+    number = error.errno or (int(said[1]) if said else None)
+    return os.strerror(number).lower() if number else "input/output error"
 
 
 def _already_packed(
@@ -166,22 +188,20 @@ def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits
                 for position, result in results:
                     job = waiting[position]
                     if isinstance(result, Died):
-                        again.append(_after_death(job, result))
+                        again.append(after_death(job, result))
                     else:
                         ended += job.count
             waiting = again
     except KeyboardInterrupt:
         raise Stopped(f"stopped: {_stopped(plan, workspace)}") from None
     except OSError as error:
-        raise RadloadError(
-            f"packing stopped ({(error.strerror or 'input/output error').lower()}): {_stopped(plan, workspace)}"
-        ) from None
+        raise RadloadError(f"packing stopped ({_why(error)}): {_stopped(plan, workspace)}") from None
     finally:
         workspace.clean()  # what workers that were ended had begun to write
     return total - before
 
 
-def _after_death(job: ShardJob, died: Died) -> ShardJob:
+def after_death(job: ShardJob, died: Died) -> ShardJob:
     """The job as it is to be run again: without the file that hung its worker, or that ended it for the second time.
 
     A crash has a second try, because an innocent file may have been read when the machine ran out of memory.

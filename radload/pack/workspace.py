@@ -188,7 +188,9 @@ class Workspace:
             if mode == 0o700:
                 folder.chmod(mode)  # whatever the umask, or whoever made it
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, "permission denied")
+                locked = os.statvfs(folder).f_flag & os.ST_RDONLY
+                code = errno.EROFS if locked else errno.EACCES
+                raise OSError(code, os.strerror(code))
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise UsageError(
