@@ -105,7 +105,7 @@ def open_task(shards: str, labels: str | None, device: torch.device) -> tuple[Da
     chosen: str | bool
     found = None if labels == NO_LABELS else dataset.labels
     if found is None:
-        sets = label_names(dataset.root)
+        sets = label_names(dataset.index.label_root)
         if sets and labels != NO_LABELS:
             raise UsageError(
                 f"the data set has label sets {_listed(sets)}: choose one with --labels, or --labels {NO_LABELS}"

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radload.dataset.manifest import Manifest
+from radload.dataset.manifest import Manifest, generation_folder
 from radload.dataset.mapped import COPIED, OpenFiles
 from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
 from radload.dataset.segment import ARROW_FILES, MASKS_FILE, file_crc
@@ -21,7 +21,7 @@ from radload.errors import FormatError, UsageError
 
 def segment_folder(generation: int) -> str:
     """Folder of a generation's index segment, relative to the data set."""
-    return f"index/{generation:06d}"
+    return generation_folder(Path(), generation).as_posix()
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Index:
         masks: (samples,) MASK_RECORD; None where no sample has a mask.
         files: what of them, and of the labels, is mapped; `files.check()` before and after values are used.
         sizes: name of a file -> its bytes and CRC-32C.
+        next_key, next_shard: the first key, and number of a shard, that no version up to this one has used.
     """
 
     folder: Path
@@ -47,6 +48,18 @@ class Index:
     files: OpenFiles = field(default_factory=OpenFiles)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     _tables: dict[str, pa.Table] = field(default_factory=dict)
+    next_key: int = 0
+    next_shard: int = 0
+
+    @property
+    def generation(self) -> int:
+        """The version of the data set that this is the index of."""
+        return int(self.folder.name)
+
+    @property
+    def label_root(self) -> Path:
+        """Folder whose `labels` are those of this version: the data set's own for generation 0, the segment's for others."""
+        return self.folder if self.generation else self.folder.parents[1]
 
     def table(self, name: str) -> pa.Table:
         """One of the Arrow tables (samples, series, shards, patients, studies, luts), opened when it is first asked for."""
@@ -68,12 +81,14 @@ class Index:
         return names
 
     def row_of(self, key: int) -> int:
-        """Row of a key (binary search). Raises KeyError."""
-        keys = self.records["key"]
-        row = int(np.searchsorted(keys, np.uint64(key))) if 0 <= key < 1 << 64 else len(keys)
-        if row == len(keys) or int(keys[row]) != key:
-            raise KeyError(key_text(key))
-        return row
+        """Row of a key (binary search in each split, within which keys ascend). Raises KeyError."""
+        if 0 <= key < 1 << 64:
+            for span in self.ranges.values():
+                keys = self.records["key"][span.start : span.stop]
+                place = int(np.searchsorted(keys, np.uint64(key)))
+                if place < len(keys) and int(keys[place]) == key:
+                    return span.start + place
+        raise KeyError(key_text(key))
 
     def patient_lists(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """(offsets, rows): the rows of patient p are rows[offsets[p] : offsets[p + 1]]."""
@@ -109,6 +124,7 @@ def open_index(root: Path, manifest: Manifest) -> Index:
         files = {name: (int(entry["bytes"]), int(entry["crc32c"])) for name, entry in dict(summary["files"]).items()}
         modalities = tuple(summary["modalities"])
         ranges = {name: range(*summary["ranges"][name]) for name in SPLITS}
+        following = int(summary["next_key"]), int(summary["next_shard"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise FormatError(
@@ -132,7 +148,8 @@ def open_index(root: Path, manifest: Manifest) -> Index:
             f"{folder / MASKS_FILE} has {len(masks)} records for {len(records)} samples: the index is damaged; "
             "restore it from a copy, or pack again"
         )
-    return Index(folder, records, array("series.bin", SERIES_RECORD), modalities, ranges, masks, opened, files)
+    series = array("series.bin", SERIES_RECORD)
+    return Index(folder, records, series, modalities, ranges, masks, opened, files, {}, *following)
 
 
 def _check_file(path: Path, size: int, crc: int) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack import privacy, radimagenet
+from radload.pack.before import Before
 from radload.pack.label_sets import Labels, check_classes, from_csv, from_folder, from_modality, majority
 from radload.pack.options import Checked, PackOptions
 from radload.pack.patients import Patient, find_patients, identities, placeholder_notes
@@ -45,18 +46,21 @@ def divide(
     catalog: Catalog,
     holdout: NDArray[np.int64] | None = None,
     link: Linker = lambda patients: {},
+    before: Before | None = None,
+    patients: list[Patient] | None = None,
 ) -> Division:
     """Find patients, labels and splits by rules, tables and what a data set ships with.
 
     Args:
         holdout: catalog rows whose patients are the test split.
         link: patient identity -> identity of the group that must not be torn apart (`duplicates.link_patients`).
+        before: the data set that the files are added to, whose patients keep their split; patients: of the files, where known.
 
     Raises:
         UsageError: a rule or a table that cannot be used, or that puts a patient into two splits.
     """
     headers = catalog.headers
-    patients = find_patients(headers, options.patients)
+    patients = patients if patients is not None else find_patients(headers, options.patients)
     names = identities(headers, patients)
     shipped = radimagenet.find_shipped(folders.source, [file.source for file in files], headers)
     labels = _labels(options, catalog, names)
@@ -71,7 +75,8 @@ def divide(
         given = _given_splits(options, names, patients)
     elif shipped is not None:
         given = _one_split_each(patients, shipped.splits, "the RadiologyAI lists")
-    given = _given_to_groups(given, unit)
+    given, groups_of = (given, unit) if before is None else before.with_splits(given, unit, linked)
+    given = _given_to_groups(given, groups_of)
     listed = len(given)
     groups = [unit[patient.identity] for patient in patients]
     held = {} if holdout is None else hold_out(given, catalog, groups, holdout)
