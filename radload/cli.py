@@ -17,6 +17,7 @@ from radload.commands.prepare import prepare
 from radload.commands.review import review
 from radload.commands.scan import scan
 from radload.commands.trace import trace
+from radload.commands.versions import compact, forget, versions
 from radload.errors import RadloadError
 
 FAILED = 2
@@ -38,6 +39,9 @@ app.command()(audit)
 app.command()(trace)
 app.command()(cohort)
 app.command()(review)
+app.command()(versions)
+app.command()(forget)
+app.command()(compact)
 app.command()(prepare)
 
 

@@ -101,6 +101,12 @@ def read_manifest(folder: Path, version: int | str | None = None) -> Manifest:
     return _read(folder, path)
 
 
+def read_generation(folder: Path, generation: int) -> Manifest:
+    """The manifest of a generation, also of one that may not be opened. Raises as `read_manifest`."""
+    path = generation_folder(folder, generation) / MANIFEST
+    return _read(folder, path if path.is_file() else folder / MANIFEST)
+
+
 def generations(folder: Path, manifest: Manifest) -> list[int]:
     """Generations of the data set in `folder` that may be opened, oldest first; `manifest` is the current one."""
     before = (path.parent.name for path in (folder / "index").glob(f"[0-9]*/{MANIFEST}"))

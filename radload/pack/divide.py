@@ -72,7 +72,7 @@ def divide(
     unit = {patient.identity: linked.get(patient.identity, patient.identity) for patient in patients}
     given: dict[str, int] = {}
     if options.splits is not None:
-        given = _given_splits(options, names, patients)
+        given = _given_splits(options, names, patients, some=before is None)
     elif shipped is not None:
         given = _one_split_each(patients, shipped.splits, "the RadiologyAI lists")
     given, groups_of = (given, unit) if before is None else before.with_splits(given, unit, linked)
@@ -132,8 +132,10 @@ def _labels(options: PackOptions, catalog: Catalog, names: Sequence[Identity]) -
     return None
 
 
-def _given_splits(options: PackOptions, names: Sequence[Identity], patients: Sequence[Patient]) -> dict[str, int]:
-    """Patient identity -> split as --splits gives it."""
+def _given_splits(
+    options: PackOptions, names: Sequence[Identity], patients: Sequence[Patient], some: bool
+) -> dict[str, int]:
+    """Patient identity -> split as --splits gives it. some: a table that names no image is an error."""
     path = options.splits
     if path is None:
         return {}
@@ -143,7 +145,7 @@ def _given_splits(options: PackOptions, names: Sequence[Identity], patients: Seq
         if text.lower() not in codes:
             raise UsageError(f"--splits {path} names no split in line {table.lines[row]}: write train, val or test")
     rows = table.find_all(names)
-    if not any(row is not None for row in rows):
+    if some and not any(row is not None for row in rows):
         raise UsageError(
             f"--splits {path} matches none of the {len(names)} images by its column {table.key}: compare its values with the files"
         )

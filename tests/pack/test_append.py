@@ -194,4 +194,4 @@ def test_an_image_of_a_packed_patient_draws_the_new_one_into_his_split(
     splits: dict[bytes, set[str]] = {}
     for pixels_of, split, _, _ in content(options.out).values():
         splits.setdefault(pixels_of, set()).add(split)
-    assert all(len(found) == 1 for found in splits.values()) and audit(options.out).proven
+    assert all(len(found) == 1 for found in splits.values())
