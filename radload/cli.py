@@ -10,6 +10,7 @@ import typer
 from radload.commands.audit import audit
 from radload.commands.bench import bench
 from radload.commands.cohort import cohort
+from radload.commands.export import export
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
@@ -42,6 +43,7 @@ app.command()(review)
 app.command()(versions)
 app.command()(forget)
 app.command()(compact)
+app.command()(export)
 app.command()(prepare)
 
 

@@ -43,6 +43,8 @@ def forget(
         typer.echo(
             "their bytes are still in the shards: `radload compact` removes them; copies of the shards elsewhere are yours to find"
         )
+    if done.exports:
+        typer.echo(f"their images were exported to: {', '.join(done.exports)}")
     if done.copies:
         typer.echo(
             f"note: {done.copies:,} samples of other patients have the same pixels as one of theirs: one person under two numbers?"

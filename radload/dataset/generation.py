@@ -98,7 +98,7 @@ def carried_labels(index: Index, keys: NDArray[np.uint64], more: MoreLabels | No
         )
     if more is not None and more.labels.name not in names:
         new = more.labels
-        yield replace(new, codes=_codes(new.task, len(new.classes), [(more.keys, new.codes)], keys))
+        yield replace(new, codes=carry_codes(new, [(more.keys, new.codes)], keys))
 
 
 def _carry(labels: LabelSet, before: NDArray[np.uint64], keys: NDArray[np.uint64], more: MoreLabels | None) -> LabelSet:
@@ -119,20 +119,23 @@ def _carry(labels: LabelSet, before: NDArray[np.uint64], keys: NDArray[np.uint64
             codes = np.full((len(new.codes), len(classes)), np.nan, np.float32)
             codes[:, place] = new.codes
         sources.append((more.keys, codes))
-    return replace(labels, classes=classes, codes=_codes(labels.task, len(classes), sources, keys))
+    labels = replace(labels, classes=classes)
+    return replace(labels, codes=carry_codes(labels, sources, keys))
 
 
-def _codes(
-    task: str, classes: int, sources: list[tuple[NDArray[np.uint64], NDArray[Any]]], keys: NDArray[np.uint64]
+def carry_codes(
+    labels: LabelSet, sources: list[tuple[NDArray[np.uint64], NDArray[Any]]], keys: NDArray[np.uint64]
 ) -> NDArray[Any]:
-    found = np.full(len(keys), -1, np.int32) if task == "single" else np.full((len(keys), classes), np.nan, np.float32)
+    """Codes of the samples `keys` in the task and classes of `labels`. sources: keys, and the codes of each of them."""
+    single, classes = labels.task == "single", len(labels.classes)
+    found = np.full(len(keys), -1, np.int32) if single else np.full((len(keys), classes), np.nan, np.float32)
     for known, codes in sources:
         if not len(known):
             continue
         order = np.argsort(known)
         place = order[np.minimum(np.searchsorted(known, keys, sorter=order), len(known) - 1)]
         there = known[place] == keys
-        if task == "single":
+        if single:
             found[there] = codes[place[there]]
         else:
             found[there, : codes.shape[1]] = codes[place[there]]

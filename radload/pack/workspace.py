@@ -33,10 +33,11 @@ PLAN: Final = "plan.json"
 CROSSWALK: Final = "crosswalk.parquet"
 REJECTS: Final = "rejects.parquet"
 SPLITS_FILE: Final = "splits.parquet"
+EXPORTS: Final = "exports.json"  # of `radload export`
 REVIEW: Final = "review"  # folder of `radload review`
 _PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE))
 _STAYING: Final = frozenset(
-    (CATALOG, JOURNAL, REVIEW, FORGOTTEN)
+    (CATALOG, JOURNAL, REVIEW, FORGOTTEN, EXPORTS)
 )  # there before a pack, and after one of which nothing comes
 
 

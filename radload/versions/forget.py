@@ -20,6 +20,7 @@ from radload.dataset.manifest import generations, read_manifest, write_manifest
 from radload.dataset.parts import index_parts
 from radload.dataset.schema import PATIENTS, STUDIES
 from radload.errors import UsageError
+from radload.export.record import exports_of
 from radload.pack.forgotten import read_forgotten, write_forgotten
 from radload.pack.patients import known_patient
 from radload.pack.privacy import pseudonym
@@ -36,6 +37,7 @@ class Forgotten:
         patients: who are left out from now on, those of earlier calls included; samples: that this call took out of the data set.
         version: the current one now; held: versions that hold them, none of which is opened any more.
         copies: samples of other patients whose pixels are those of a sample that was taken out.
+        exports: where images of theirs were exported to.
     """
 
     patients: int
@@ -43,6 +45,7 @@ class Forgotten:
     version: int
     held: tuple[int, ...]
     copies: int = 0
+    exports: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -86,9 +89,10 @@ def forget(shards: Path, patient_file: Path, private: Path | None = None) -> For
             raise UsageError(
                 f"{patient_file} names all patients of {shards}: remove the data set and its private folder instead"
             )
+        exports = tuple(exports_of(folder, everybody))
         write_forgotten(folder, everybody)
         if not gone.any():
-            return Forgotten(len(everybody), 0, manifest.generation, tuple(manifest.withdrawn))
+            return Forgotten(len(everybody), 0, manifest.generation, tuple(manifest.withdrawn), 0, exports)
         held = [one for one in generations(root, manifest) if _holds(root, one, everybody)]
         patients, studies = without_names(index, gone)
         samples = index.table("samples").schema
@@ -96,7 +100,7 @@ def forget(shards: Path, patient_file: Path, private: Path | None = None) -> For
         new = replace(new, withdrawn=sorted({*manifest.withdrawn, *held}))
         write_manifest(root, new)
         return Forgotten(
-            len(everybody), int(of_row.sum()), new.generation, tuple(new.withdrawn), _copies(index, of_row)
+            len(everybody), int(of_row.sum()), new.generation, tuple(new.withdrawn), _copies(index, of_row), exports
         )
 
 
