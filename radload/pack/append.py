@@ -38,7 +38,7 @@ from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_no
 from radload.pack.scan import Reject, walk
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
-from radload.pack.sweep import remove_unused_shards
+from radload.pack.sweep import remove_temporaries, remove_unused_shards
 from radload.pack.workspace import (
     CROSSWALK,
     PLAN,
@@ -209,4 +209,5 @@ def _by_code(rejects: Sequence[Reject]) -> dict[str, int]:
 def _clean(workspace: Workspace) -> None:
     """Nothing is left of the way here."""
     shutil.rmtree(workspace.out / PACKING, ignore_errors=True)
+    remove_temporaries(workspace.out, workspace.private)
     remove_unused_shards(workspace.out, read_manifest(workspace.out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -42,3 +43,14 @@ def remove_unused_shards(root: Path, manifest: Manifest, also: Collection[str] =
         elif folder.is_dir():
             sync_folder(folder)
     return freed
+
+
+def remove_temporaries(root: Path, private: Path) -> None:
+    """Remove files that a process that was killed had begun to write. The caller holds the lock."""
+    for pattern in (".*.tmp", "*/.*.tmp", "index/*/.*.tmp"):
+        for path in root.glob(pattern):
+            path.unlink(missing_ok=True)
+    for path in private.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    for path in (root / "index").glob(".gone-*"):
+        shutil.rmtree(path)

@@ -31,7 +31,7 @@ from radload.errors import FormatError
 from radload.pack.forgotten import read_forgotten
 from radload.pack.private import check_private, default_private
 from radload.pack.shard import TarWriter
-from radload.pack.sweep import remove_unused_shards, shards_of
+from radload.pack.sweep import remove_temporaries, remove_unused_shards, shards_of
 from radload.versions.caches import remove_caches
 from radload.versions.forget import locked
 from radload.versions.names import remove_names
@@ -78,6 +78,7 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         manifest = read_manifest(root)
         folder = (private or default_private(root)).resolve()
         check_private(root, folder)
+        remove_temporaries(root, folder)
         waiting = [one for one in manifest.withdrawn if generation_folder(root, one).is_dir()]
         removed_caches = 0
         if not waiting:
@@ -92,6 +93,9 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         doomed = [one for one in _older(root, manifest) if one in waiting or shards_of(root, one) & hidden.shards]
         for path in caches:
             removed_caches += remove_caches(path, root, doomed)
+        for one in doomed:
+            if one not in waiting:
+                _remove_version(root, one)
         for name in sorted(hidden.shards):
             (root / name).unlink(missing_ok=True)
         for split in SPLITS:
@@ -101,11 +105,19 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         if 0 in doomed:
             shutil.rmtree(root / "labels", ignore_errors=True)
         # Last those by which a call that goes on knows what there is to do.
-        for one in sorted(doomed, key=lambda one: one in waiting):
-            shutil.rmtree(generation_folder(root, one))
-        sync_folder(root / "index")
+        for one in waiting:
+            _remove_version(root, one)
         remove_unused_shards(root, manifest)
         return Compacted(len(hidden.keys), len(again), manifest.generation, tuple(sorted(doomed)), removed_caches)
+
+
+def _remove_version(root: Path, generation: int) -> None:
+    """Remove the folder of a version: at once for who looks for it, and then from the disk."""
+    gone = root / "index" / f".gone-{generation}"
+    shutil.rmtree(gone, ignore_errors=True)
+    generation_folder(root, generation).rename(gone)
+    sync_folder(root / "index")
+    shutil.rmtree(gone)
 
 
 def _older(root: Path, manifest: Manifest) -> list[int]:

@@ -25,6 +25,7 @@ from radload.pack.forgotten import read_forgotten, write_forgotten
 from radload.pack.patients import known_patient
 from radload.pack.privacy import pseudonym
 from radload.pack.private import check_private, default_private
+from radload.pack.sweep import remove_temporaries
 from radload.pack.table import normal_id
 from radload.pack.workspace import SPLITS_FILE, lock_folder, read_key
 
@@ -80,6 +81,7 @@ def forget(shards: Path, patient_file: Path, private: Path | None = None) -> For
         manifest = read_manifest(root)
         folder = (private or default_private(root)).resolve()
         check_private(root, folder)
+        remove_temporaries(root, folder)
         before = read_forgotten(folder)
         everybody = before | _find(lines, patient_file, folder, before)
         index = open_index(root, manifest)
