@@ -42,6 +42,28 @@ def test_512_to_224(benchmark: BenchmarkFixture, level: int, planes: int, crop: 
     assert np.isfinite(out).all()
 
 
+@pytest.mark.benchmark(group="effects")
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("effects", ["none", "rotation", "gamma", "noise"])
+def test_effects(benchmark: BenchmarkFixture, level: int, effects: str) -> None:
+    """What augmentation adds to three windows of a whole slice."""
+    options = {
+        "none": {},
+        "rotation": {"angle": 10.0},
+        "gamma": {"gamma": 1.2},
+        "noise": {"noise": 0.05, "key": (1, 2)},
+    }
+    coded = np.random.default_rng(0).integers(0, 3000, (512 >> level, 512 >> level)).astype(np.uint16)
+    sample = prepare.samples(512, 512, level=level, size=SIZE, **options[effects])
+    windows = prepare.windows([Voi.LINEAR] * 3, CENTRES, WIDTHS, intercept=-1024.0)
+    norm, out, scratch = prepare.normalisation([0.5] * 3, [0.25] * 3), np.empty((3, *SIZE), np.float32), cpu.Scratch()
+    cpu.render_into(coded, sample, windows, norm, out, scratch=scratch)  # compiles
+    benchmark(cpu.render_into, coded, sample, windows, norm, out, scratch=scratch)
+    if benchmark.stats is not None:
+        benchmark.extra_info["us/slice"] = round(benchmark.stats.stats.median * 1e6, 1)
+    assert np.isfinite(out).all()
+
+
 @pytest.mark.benchmark(group="kernel")
 @pytest.mark.parametrize("fit", ["whole", "padded"])
 def test_mask_512_to_224(benchmark: BenchmarkFixture, fit: str) -> None:

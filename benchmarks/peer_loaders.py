@@ -21,7 +21,7 @@ from peer_files import INTERCEPT, PeerFiles
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from radload.loading.augment import AREA, FLIP, RATIO
+from radload.loading.augment import AREA, FLIP, JITTER, RATIO
 from radload.loading.recipe import PRESETS
 
 CENTRE, WIDTH, MEAN, STD = 40.0, 400.0, 0.5, 0.25
@@ -68,7 +68,7 @@ class DicomSlices(Dataset[tuple[torch.Tensor, int]]):
 
 
 class TrainingSlices(DicomSlices):
-    """pydicom, and what `train/pretrain.py` does by default: three windows, random resized crop, horizontal flip."""
+    """pydicom, and what `train/pretrain.py` does by default: three windows, random resized crop, flip, window jitter."""
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         from torchvision.transforms import RandomResizedCrop
@@ -77,7 +77,9 @@ class TrainingSlices(DicomSlices):
         top, left, height, width = RandomResizedCrop.get_params(value[None], list(AREA), list(RATIO))
         value = value[top : top + height, left : left + width]
         windows = torch.tensor([PRESETS[name] for name in ("lung", "soft_tissue", "bone")])[:, :, None, None]
-        y = ((value - (windows[:, 0] - windows[:, 1] / 2)) / windows[:, 1]).clamp_(0, 1)
+        shift, spread = (limit * (2 * torch.rand(()) - 1) for limit in JITTER)
+        centre, width = windows[:, 0] + shift * windows[:, 1], windows[:, 1] * spread.exp()
+        y = ((value - (centre - width / 2)) / width).clamp_(0, 1)
         image = (_resize(y, self.size) - MEAN) / STD
         return image.flip(-1) if torch.rand(()) < FLIP else image, i
 

@@ -2,7 +2,8 @@
 
 Each source row inside the crop is windowed once per plane into a small ring of rows, the vertical taps run over whole contiguous rows
 of the ring, 16 rows of the result at once are resampled horizontally, one in each lane, and mean and deviation ride on the way out.
-Planes with equal windows are computed once. `render_into` and `render_many` cross the GIL once per call.
+Planes with equal windows are computed once. Rotated samples are rendered by turned.py, gamma and noise added by noise.py. `render_into`
+and `render_many` cross the GIL once per call, and once for each of those two where a sample asks for it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.kernels import columns, rows
+from radload.kernels import columns, noise, rows, turned
 from radload.kernels.jit import Array, Record, checksum, entry, float32_at, jit, uint32_at
 from radload.kernels.lanes import LANES
-from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, NO_TABLES, SAMPLE, WINDOW
+from radload.kernels.prepare import (
+    CURVED,
+    FLIP_HORIZONTAL,
+    FLIP_VERTICAL,
+    NO_TABLES,
+    NOISY,
+    SAMPLE,
+    TURNED,
+    WINDOW,
+)
 from radload.kernels.rounding import to_bfloat16 as to_bfloat16
 from radload.kernels.rounding import to_float16 as to_float16
 from radload.kernels.taps import fill, span
@@ -80,18 +90,6 @@ def _axis(
 
 
 @jit
-def _twin(windows: Record, c: int) -> int:
-    """The first plane whose window equals that of plane c."""
-    w = windows[c]
-    for b in range(c):
-        v = windows[b]
-        if v.x0 == w.x0 and v.gain == w.gain and v.offset == w.offset and v.kind == w.kind:  # noqa: SIM102
-            if v.start == w.start and v.entries == w.entries:
-                return b
-    return c
-
-
-@jit
 def work_size(planes: int, taps: int, inner: int, width: int) -> int:
     """Elements of working memory for a sample of `taps` vertical taps and `inner` columns inside the crop."""
     blocks = planes * (min(taps, RING) + LANES) * columns.padded(inner)
@@ -135,7 +133,7 @@ def _render(
     rest = aligned + 4 * planes * (slots + LANES) * stride
     twin = tags[RING:]
     for c in range(planes):
-        twin[c] = _twin(windows, c)
+        twin[c] = rows.twin(windows, c)
     tags[:RING] = -1
     for begin in range(max(sample.row_first, 0), min(sample.row_end, height), LANES):
         filled = min(min(sample.row_end, height) - begin, LANES)
@@ -221,6 +219,8 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
             factors = numba.carray(float32_at(weight.ctypes.data), weight.shape)
             rest = numba.carray(float32_at(work.ctypes.data), work.shape)
             for n in range(len(samples)):
+                if samples[n].effects & TURNED != 0:
+                    continue  # see turned.py
                 w = windows[n if len(windows) > 1 else 0]
                 _render(sources[n], samples[n], w, pool, norm, results[n], starts, factors, rest, tags, memo)
                 s = samples[n]
@@ -231,7 +231,7 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
     return render_all
 
 
-_render_all = _compile(checksum())
+_render_all = _compile(checksum("taps", "lanes", "rows", "columns", "cpu"))
 
 
 def _sources(coded: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
@@ -307,6 +307,11 @@ def render_many(
     if s.first.shape[1] < need[0] or s.weight.shape[1] < need[1] or s.work.size < need[2] or s.tags.size < need[3]:
         s.grow(*need)
         _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
+    effects = int(np.bitwise_or.reduce(samples["effects"]))
+    if effects & TURNED:
+        s.work = turned.turn(sources, *fixed, out, s.work)
+    if effects & (CURVED | NOISY):
+        noise.finish(fixed[0], fixed[3], out)
 
 
 def render_into(

@@ -1,6 +1,6 @@
-// One launch renders a ragged batch: grid (tiles of columns, tiles of rows, samples), THREADS threads a block; see fused.h.
+// One launch renders a ragged batch: grid (tiles of columns, tiles of rows, samples), THREADS threads a block; see fused.h and fused_effects.h.
 // Compile with -DPLANES=C and -DOUTPUT=0 (float32), 1 (float16) or 2 (bfloat16), for sm_80 and later.
-#include "fused.h"
+#include "fused_effects.h"
 
 #ifndef OUTPUT
 #define OUTPUT 0
@@ -34,9 +34,13 @@ extern "C" __global__ void __launch_bounds__(radload::THREADS) radload_fused(
     using namespace radload;
     __shared__ Blended v;
     __shared__ Job j;
+    __shared__ Turn turning;
     __shared__ Window window[PLANES];
     int n = blockIdx.z, thread = threadIdx.x;
-    if (thread == 0) j = job(sources[n], samples[n], blockIdx.y, blockIdx.x, height, width);
+    if (thread == 0) {
+        j = job(sources[n], samples[n], blockIdx.y, blockIdx.x, height, width);
+        if (j.sample.effects & TURNED) turning = turn(j.source, j.sample, height, width);
+    }
     if (thread < PLANES) window[thread] = windows[(shared_windows ? 0 : n) * PLANES + thread];
     __syncthreads();
     Tables tables = {pool, pool_size};
@@ -49,9 +53,10 @@ extern "C" __global__ void __launch_bounds__(radload::THREADS) radload_fused(
     }
     long long at = place(j, thread);
     if (at < 0) return;
-    bool inside = shown(j, thread);
+    bool inside = j.sample.effects & TURNED ? turned(j, turning, window, tables, thread, sums) : shown(j, thread);
+    float number = j.sample.effects & NOISY ? normal(j.sample, at) : 0.0f;
     for (int c = 0; c < PLANES; ++c) {
-        float y = (inside ? sums.y[c] / sums.total : 0.0f) * norm[2 * c] + norm[2 * c + 1];
-        out[((long long)n * PLANES + c) * height * width + at] = rounded(y);
+        float y = finished(j.sample, inside ? sums.y[c] / sums.total : 0.0f, number);
+        out[((long long)n * PLANES + c) * height * width + at] = rounded(y * norm[2 * c] + norm[2 * c + 1]);
     }
 }

@@ -1,5 +1,6 @@
 // The fused operation's arithmetic, shared by the CUDA kernel (fused.cu) and by a host build that tests it without a GPU.
-// reference.py defines what is computed; the structs mirror prepare.WINDOW, prepare.SAMPLE and gpu.SOURCE.
+// reference.py defines what is computed; the structs mirror prepare.WINDOW, prepare.SAMPLE and gpu.SOURCE. Rotation, gamma and noise
+// are in fused_effects.h.
 //
 // A block makes a tile of TILE_ROWS x TILE_COLS outputs, all planes, in two phases over chunks of CHUNK source columns:
 // `vertical` reads the source once for all planes, windows it and blends rows into V (shared memory); `horizontal` adds V's columns to
@@ -23,6 +24,7 @@ constexpr int TILE_ROWS = 8, TILE_COLS = 32, THREADS = TILE_ROWS * TILE_COLS, CH
 enum Kind { RAMP = 0, SIGMOID = 1, TABLE = 2 };
 enum Dtype { UINT8 = 0, UINT16 = 1, INT16 = 2, FLOAT32 = 3 };
 enum Flip { HORIZONTAL = 1, VERTICAL = 2 };
+enum Effect { TURNED = 1, CURVED = 2, NOISY = 4 };
 
 struct Window {  // prepare.WINDOW
     float x0, gain, offset;
@@ -34,6 +36,10 @@ struct Sample {  // prepare.SAMPLE
     int rows, cols, level, flip;
     float padding_first, padding_last;
     int row_first, row_end, col_first, col_end;
+    double cosine, sine;
+    float gamma, noise;
+    unsigned key_low, key_high;
+    int effects, reserved;
 };
 
 struct Source {  // gpu.SOURCE: contiguous rows x cols values of one dtype
@@ -41,7 +47,7 @@ struct Source {  // gpu.SOURCE: contiguous rows x cols values of one dtype
     int dtype, rows, cols, reserved;
 };
 
-static_assert(sizeof(Window) == 24 && sizeof(Sample) == 72 && sizeof(Source) == 24, "the records of prepare.py and gpu.py");
+static_assert(sizeof(Window) == 24 && sizeof(Sample) == 112 && sizeof(Source) == 24, "the records of prepare.py and gpu.py");
 
 struct Tables {
     const float* pool;
@@ -144,6 +150,7 @@ RADLOAD_FN Job job(const Source& source, const Sample& sample, int tile_row, int
     bool rows = j.row < sample.row_end && j.row + TILE_ROWS > sample.row_first;
     bool cols = j.col < sample.col_end && last >= sample.col_first;
     if (!rows || !cols) j.end = j.begin;  // all of the tile lies outside the image: nothing is read
+    if (sample.effects & TURNED) j.end = j.begin;  // see fused_effects.h
     return j;
 }
 

@@ -1,8 +1,8 @@
 """The fused kernel on a CUDA device: one launch renders a ragged batch (fused.cu, compiled by CuPy at first use, for sm_80 and later).
 
-It has compiled for sm_90 and has run on no GPU yet. What has run is fused.h, which holds all of its arithmetic, in a host build: it
-agrees with reference.render to 1e-5. Not run: the launch, the upload of the records, and the conversion to float16 and bfloat16.
-nvcc 13.0 for sm_90 reports 64 to 80 registers a thread for 1 to 4 planes and at most 32 bytes of spill.
+It has compiled for sm_90 and has run on no GPU yet. What has run are fused.h and fused_effects.h, which hold all of its arithmetic, in a
+host build: they agree with reference.render to 1e-5. Not run: the launch, the upload of the records, and the conversion to float16
+and bfloat16. NVRTC for sm_90 reports 64 to 80 registers a thread for 1 to 4 planes and at most 48 bytes of spill.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ _GRID_LIMIT = 65535  # of a grid's y and z
 
 
 def source_text() -> str:
-    """fused.cu with fused.h in the place of its include: one text, so that a compiler's cache sees every change."""
+    """fused.cu with its headers in the place of their includes: one text, so that a compiler's cache sees every change."""
     here = Path(__file__).parent
-    return (here / "fused.cu").read_text().replace('#include "fused.h"', (here / "fused.h").read_text())
+    text = (here / "fused.cu").read_text()
+    for name in ("fused_effects.h", "fused.h"):  # the first includes the second
+        text = text.replace(f'#include "{name}"', (here / name).read_text())
+    return text
 
 
 def options(planes: int, output: Output) -> tuple[str, ...]:

@@ -25,6 +25,12 @@ def jit(function: F) -> F:
     return cast(F, numba.njit(nogil=True, boundscheck=False, error_model="numpy", fastmath=set(FASTMATH))(function))
 
 
+def exact(function: F) -> F:
+    """As `jit`, for what must round as NumPy does: no fast arithmetic, so nothing is fused or reordered, even in a fast caller."""
+    # fastmath=False must be said: a callee that says nothing inherits its caller's.
+    return cast(F, numba.njit(nogil=True, boundscheck=False, error_model="numpy", fastmath=False)(function))
+
+
 def entry(function: F) -> F:
     """For what Python calls: the machine code is kept beside the module, or in the user's cache folder.
 
@@ -39,21 +45,17 @@ def entry(function: F) -> F:
 
 
 def exact_entry(function: F) -> F:
-    """As `entry`, for what must round as NumPy does: no fast arithmetic, so nothing is fused or reordered."""
+    """`entry` and `exact` in one."""
     try:
         return cast(F, numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")(function))
     except RuntimeError:  # as above
-        return cast(F, numba.njit(nogil=True, boundscheck=False, error_model="numpy")(function))
+        return exact(function)
 
 
-def checksum() -> int:
-    """A checksum of the files that cpu.py's compiled part is made of."""
+def checksum(*names: str) -> int:
+    """A checksum of the files that a compiled part is made of: jit.py, prepare.py and those named."""
     here = Path(__file__).parent
-    return zlib.crc32(
-        b"".join(
-            (here / f"{name}.py").read_bytes() for name in ("jit", "prepare", "taps", "lanes", "rows", "columns", "cpu")
-        )
-    )
+    return zlib.crc32(b"".join((here / f"{name}.py").read_bytes() for name in ("jit", "prepare", *names)))
 
 
 def _pointer_to(item: object) -> Callable[[int], Any]:

@@ -5,11 +5,14 @@ Equal to the reference in every pixel, so nothing here may round otherwise than 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.kernels.jit import Array, exact_entry
-from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, SAMPLE
+from radload.kernels.grid import centre, in_outputs, offset, pivot
+from radload.kernels.jit import Array, Record, checksum, exact_entry
+from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL, SAMPLE, TURNED
 
 DTYPES = tuple(np.dtype(t) for t in ("u1", "<u2"))  # what a mask may be
 OUTSIDE = 0  # the label where the output lies outside the image
@@ -40,8 +43,42 @@ def _pick(
                     row[p] = source[column[p]]
 
 
+def _compile(version: int) -> Callable[..., None]:
+    """The entry for turned masks; see jit.entry for `version`."""
+
+    @exact_entry
+    def pick_turned(mask: Array, sample: Record, out: Array) -> None:
+        """mask (h, w); sample: one SAMPLE that is TURNED; out (height, width) int32, written whole."""
+        if version < 0:  # never: it makes `version` part of the cache's key
+            return
+        height, width = out.shape
+        mid_y, mid_x = pivot(sample.rows, sample.top, sample.height), pivot(sample.cols, sample.left, sample.width)
+        q_y = in_outputs(mid_y, sample.top, sample.height, height)
+        q_x = in_outputs(mid_x, sample.left, sample.width, width)
+        only = min(max(np.int64(np.floor(q_y)), 0), height - 1), min(max(np.int64(np.floor(q_x)), 0), width - 1)
+        for o in range(height):
+            a = offset(o, q_y)
+            row = out[height - 1 - o if sample.flip & FLIP_VERTICAL != 0 else o]
+            for p in range(width):
+                b = offset(p, q_x)
+                y = centre(mid_y, sample.cosine * a, sample.sine * b, sample.height, height)
+                x = centre(mid_x, sample.cosine * b, -(sample.sine * a), sample.width, width)
+                label = np.int32(OUTSIDE)
+                inside = y >= 0 and y < sample.rows and x >= 0 and x < sample.cols
+                if inside or (o == only[0] and p == only[1]):
+                    r = min(max(np.int64(np.floor(y)), 0), mask.shape[0] - 1)
+                    c = min(max(np.int64(np.floor(x)), 0), mask.shape[1] - 1)
+                    label = np.int32(mask[r, c])
+                row[width - 1 - p if sample.flip & FLIP_HORIZONTAL != 0 else p] = label
+
+    return pick_turned
+
+
+_pick_turned = _compile(checksum("grid", "masks"))
+
+
 def render_mask_into(mask: NDArray[np.integer], sample: NDArray[np.void], out: NDArray[np.int32]) -> None:
-    """One mask under the crop, flip and placing of its image.
+    """One mask under the crop, rotation, flip and placing of its image.
 
     Args:
         mask: (rows, cols) of one of DTYPES, C-contiguous, at full resolution, whatever level of the image is decoded.
@@ -60,6 +97,9 @@ def render_mask_into(mask: NDArray[np.integer], sample: NDArray[np.void], out: N
     if out.dtype != np.int32 or out.ndim != 2 or 0 in out.shape or not (out.flags.c_contiguous and out.flags.writeable):
         raise ValueError("out must be writeable, contiguous int32 of (height, width)")
     s = sample[0]
+    if s["effects"] & TURNED:
+        _pick_turned(mask, s, out)
+        return
     box = np.array([s["top"], s["left"], s["height"], s["width"]], np.float64)
     rows, cols = (int(s["row_first"]), int(s["row_end"])), (int(s["col_first"]), int(s["col_end"]))
     _pick(mask, box, rows[0], rows[1], cols[0], cols[1], int(s["flip"]), out)

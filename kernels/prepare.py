@@ -8,6 +8,7 @@ and `offset` carries what x0 lost (measured: 3e-7 at worst, coded values to 65,5
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import Any
 
@@ -58,10 +59,19 @@ SAMPLE = np.dtype(
         ("row_end", "<i4"),
         ("col_first", "<i4"),
         ("col_end", "<i4"),
+        ("cosine", "<f8"),  # of the rotation
+        ("sine", "<f8"),
+        ("gamma", "<f4"),  # y ** gamma
+        ("noise", "<f4"),  # standard deviation in units of y
+        ("key_low", "<u4"),  # of the noise
+        ("key_high", "<u4"),
+        ("effects", "<i4"),  # TURNED | CURVED | NOISY: which of them do anything
+        ("reserved", "<i4"),
     ]
 )
 EVERY = 2**31 - 1  # row_end, col_end: of an output of any size
 FLIP_HORIZONTAL, FLIP_VERTICAL = 1, 2
+TURNED, CURVED, NOISY = 1, 2, 4  # SAMPLE["effects"]
 
 _HUGE = 1e30  # what gain and offset are clipped to: times a coded value it stays finite in float32
 NO_TABLES = np.zeros(1, np.float32)  # the pool of a batch without tables
@@ -165,6 +175,10 @@ def samples(
     flip: ArrayLike = 0,
     padding: ArrayLike | None = None,
     size: tuple[int, int] | None = None,
+    angle: ArrayLike = 0.0,
+    gamma: ArrayLike = 1.0,
+    noise: ArrayLike = 0.0,
+    key: ArrayLike = (0, 0),
 ) -> NDArray[np.void]:
     """SAMPLE records of a batch.
 
@@ -175,17 +189,23 @@ def samples(
         flip: (N,) or one of FLIP_HORIZONTAL | FLIP_VERTICAL, applied to the output.
         padding: (N, 2) or (2,) inclusive range of coded values; first > last means none, as does None.
         size: (height, width) of the output, which crops that leave their image need.
+        angle: (N,) or one: counter-clockwise rotation of what is shown, in degrees. gamma, noise: (N,) or one: y ** gamma, and the
+            standard deviation of noise in y. key: (N, 2) or (2,) uint32: of the noise, see philox.normals.
 
     Returns:
         (N,) array of SAMPLE.
 
     Raises:
-        ValueError: a size below 1, a level outside 0 to 30, a crop that shows nothing of its image, or one that leaves it without `size`.
+        ValueError: a size below 1, a level outside 0 to 30, a crop that shows nothing of its image, or one that leaves it without
+            `size`; an angle, gamma or noise that is not finite, a gamma not above 0, or negative noise.
     """
     r, c, k, f = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, np.int32)) for v in (rows, cols, level, flip)))
     box = None if crop is None else np.atleast_2d(np.asarray(crop, np.float64))
     ends = None if padding is None else np.atleast_2d(np.asarray(padding, np.float32))
     count = max(len(r), 1 if box is None else len(box), 1 if ends is None else len(ends))
+    count = max(
+        count, *(len(np.asarray(v)) for v, one in ((angle, 0), (gamma, 0), (noise, 0), (key, 1)) if np.ndim(v) > one), 0
+    )
     result = np.zeros(count, SAMPLE)
     result["rows"], result["cols"], result["level"], result["flip"] = r, c, k, f
     if np.any((result["rows"] < 1) | (result["cols"] < 1) | (result["level"] < 0) | (result["level"] > 30)):
@@ -207,7 +227,32 @@ def samples(
             for name, value in zip((("row_first", "row_end"), ("col_first", "col_end"))[axis], edges, strict=True):
                 result[name][out] = value
     result["padding_first"], result["padding_last"] = (np.inf, -np.inf) if ends is None else ends.T
+    _add_effects(result, angle, gamma, noise, key)
     return result
+
+
+def _add_effects(
+    samples: NDArray[np.void], angle: ArrayLike, gamma: ArrayLike, noise: ArrayLike, key: ArrayLike
+) -> None:
+    """Writes rotation, gamma and noise into SAMPLE records; arguments as of `samples`."""
+    degrees = np.broadcast_to(np.asarray(angle, np.float64), samples.shape)
+    samples["gamma"], samples["noise"] = gamma, noise
+    samples["key_low"], samples["key_high"] = np.broadcast_to(np.asarray(key, np.uint32), (len(samples), 2)).T
+    power, spread = samples["gamma"], samples["noise"]
+    if not (np.isfinite(degrees).all() and np.all((power > 0) & (power < np.inf) & (spread >= 0) & (spread < np.inf))):
+        raise ValueError("an angle is not finite, a gamma not above 0, or noise not above or at 0")
+    samples["cosine"] = 1.0
+    turned = np.flatnonzero(degrees)
+    for i in turned:
+        samples["cosine"][i], samples["sine"][i] = rotation(float(degrees[i]))
+    for name, value in (("row_first", 0), ("row_end", EVERY), ("col_first", 0), ("col_end", EVERY)):
+        samples[name][turned] = value  # what is shown of a rotated crop is no rectangle
+    samples["effects"] = TURNED * (degrees != 0) + CURVED * (power != 1) + NOISY * (spread > 0)
+
+
+def rotation(angle: float) -> tuple[float, float]:
+    """Cosine and sine of degrees, for reference and kernels alike: pixels on an image's border depend on the last bit."""
+    return math.cos(math.radians(angle)), math.sin(math.radians(angle))
 
 
 def _shown(

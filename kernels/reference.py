@@ -6,11 +6,16 @@ For one grey sample `coded` (h, w) at resolution level k of an image of (rows, c
     y = voi_c(value)                                 in [0, 1], PS3.3 C.11.2.1.2; one plane per window c
     y = 1 - y                                        where low values are white (MONOCHROME1)
     y = 0                                            where coded is padding, NaN or infinite
-    y = resample(y)                                  triangle filter over the crop, antialiased
+    y = resample(y)                                  triangle filter over the crop, antialiased; over the turned crop, see `centres`
     y = 0                                            where the crop leaves the image: at outputs whose centre is not in it
+    y = clip(y, 0, 1) ** gamma                       where gamma is not 1
+    y = y + noise * normal(pixel)                    one number per pixel for all planes, outside of the image too; not clipped
     y = (y - mean_c) / std_c
 
-The window comes before the resampling: the other order averages air with bone before it asks what is soft tissue.
+The fast kernels agree to 1e-5 in y before the power, which magnifies what is near black.
+
+The window comes before the resampling: the other order averages air with bone before it asks what is soft tissue. Flips come before the
+noise: pixel 0 is the output's first.
 """
 
 from __future__ import annotations
@@ -22,7 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from radload.kernels.prepare import Voi
+from radload.kernels.philox import normals
+from radload.kernels.prepare import Voi, rotation
 
 Floats = NDArray[np.float64]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the Y of PS3.3 C.7.6.3.1.2's YBR_FULL
@@ -121,6 +127,67 @@ def nearest(full: int, start: float, extent: float, n_out: int) -> NDArray[np.in
     return np.where(shown(full, start, extent, n_out), pixel.clip(0, full - 1), -1)
 
 
+def centres(
+    full: tuple[int, int], crop: tuple[float, float, float, float], size: tuple[int, int], angle: float
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Where the outputs of a turned crop lie in the image: y and x of their centres in pixels of the full image, and which are shown.
+
+    The grid of outputs is turned about the middle of what the crop shows of the image, in units of outputs, and then laid over the
+    crop. So the picture turns as if it had been resized first: right angles stay right angles on the screen, and in the body where the
+    output's pixels are square in millimetres. The middle of what is shown stays where it is, so no rotation turns an image out of its
+    frame.
+
+    Args:
+        full: (rows, cols) of the image; crop: (top, left, height, width), which may leave it; size: (rows, cols) of the output;
+        angle: degrees, counter-clockwise.
+
+    Returns:
+        (rows, cols) float64, float64 and bool. Shown are centres in the image, and the output that contains the middle.
+    """
+    cosine, sine = rotation(angle)
+    scale, middle, at = [], [], []
+    for axis in (0, 1):
+        start, extent, n_out = crop[axis], crop[axis + 2], size[axis]
+        scale.append(extent / n_out)
+        middle.append((max(start, 0.0) + min(start + extent, float(full[axis]))) / 2)
+        at.append((middle[axis] - start) / scale[axis])  # in outputs
+    a, b = (np.arange(n) + 0.5 - q for n, q in zip(size, at, strict=True))
+    y = middle[0] + ((cosine * a)[:, None] + (sine * b)[None, :]) * scale[0]
+    x = middle[1] + ((cosine * b)[None, :] - (sine * a)[:, None]) * scale[1]
+    inside = (y >= 0) & (y < full[0]) & (x >= 0) & (x < full[1])
+    inside[tuple(min(max(math.floor(q), 0), n - 1) for n, q in zip(size, at, strict=True))] = True
+    return y, x, inside
+
+
+def turn(
+    y: Floats,
+    level: int,
+    full: tuple[int, int],
+    crop: tuple[float, float, float, float],
+    size: tuple[int, int],
+    angle: float,
+) -> Floats:
+    """Planes (C, h, w) at resolution level `level` resampled over a turned crop: (C, rows, cols); arguments as of `centres`.
+
+    Each output is the average of the image's samples, weighted by the product of two triangles along its rows and columns around the
+    output's centre, of the half-widths that `weights` has. That is the right filter at any angle: a circle in the output stays the
+    same ellipse in the image however the output is turned. Unlike an upright crop's, the filter sees the image beyond the crop's edge:
+    where it does not reach beyond it, an angle that goes to 0 gives what `weights` gives.
+    """
+    at_y, at_x, inside = centres(full, crop, size, angle)
+    result = np.zeros((len(y), *size))
+    for o in range(size[0]):
+        factors = []
+        for axis, at in ((0, at_y[o]), (1, at_x[o])):
+            half = max(crop[axis + 2] / size[axis], 2.0**level)
+            position = np.arange(y.shape[axis + 1]) * 2.0**level + 0.5
+            centre = np.clip(at, 0, full[axis])  # of the output with the middle, whose centre may lie beyond
+            factors.append(np.maximum(0.0, 1.0 - np.abs(position[None, :] - centre[:, None]) / half))  # (cols, n_in)
+        vertical, horizontal = (f / np.where(inside[o], f.sum(axis=1), 1.0)[:, None] for f in factors)
+        result[:, o] = np.einsum("cpj,pj->cp", vertical @ y, horizontal) * inside[o]
+    return result
+
+
 def planes(
     coded: NDArray[np.generic],
     windows: Sequence[Window],
@@ -166,6 +233,10 @@ def render(
     padding: tuple[float, float] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    angle: float = 0.0,
+    gamma: float = 1.0,
+    noise: float = 0.0,
+    key: tuple[int, int] = (0, 0),
 ) -> Floats:
     """The whole operation for one sample; see the module's text.
 
@@ -178,6 +249,7 @@ def render(
         flip: (horizontal, vertical) mirror of the output.
         padding: inclusive range of coded values that are no image content.
         mean, std: per plane, 0 and 1 by default.
+        angle: degrees, counter-clockwise; 0 is the upright crop. gamma: above 0. noise, key: deviation in y; see philox.normals.
 
     Returns:
         (C, rows, cols) float64.
@@ -188,14 +260,21 @@ def render(
     rows, cols = full if full is not None else coded.shape
     top, left, height, width = crop if crop is not None else (0, 0, rows, cols)
     y = planes(coded, windows, slope=slope, intercept=intercept, bias=bias, invert=invert, padding=padding)
-    vertical = weights(coded.shape[0], level, rows, top, height, size[0])
-    horizontal = weights(coded.shape[1], level, cols, left, width, size[1])
-    y = vertical @ y @ horizontal.T
-    y = y * np.outer(shown(rows, top, height, size[0]), shown(cols, left, width, size[1]))
+    if angle:
+        y = turn(y, level, (rows, cols), (top, left, height, width), size, angle)
+    else:
+        vertical = weights(coded.shape[0], level, rows, top, height, size[0])
+        horizontal = weights(coded.shape[1], level, cols, left, width, size[1])
+        y = vertical @ y @ horizontal.T
+        y = y * np.outer(shown(rows, top, height, size[0]), shown(cols, left, width, size[1]))
     if flip[0]:
         y = y[:, :, ::-1]
     if flip[1]:
         y = y[:, ::-1, :]
+    if gamma != 1:
+        y = np.clip(y, 0.0, 1.0) ** gamma
+    if noise:
+        y = y + noise * normals(key, size[0] * size[1]).reshape(size)
     m = np.zeros(len(windows)) if mean is None else np.asarray(mean, np.float64)
     s = np.ones(len(windows)) if std is None else np.asarray(std, np.float64)
     return np.asarray((y - m[:, None, None]) / s[:, None, None])
@@ -207,6 +286,7 @@ def render_mask(
     *,
     crop: tuple[float, float, float, float] | None = None,
     flip: tuple[bool, bool] = (False, False),
+    angle: float = 0.0,
 ) -> NDArray[np.int32]:
     """A label mask under the geometry of `render`: each output is the label of the pixel that contains its centre, 0 outside the image.
 
@@ -216,7 +296,13 @@ def render_mask(
     Returns:
         (rows, cols) int32.
     """
-    top, left, height, width = crop if crop is not None else (0, 0, *mask.shape)
-    y, x = nearest(mask.shape[0], top, height, size[0]), nearest(mask.shape[1], left, width, size[1])
-    result = np.where((y[:, None] < 0) | (x[None, :] < 0), 0, mask[np.ix_(y, x)]).astype(np.int32)
+    rows, cols = mask.shape
+    top, left, height, width = crop if crop is not None else (0, 0, rows, cols)
+    if angle:
+        at_y, at_x, inside = centres((rows, cols), (top, left, height, width), size, angle)
+        label = mask[np.floor(at_y).clip(0, rows - 1).astype(int), np.floor(at_x).clip(0, cols - 1).astype(int)]
+        result = np.where(inside, label, 0).astype(np.int32)
+    else:
+        y, x = nearest(rows, top, height, size[0]), nearest(cols, left, width, size[1])
+        result = np.where((y[:, None] < 0) | (x[None, :] < 0), 0, mask[np.ix_(y, x)]).astype(np.int32)
     return result[:: -1 if flip[1] else 1, :: -1 if flip[0] else 1]

@@ -24,14 +24,30 @@ E1, E2, E3, E4, E5, E6, E7 = (np.float32(math.log(2) ** k / math.factorial(k)) f
 
 
 @jit
-def _sigmoid(t: Any) -> Any:
-    """1 / (1 + exp(-t)), float32, without a call so that LLVM can vectorise it; |t| above 30 is 0 or 1 to float32."""
-    z = min(max(-t, np.float32(-30)), np.float32(30)) * LOG2E
+def twin(windows: Record, c: int) -> int:
+    """The first plane whose window equals that of plane c."""
+    w = windows[c]
+    for b in range(c):
+        v = windows[b]
+        if v.x0 == w.x0 and v.gain == w.gain and v.offset == w.offset and v.kind == w.kind:  # noqa: SIM102
+            if v.start == w.start and v.entries == w.entries:
+                return b
+    return c
+
+
+@jit
+def exp2(z: Any) -> Any:
+    """2**z, float32, |z| <= 126, without a call so that LLVM can vectorise it."""
     n = np.floor(z + HALF)
     r = z - n
     power = ONE + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7))))))
-    scale = np.int32((np.int32(n) + 127) << 23).view(np.float32)  # 2**n, from its bits
-    return ONE / (ONE + power * scale)
+    return power * np.int32((np.int32(n) + 127) << 23).view(np.float32)  # 2**n, from its bits
+
+
+@jit
+def _sigmoid(t: Any) -> Any:
+    """1 / (1 + exp(-t)), float32; |t| above 30 is 0 or 1 to float32."""
+    return ONE / (ONE + exp2(min(max(-t, np.float32(-30)), np.float32(30)) * LOG2E))
 
 
 @jit

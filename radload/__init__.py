@@ -15,10 +15,11 @@ from radload.errors import CorruptSample, FormatError, RadloadError, UsageError
 if TYPE_CHECKING:
     from radload.dataset import Dataset, Sample
     from radload.inference import prepare
-    from radload.loading import Loader, Mixture
+    from radload.loading import Augment, Loader, Mixture
 
 __version__ = "0.1.0"
 __all__ = [
+    "Augment",
     "CorruptSample",
     "Dataset",
     "FormatError",
@@ -53,7 +54,7 @@ def __getattr__(name: str) -> Any:
         from radload import dataset
 
         return getattr(dataset, name)
-    if name in ("Loader", "Mixture"):
+    if name in ("Augment", "Loader", "Mixture"):
         from radload import loading
 
         return getattr(loading, name)

@@ -24,7 +24,7 @@ from radload.dataset.schema import STORED_DTYPES, Flag
 from radload.demo import phantoms
 from radload.kernels import reference
 from radload.kernels.prepare import Voi
-from radload.loading.augment import geometry
+from radload.loading.augment import geometry, intensity
 from radload.loading.decode import decode_level, level_bytes
 from radload.loading.plan import Planner, Settings
 from radload.loading.recipe import make_recipe
@@ -199,7 +199,8 @@ def test_promise_6_what_could_name_a_person_stays_out(tmp_path: Path) -> None:
 
 def test_promise_7_the_same_pixels_everywhere(folder: Path) -> None:
     """One thread or two, one rank or two: the same bits; and the plain float64 reference of the same level within 1e-5 of the window."""
-    arguments: dict[str, Any] = {"size": 48, "augment": "default", "seed": 3}
+    augment = radload.Augment(flip=True, rotate=10, gamma=0.2, noise=0.05)
+    arguments: dict[str, Any] = {"size": 48, "augment": augment, "seed": 3}
     with radload.Loader(folder / "shards", batch_size=20, threads=1, **arguments) as loader:
         one = next(iter(loader))
     with radload.Loader(folder / "shards", batch_size=20, threads=2, prefetch=1, **arguments) as loader:
@@ -210,8 +211,10 @@ def test_promise_7_the_same_pixels_everywhere(folder: Path) -> None:
     with radload.open(folder / "shards") as ds:
         rows = one["index"].numpy()
         records = ds.index.records[rows]
-        shape = geometry("default", records["rows"], records["cols"], 3, 0, np.arange(20))
-        plan = Planner(ds.index, settings((48, 48), augment="default", seed=3)).plan(rows, 0, np.arange(20))
+        shape = geometry(augment, records["rows"], records["cols"], 3, 0, np.arange(20))
+        grey = intensity(augment, 3, 0, np.arange(20))
+        assert grey is not None
+        plan = Planner(ds.index, settings((48, 48), augment=augment, seed=3)).plan(rows, 0, np.arange(20))
         assert len(set(plan.levels.tolist())) > 1, "several levels should be compared"
         for i, row in enumerate(rows):
             record, level = records[i], int(plan.levels[i])
@@ -226,6 +229,7 @@ def test_promise_7_the_same_pixels_everywhere(folder: Path) -> None:
                 else:
                     low, high = float(series["p005"]), float(series["p995"])
                     centre, width = (low + high) / 2, high - low
+                centre, width = centre + grey.shifts[i] * width, width * grey.factors[i]
                 windows.append(reference.Window(Voi.LINEAR_EXACT, centre, width))
             padding = None
             if Flag.PADDING in flags:
@@ -245,6 +249,10 @@ def test_promise_7_the_same_pixels_everywhere(folder: Path) -> None:
                 padding=padding,
                 mean=recipe.mean,
                 std=recipe.std,
+                angle=float(shape.angles[i]),
+                gamma=float(grey.gammas[i]),
+                noise=float(grey.noises[i]),
+                key=(int(grey.keys[i, 0]), int(grey.keys[i, 1])),
             )
             difference = np.abs(one["image"][i].numpy() - expected).max()
             assert difference <= 1e-5 / min(recipe.std), (int(row), STORED_DTYPES[int(record["dtype"])], difference)

@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from radload.errors import UsageError
+from radload.loading.augment import AUTO, JITTER, Augment
 from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
+from radload.loading.levels import MAX_SLACK, MIN_SLACK
 from radload.loading.recipe import read_window
 
+CROP_SLACK = 1.5  # decision 101: networks that have to see fine detail learn no less, and a crop costs half
 NO_LABELS = "none"  # --labels none: train on the stand-in classes although there is a label set
 
 
@@ -35,7 +38,7 @@ class Config:
         None, "windows: a preset, `file`, or --window=CENTRE,WIDTH (default: the recipe per modality)", identity=True
     )
     augment: str = _option(
-        "default", "random resized crops and flips, or none", identity=True, choices=("default", "none")
+        "default", "random resized crops, flips and window jitter, or none", identity=True, choices=("default", "none")
     )
     batch_size: int | None = _option(
         None, "images per step over all processes (default: 256 on a GPU, 32 on the CPU)", identity=True
@@ -69,9 +72,9 @@ class Config:
     spacing: float | None = _option(None, "millimetres per pixel of the square images", identity=True)
     sampler: str = _option(
         "uniform",
-        "each image once per epoch, classes in equal shares, or one image per patient and epoch",
+        "each image once per epoch, classes in equal shares, one image per patient and epoch, or each image once but read in runs",
         identity=True,
-        choices=("uniform", "balanced", "patient"),
+        choices=("uniform", "balanced", "patient", "blocks"),
     )
     cache: str | None = _option(
         None,
@@ -85,6 +88,25 @@ class Config:
     )
     subgroups: str = _option(
         "manufacturer", "attributes by whose values the last validation is told apart, with commas; none: an empty text"
+    )
+    flip: bool | None = _option(
+        None, "mirror half of the images (default: where it destroys no meaning, see docs/loading.md)", identity=True
+    )
+    window_jitter: float = _option(
+        JITTER[0], "the window moves by up to this share of its width; its width changes as much", identity=True
+    )
+    rotate: float = _option(0.0, "rotate by up to so many degrees either way", identity=True)
+    gamma: float = _option(0.0, "grey values to the power of exp(-gamma) to exp(gamma)", identity=True)
+    noise: float = _option(0.0, "largest deviation of normal noise, as a share of the window", identity=True)
+    level_slack: float | None = _option(
+        None,
+        f"how far training may enlarge a resolution level (default: {CROP_SLACK} for crops of random scale, else 1.0: never)",
+        identity=True,
+    )
+
+    version: int | None = _option(None, "version of the data set, by its number (default: the current one)")
+    allow_new_version: bool = _option(
+        False, "resume with another version of the data set than the run had: from the start of the next pass"
     )
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,6 +128,19 @@ class Config:
         """`window` as the Loader takes it: None, a name, or (centre, width)."""
         return read_window(self.window)
 
+    @property
+    def loader_augment(self) -> Augment | None:
+        """The augmentation as the Loader takes it. Raises UsageError for one that cannot be."""
+        if self.augment == "none":
+            return None
+        return Augment(
+            flip=AUTO if self.flip is None else self.flip,
+            rotate=self.rotate,
+            window_jitter=self.window_jitter,
+            gamma=self.gamma,
+            noise=self.noise,
+        )
+
 
 def parse(argv: Sequence[str] | None = None) -> Config:
     """Options from the command line (`sys.argv` for None). Ends the program with code 2 where argparse cannot read them.
@@ -121,7 +156,7 @@ def parse(argv: Sequence[str] | None = None) -> Config:
         flag, text = "--" + option.name.replace("_", "-"), option.metadata["text"]
         if option.default is not None:
             text += " (default: %(default)s)"
-        if hints[option.name] is bool:
+        if bool in (hints[option.name], *get_args(hints[option.name])):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=text)
             continue
         kind = next((part for part in get_args(hints[option.name]) if part is not type(None)), hints[option.name])
@@ -155,8 +190,25 @@ def check(config: Config) -> Config:
             )
     if config.channels not in (1, 3):
         raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
+    if config.level_slack is not None and not MIN_SLACK <= config.level_slack <= MAX_SLACK:
+        raise UsageError(
+            f"--level-slack {config.level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
+            f"{MIN_SLACK} to {MAX_SLACK:g}"
+        )
     _ = config.loader_window
+    _check_augment(config)
     return config
+
+
+def _check_augment(config: Config) -> None:
+    """UsageError for augmentation flags that cannot be, or that `--augment none` would silently ignore."""
+    try:
+        _ = config.loader_augment
+    except UsageError as error:
+        raise UsageError(f"--{str(error).replace('_', '-', 1)}") from None
+    asked = [name for name in ("flip", "rotate", "gamma", "noise") if getattr(config, name)]
+    if config.augment == "none" and asked:
+        raise UsageError(f"--{asked[0]} does nothing with --augment none: leave one of them out")
 
 
 def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool) -> tuple[Config, list[str]]:
@@ -183,6 +235,8 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
         batch = samples // world * world
         notes.append(f"only {samples} training samples: the batch is reduced to {batch}")
     sgd = config.optimizer == "sgd"
+    # Where all images have one scale, a slack would show training another level than validation, image by image.
+    random_scale = config.augment != "none" and config.spacing is None
     resolved = replace(
         config,
         batch_size=batch,
@@ -191,6 +245,7 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
         weight_decay=config.weight_decay if config.weight_decay is not None else (5e-5 if sgd else 0.05),
         amp=config.amp if config.amp != "auto" else ("bf16" if bf16 else "off"),
         fit=check_fit(config.fit, config.spacing)[0],
+        level_slack=config.level_slack if config.level_slack is not None else (CROP_SLACK if random_scale else 1.0),
     )
     return resolved, notes
 
@@ -211,6 +266,6 @@ def check_resume(before: dict[str, Any], config: Config) -> list[str]:
             raise UsageError(
                 f"the run to resume has {flag} {old}, not {new}: give {flag} {old}, or another --out for a new run"
             )
-        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb"):
+        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb", "version"):
             changed.append(f"{flag} {new} (was {old})")
     return ["resumed with " + ", ".join(changed)] if changed else []

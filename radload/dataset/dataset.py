@@ -160,7 +160,7 @@ class Dataset:
             known = label_names(self.index.label_root)
             labels = DEFAULT if DEFAULT in known else known[0] if len(known) == 1 else None
         if labels is not None:
-            self.labels = read_labels(self.index.label_root, labels, self.index.records["key"], self.index.files)
+            self.labels = read_labels(self.index.label_root, labels, self.index.keys, self.index.files)
 
     def __len__(self) -> int:
         return len(self.index.records)

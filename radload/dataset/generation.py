@@ -92,7 +92,7 @@ def carried_labels(index: Index, keys: NDArray[np.uint64], more: MoreLabels | No
     """All label sets of `index` for the samples `keys`; one that a set says nothing of has no label (-1), or an unknown one (NaN)."""
     names = label_names(index.label_root)
     for name in names:
-        labels = read_labels(index.label_root, name, index.records["key"])
+        labels = read_labels(index.label_root, name, index.keys)
         yield _carry(
             labels, index.records["key"], keys, more if more is not None and more.labels.name == name else None
         )

@@ -138,7 +138,7 @@ def _write_labels(
         start = ranges[name].stop
     keys = np.arange(start, dtype=np.uint64)
     for name in label_names(index.label_root):
-        labels = read_labels(index.label_root, name, index.records["key"])
+        labels = read_labels(index.label_root, name, index.keys)
         codes = carry_codes(labels, [(new_keys[keep], labels.codes[keep])], keys)
         write_labels(to, replace(labels, codes=codes), keys, ranges)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from radload.loading.augment import Augment
     from radload.loading.loader import Loader
     from radload.loading.mixture import Mixture
     from radload.loading.preparation import Preparation
     from radload.loading.recipe import Recipe
 
-__all__ = ["Loader", "Mixture", "Preparation", "Recipe"]
+__all__ = ["Augment", "Loader", "Mixture", "Preparation", "Recipe"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from radload.loading.preparation import Preparation
 
         return Preparation
+    if name == "Augment":
+        from radload.loading.augment import Augment
+
+        return Augment
     if name == "Recipe":
         from radload.loading.recipe import Recipe
 

@@ -26,7 +26,7 @@ from radload.loading.arguments import (
     output_size,
     world_place,
 )
-from radload.loading.augment import check_augment
+from radload.loading.augment import Augment, make_augment
 from radload.loading.cache_arguments import cache_config
 from radload.loading.columns import Columns, label_column
 from radload.loading.failures import Failures
@@ -88,7 +88,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         dtype: str | torch.dtype = "float32",
         level_slack: float = 1.0,
         resolution: str = "auto",
-        augment: str | None = None,
+        augment: Augment | str | None = None,
         meta: Sequence[str] = (),
         rank: int | None = None,
         world_size: int | None = None,
@@ -109,11 +109,12 @@ class Loader(IterableDataset[dict[str, Any]]):
         views: int = 1,
         local_views: int = 0,
         local_size: int | tuple[int, int] = 96,
-        area: tuple[float, float] | None = None,
         local_area: tuple[float, float] = (0.05, 0.32),
         neighbours: int = 0,
         neighbour_spacing: float | None = None,
         neighbour_edges: str = "repeat",
+        block: int | None = None,
+        runs: int | None = None,
         version: int | str | None = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
@@ -130,7 +131,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             drop_last: leave out what fills no global batch; otherwise pad the last batch with `valid` False.
             dtype: "float32", "float16" or "bfloat16".
             level_slack: how far a decoded level may be enlarged (1.0: not at all); resolution: "auto", or "full" to decode all levels.
-            augment: None, or "default": random resized crop and horizontal flip.
+            augment: None, "default" (random resized crop, horizontal flip where it destroys no meaning, window jitter), or an
+                `Augment`, which also rotates, bends the grey scale and adds noise. See docs/loading.md.
             meta: names of attributes for the batch (columns of the index; see docs/format.md).
             rank, world_size: None: what torchrun says, or 0 and 1.
             threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
@@ -143,17 +145,18 @@ class Loader(IterableDataset[dict[str, Any]]):
             masks: label masks too, nearest neighbour under the same geometry.
             sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
-                patient per epoch. See docs/loading.md.
+                patient per epoch; "blocks": as "uniform", but read in runs, for storage that dislikes random reads. See docs/loading.md.
             cache: keep decoded images: in a folder that all ranks and runs of this machine share ("/dev/shm/NAME": in memory), or, for
                 True, in the memory of this loader's process. cache_bytes: how much, as a number or as "8GB"; None: 8 GB, or half of
                 what is free where that is less. See docs/loading.md.
             group: a process group of all ranks that takes CPU tensors (`torch.distributed.new_group(backend="gloo")`), used for nothing
                 else: failures are then counted together, and all ranks end at the same step with the same AgreedEnd. Each step is a
                 collective, so every rank must take the same steps.
-            views: differently augmented images of one decode, for self-supervision; local_views: more of them, of `local_size`. area,
-                local_area: smallest and largest share of the image that a random crop of either kind shows; None: 0.3 to 1.
+            views: differently augmented images of one decode, for self-supervision; local_views: more of them, of `local_size`, whose
+                crops show `local_area` of the image, smallest and largest share; those of the others are the augmentation's.
             neighbours: slices on each side of the drawn one, as channels from before to after; neighbour_spacing: millimetres from
                 one to the next, None: by index; neighbour_edges: at the ends of a stack "repeat" its last slice, or "skip" such draws.
+            block, runs: of "blocks": samples that are read in one run (32), and runs that are open at once (four global batches).
             version: of the data set, by number, None: the current one (docs/versions.md). A loader keeps the version that it opened.
 
         Raises:
@@ -162,19 +165,20 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._closed = True  # until everything is open
         root = Path(path)
         manifest = read_manifest(root, version)
-        self._index: Index = open_index(root, manifest)
+        self._index: Index = open_index(root, manifest, scattered=True)
         self._split, self._rows = split, split_range(self._index, split)
         rank, world_size = world_place(rank, world_size)
         check_numbers(batch_size, prefetch, world_size, threads, max_failures, epoch)
-        check_augment(augment)
+        augment = make_augment(augment)
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
-        sampling = check_sampling(sampler, weights, split, self._labels, shuffle and drop_last, self._index.label_root)
-        beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
-        self.views: Views = check_views(
-            views, local_views, output_size(local_size, "local_size"), area, local_area, augment
+        training, together = shuffle and drop_last, batch_size * world_size
+        sampling = check_sampling(
+            sampler, weights, split, self._labels, training, self._index.label_root, together, block, runs
         )
+        beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
+        self.views: Views = check_views(views, local_views, output_size(local_size, "local_size"), local_area, augment)
         rows = drawn_rows(self._index, self._rows, beside)
         drawn = open_sampler(sampling, self._index, seed, rows)
         self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
@@ -213,6 +217,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             "fit": fit,
             "spacing": None if scale is None else list(scale),
             "neighbours": list(beside.as_dict().values()) if beside.count else None,
+            "augment": None if augment is None else augment.as_dict(),
+            "views": self.views.as_dict() if self.views.total > 1 else None,
         } | facts(sampling, self.classes, self._index)
         if beside.spacing is not None:
             tell_unplaced(self._index, self._rows)

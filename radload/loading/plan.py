@@ -17,9 +17,10 @@ from radload.dataset.index import Index
 from radload.dataset.schema import STORED_DTYPES, Flag
 from radload.kernels import prepare
 from radload.kernels.prepare import NO_TABLES, Voi
-from radload.loading.augment import geometry
+from radload.loading.augment import AUTO, Augment, Intensity, geometry, intensity, make_augment
 from radload.loading.fit import STRETCH, Spacing, frames
 from radload.loading.levels import NARROW_HU, choose_levels
+from radload.loading.mirror import Mirrors
 from radload.loading.neighbours import Beside, Neighbours
 from radload.loading.recipe import CT, DISPLAY, FIXED, FROM_ZERO, Recipe
 from radload.loading.tables import Tables
@@ -38,7 +39,7 @@ class Settings:
     Attributes:
         size: (height, width) of the output in pixels.
         recipe: windows, mean and deviation; dtype: "float32", "float16" or "bfloat16".
-        level_slack, resolution: see `levels`; augment: see `augment`; seed: 64 bits.
+        level_slack, resolution: see `levels`; augment: see `augment.make_augment`; seed: 64 bits.
         fit, spacing: see `fit`. masks: label masks are read too.
         views: of one decode; neighbours: slices beside the drawn one, as channels.
     """
@@ -48,7 +49,7 @@ class Settings:
     dtype: str
     level_slack: float
     resolution: str
-    augment: str | None
+    augment: Augment | str | None
     seed: int
     fit: str = STRETCH
     spacing: Spacing | None = None
@@ -64,7 +65,9 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         content = {name: getattr(self, name) for name in self.__slots__}
-        return content | {name: content[name].as_dict() for name in ("recipe", "views", "neighbours")}
+        augment = make_augment(self.augment)
+        parts = {name: content[name].as_dict() for name in ("recipe", "views", "neighbours")}
+        return content | parts | {"augment": None if augment is None else augment.as_dict()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Settings:
@@ -73,7 +76,8 @@ class Settings:
         spacing = None if content["spacing"] is None else (float(content["spacing"][0]), float(content["spacing"][1]))
         kinds: dict[str, Any] = {"recipe": Recipe, "views": Views, "neighbours": Neighbours}
         parts = {name: kind.from_dict(content[name]) for name, kind in kinds.items()}
-        return cls(**{**content, "size": size, "spacing": spacing, **parts})
+        augment = None if content["augment"] is None else Augment.from_dict(content["augment"])
+        return cls(**{**content, "size": size, "spacing": spacing, "augment": augment, **parts})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +126,15 @@ class Planner:
         self._fixed = np.array([[(w.centre, w.width) for w in row] for row in entries], np.float64)
         self._tables = Tables(index)
         self.beside = Beside(index, settings.neighbours)
+        self._augments = settings.views.augments(make_augment(settings.augment))
+        # A mask may tell left from right: under "auto" nothing with masks is mirrored.
+        looks = any(one is not None and one.flip == AUTO for one in self._augments) and not settings.masks
+        self._mirrors = Mirrors(index) if looks else None
 
     def plan(self, rows: NDArray[np.int64], epoch: int, positions: NDArray[np.int64], view: int = 0) -> BatchPlan:
         """Plan one view of draws of `rows` (n,) at `positions` (n,) of an epoch, without neighbours; see `draws` for whole draws."""
         settings = self.settings
-        size = settings.views.size_of(view, settings.size)
+        size, augment = settings.views.size_of(view, settings.size), self._augments[view]
         records = np.ascontiguousarray(self.index.records[rows])
         series = self.index.series[records["series"]]
         flags = records["flags"]
@@ -136,9 +144,10 @@ class Planner:
         keeps = settings.fit != STRETCH or settings.spacing is not None
         laid = frames(records, size, settings.fit, settings.spacing) if keeps else None
         shape = geometry(
-            settings.augment, records["rows"], records["cols"], settings.seed, epoch, positions, view,
-            frames=laid, area=settings.views.area_of(view),
+            augment, records["rows"], records["cols"], settings.seed, epoch, positions, view, laid,
+            self._mirrors.allowed(records["series"]) if self._mirrors is not None else np.zeros(len(rows), np.bool_),
         )  # fmt: skip
+        grey = intensity(augment, settings.seed, epoch, positions, view)
         safe_levels = np.where(self._bright_rim(records, use_file), 0, records["safe_levels"])
         levels = choose_levels(shape.boxes, safe_levels, narrow, size, settings.level_slack, settings.resolution)
         slope, intercept = records["slope"].copy(), records["intercept"].copy()
@@ -151,6 +160,8 @@ class Planner:
                 middle = np.nan_to_num(np.rint((centre[:, 0] - intercept) / slope)[foreign], posinf=0, neginf=0)
             pivot[foreign] = middle + bias[foreign]
             bias = bias - pivot
+        if grey is not None:  # after all that must not depend on the draw: level and pivot belong to what is decoded
+            centre, width = _jittered(centre, width, grey, use_file & (records["voi"] == VoiFunction.LINEAR), flags)
         function = np.where(use_file, records["voi"], Voi.LINEAR_EXACT)[:, None].repeat(
             settings.recipe.channels, axis=1
         )
@@ -194,6 +205,10 @@ class Planner:
             flip=shape.flips * prepare.FLIP_HORIZONTAL,
             padding=padding,
             size=size,
+            angle=shape.angles,
+            gamma=1.0 if grey is None else grey.gammas,
+            noise=0.0 if grey is None else grey.noises,
+            key=(0, 0) if grey is None else grey.keys,
         )
         records["codec"][broken] = 255  # no such codec: the reader refuses it as damaged
         tables = np.concatenate(pool) if pool else NO_TABLES
@@ -250,6 +265,23 @@ class Planner:
             width = np.where(formula[:, None], own_width[:, None], width)
             use_file = formula | ((voi == VoiFunction.LUT) & ((records["flags"] & Flag.VOI_LUT) != 0))
         return centre, width, use_file
+
+
+def _jittered(
+    centre: NDArray[np.float64],
+    width: NDArray[np.float64],
+    grey: Intensity,
+    linear: NDArray[np.bool_],
+    flags: NDArray[np.integer],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windows (n, C) moved and widened; linear: (n,) a LINEAR window of the file, whose width stays at 1 or more (PS3.3 C.11.2.1.2.1).
+
+    Samples with a modality LUT keep theirs: each new window would be a table of its own, up to 65,536 entries for one draw.
+    """
+    fixed = ((flags & Flag.MODALITY_LUT) != 0)[:, None]
+    moved, wide = centre + width * grey.shifts[:, None], width * grey.factors[:, None]
+    wide = np.where(linear[:, None], np.maximum(wide, 1.0), wide)
+    return np.where(fixed, centre, moved), np.where(fixed, width, wide)
 
 
 def _display_range(

@@ -1,7 +1,7 @@
 """Random numbers as a function of (seed, epoch, position, view): no state, so no worker, rank or resume can change them.
 
-Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): the counter holds what is drawn
-for, the key holds the seed. A draw gets the same numbers on whatever machine, and another draw of the same sample others.
+Philox (see kernels.philox): the counter holds what is drawn for, the key holds the seed. A draw gets the same numbers on
+whatever machine, and another draw of the same sample others.
 """
 
 from __future__ import annotations
@@ -9,24 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+from radload.kernels.philox import philox
+
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
 VIEW_REPLACEMENT = 0xFFFF  # the view under which a stand-in for a damaged sample is drawn
 VIEW_BLOCK = 0xFFFE  # the one under which a block of classes is shuffled; its positions are blocks
-
-
-def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:
-    """Philox 4x32 with ten rounds: (..., 4) words of 32 bits (held in uint64) to as many random ones."""
-    c0, c1, c2, c3 = (counter[..., i] for i in range(4))
-    k0, k1 = key
-    for _ in range(10):
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (p1 >> _SHIFT) ^ c1 ^ np.uint64(k0), p1 & _LOW, (p0 >> _SHIFT) ^ c3 ^ np.uint64(k1), p0 & _LOW
-        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
-    return np.stack([c0, c1, c2, c3], axis=-1)
+VIEW_RUNS = (
+    0xFFFD  # the one of blocks.Blocks: where the cuts lie (position 0), and where cursor i begins (position i + 1)
+)
 
 
 def words(seed: int, epoch: int, positions: NDArray[np.int64], view: int, count: int) -> NDArray[np.uint64]:

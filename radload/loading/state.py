@@ -22,9 +22,12 @@ _MUST_MATCH = {
     "drop_last": "open the loader with the same drop_last",
     "fit": "open the loader with the same fit",
     "spacing": "open the loader with the same spacing",
+    "augment": "open the loader with the same augment",
+    "views": "open the loader with the same views",
     "sampler": "open the loader with the same sampler",
     "weights": "open the loader with the same weights",
     "neighbours": "open the loader with the same neighbours, neighbour_spacing and neighbour_edges",
+    "blocks": "open the loader with the same block and runs",
     "strata": "the labels or patients that the sampler goes by are others: resume with those that the run was started with",
 }
 

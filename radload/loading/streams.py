@@ -35,7 +35,6 @@ PIXEL_TYPES = ("u1", "<u2", "<i2", "<f4")
 ITEM = np.dtype([("length", "<i8"), ("kind", "<i4"), ("rows", "<i4"), ("cols", "<i4"), ("reserved", "<i4")])
 
 TABLE_ENTRIES = 1 << 22  # of a batch's pool; pages that are not written take no memory
-_SCAN = 1 << 20  # records looked at in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +64,11 @@ def _as_pixels(pixels: NDArray[Any]) -> Streamed:
 
 
 def longest(index: Index, rows: range, decoded: bool = False) -> int:
-    """Bytes that no sample of a split exceeds, whatever it is unpacked to; `decoded`: never to a stream."""
-    found = 64
-    for start in range(rows.start, rows.stop, _SCAN):
-        part = index.records[start : min(start + _SCAN, rows.stop)]
-        pixels = part["rows"].astype(np.int64) * part["cols"] * 4
-        streams = (part["codec"] == Codec.HTJ2K) & (part["channels"] == 1)
-        if decoded:
-            pixels[streams] //= 2  # of 16 bits
-            streams[:] = False
-        found = max(found, int(np.where(streams, part["length"] + 64, pixels).max()))
-    return -(-found // 64) * 64
+    """Bytes that no sample of `rows` exceeds, whatever it is unpacked to: of the splits that they lie in; `decoded`: never to a stream."""
+    touched = [name for name, span in index.ranges.items() if span.start < rows.stop and rows.start < span.stop]
+    parts = [index.largest[name] for name in touched]
+    found = [max(4 * one.pixels, 2 * one.coded if decoded else one.stream + 64) for one in parts]
+    return -(-max(found, default=64) // 64) * 64
 
 
 def names(view: int) -> tuple[str, str]:

@@ -8,14 +8,14 @@ Learning of Visual Features by Contrasting Cluster Assignments", 2020; sizes and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
 from radload.loading import masks
-from radload.loading.augment import AREA
+from radload.loading.augment import LEAST_AREA, Augment
 
 IMAGE, LOCAL, LOCAL_MASK = "image", "local", "local_mask"
 MAX_VIEWS = 64
@@ -28,13 +28,13 @@ class Views:
 
     Attributes:
         count: global views; local: local ones.
-        area, local_area: smallest and largest share of the image (or its frame) that a random crop of each kind shows.
+        local_area: smallest and largest share of the image (or its frame) that a crop of the local views shows; that of the global
+            ones is the augmentation's.
         local_size: (height, width) of the local views' output.
     """
 
     count: int = 1
     local: int = 0
-    area: Area = AREA
     local_area: Area = (0.05, 0.32)
     local_size: tuple[int, int] = (96, 96)
 
@@ -47,13 +47,14 @@ class Views:
         """(height, width) of a view; size: of the global ones."""
         return size if view < self.count else self.local_size
 
-    def area_of(self, view: int) -> Area:
-        """Share of the image that a view shows."""
-        return self.area if view < self.count else self.local_area
+    def augments(self, augment: Augment | None) -> list[Augment | None]:
+        """The augmentation of each view, from that of the global ones."""
+        local = None if augment is None else replace(augment, area=self.local_area)
+        return [augment] * self.count + [local] * self.local
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Views:
@@ -66,9 +67,8 @@ def check_views(
     views: int,
     local_views: int,
     local_size: tuple[int, int],
-    area: tuple[float, float] | None,
     local_area: tuple[float, float],
-    augment: str | None,
+    augment: Augment | None,
 ) -> Views:
     """The views that arguments of `Loader` ask for.
 
@@ -78,14 +78,12 @@ def check_views(
     for name, value, least in (("views", views, 1), ("local_views", local_views, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_VIEWS:
             raise UsageError(f"{name}={value!r} cannot be used: give {least} to {MAX_VIEWS}")
-    if augment is None and (views + local_views > 1 or area is not None):
-        asked = f"area={area!r}" if area is not None else f"views={views} with local_views={local_views}"
+    if augment is None and views + local_views > 1:
         raise UsageError(
-            f"{asked} needs random crops, and without augmentation every view is the whole image: "
-            'give augment="default", or leave it out'
+            f"views={views} with local_views={local_views} needs random crops, and without augmentation every view is the whole "
+            'image: give augment="default", or leave it out'
         )
-    shown = AREA if area is None else _share("area", area)
-    return Views(views, local_views, shown, _share("local_area", local_area), local_size)
+    return Views(views, local_views, _share("local_area", local_area), local_size)
 
 
 def _share(name: str, area: object) -> Area:
@@ -94,8 +92,10 @@ def _share(name: str, area: object) -> Area:
         low, high = (float(v) for v in area)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         low = high = 0.0
-    if not 0 < low <= high <= 1:
-        raise UsageError(f"{name}={area!r} cannot be used: give two shares of the image, 0 < low <= high <= 1")
+    if not LEAST_AREA <= low <= high <= 1:
+        raise UsageError(
+            f"{name}={area!r} cannot be used: give two shares of the image, {LEAST_AREA} <= low <= high <= 1"
+        )
     return low, high
 
 

@@ -1,5 +1,5 @@
-// Runs fused.h's blocks one after the other on the host: every thread's phase, in the kernel's order. Built by test_fused_host.py.
-#include "fused.h"
+// Runs fused.h's and fused_effects.h's blocks one after the other on the host: every thread's phase, in the kernel's order. Built by test_fused_host.py.
+#include "fused_effects.h"
 
 extern "C" void render(const radload::Source* sources, const radload::Sample* samples, const radload::Window* windows, int shared,
                        const float* pool, int pool_size, const float* norm, float* out, int count, int height, int width) {
@@ -20,9 +20,13 @@ extern "C" void render(const radload::Source* sources, const radload::Sample* sa
                 for (int t = 0; t < THREADS; ++t) {
                     long long at = place(j, t);
                     if (at < 0) continue;
+                    const Sample& s = j.sample;
+                    bool inside = s.effects & TURNED ? turned(j, turn(j.source, s, height, width), window, tables, t, sums[t])
+                                                     : shown(j, t);
+                    float number = s.effects & NOISY ? normal(s, at) : 0.0f;
                     for (int c = 0; c < PLANES; ++c)
                         out[((long long)n * PLANES + c) * height * width + at] =
-                            (shown(j, t) ? sums[t].y[c] / sums[t].total : 0.0f) * norm[2 * c] + norm[2 * c + 1];
+                            finished(s, inside ? sums[t].y[c] / sums[t].total : 0.0f, number) * norm[2 * c] + norm[2 * c + 1];
                 }
             }
 }

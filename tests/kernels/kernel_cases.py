@@ -26,6 +26,22 @@ class Case:
     def expected(self) -> NDArray[np.float64]:
         return reference.render(self.coded, self.windows, self.size, **self.options)
 
+    def tolerance(self) -> NDArray[np.float64]:
+        """Of y, per output: 1e-5, and what a power makes of an error of 1e-6 before it: near black it magnifies."""
+        gamma = self.options.get("gamma", 1.0)
+        if gamma == 1:
+            return np.full((len(self.windows), *self.size), 1e-5)
+        plain = {k: v for k, v in self.options.items() if k not in ("gamma", "noise", "key", "mean", "std")}
+        y = reference.render(self.coded, self.windows, self.size, **plain)
+        near = np.clip(np.stack([y - 1e-6, y, y + 1e-6]), 0, 1) ** gamma
+        return np.asarray(1e-5 + np.ptp(near, axis=0))
+
+    def assert_close(self, got: NDArray[np.float32]) -> None:
+        """`got` (C, rows, cols) is the expected, in y, within the tolerance."""
+        std = np.array(self.options.get("std", [1.0] * len(self.windows)))[:, None, None]
+        error = np.abs((got - self.expected()) * std) / self.tolerance()
+        assert error.max() < 1, error.max()
+
     def records(self) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.float32], NDArray[np.float32]]:
         """samples (1,), windows (1, C), norm (C, 2), pool of tables."""
         o = self.options
@@ -52,6 +68,10 @@ class Case:
             flip=flip[0] * prepare.FLIP_HORIZONTAL + flip[1] * prepare.FLIP_VERTICAL,
             padding=o.get("padding"),
             size=self.size,
+            angle=o.get("angle", 0.0),
+            gamma=o.get("gamma", 1.0),
+            noise=o.get("noise", 0.0),
+            key=o.get("key", (0, 0)),
         )
         count = len(self.windows)
         norm = prepare.normalisation(o.get("mean", [0.0] * count), o.get("std", [1.0] * count))
@@ -107,9 +127,23 @@ def random_case(rng: np.random.Generator, planes: int | None = None, size: tuple
     options["invert"] = bool(rng.random() < 0.3)
     options["flip"] = (bool(rng.random() < 0.3), bool(rng.random() < 0.3))
     options["mean"], options["std"] = list(rng.random(len(windows))), list(0.2 + rng.random(len(windows)))
+    options.update(random_effects(rng))
     if size is None:
         size = (int(rng.integers(1, rng.choice([3, 60]))), int(rng.integers(1, rng.choice([3, 60]))))
     return Case(coded, tuple(windows), size, options)
+
+
+def random_effects(rng: np.random.Generator) -> dict[str, Any]:
+    """Rotation, gamma and noise, each for some; options of reference.render."""
+    options: dict[str, Any] = {}
+    if rng.random() < 0.4:
+        options["angle"] = float(rng.choice([rng.normal(0, 8), rng.uniform(-180, 180), 90, -90, 180, 45, 1e-9]))
+    if rng.random() < 0.3:
+        options["gamma"] = float(np.exp(rng.uniform(-0.7, 0.7)))
+    if rng.random() < 0.3:
+        options["noise"] = float(rng.uniform(0, 0.3))
+        options["key"] = tuple(int(k) for k in rng.integers(0, 2**32, 2))
+    return options
 
 
 cases = st.integers(0, 2**32 - 1).map(lambda seed: random_case(np.random.default_rng(seed)))

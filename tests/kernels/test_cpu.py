@@ -13,8 +13,6 @@ from radload.kernels import cpu, prepare, reference
 from radload.kernels.prepare import Voi
 from radload.kernels.reference import Window
 
-TOLERANCE = 1e-5
-
 
 def rendered(case: Case, scratch: cpu.Scratch | None = None) -> np.ndarray:
     samples, windows, norm, pool = case.records()
@@ -24,8 +22,7 @@ def rendered(case: Case, scratch: cpu.Scratch | None = None) -> np.ndarray:
 
 
 def assert_close(got: np.ndarray, case: Case) -> None:
-    std = np.array(case.options.get("std", [1.0] * len(case.windows)))[:, None, None]
-    assert np.abs((got - case.expected()) * std).max() < TOLERANCE
+    case.assert_close(got)
 
 
 @settings(deadline=None, max_examples=300)
@@ -88,7 +85,7 @@ def test_8192_to_224() -> None:
         used = np.flatnonzero(w[:, block].any(axis=1))
         want[used] += w[used, block] @ y[coded[block]]
     got = rendered(Case(coded, (Window(Voi.LINEAR, 128, 200),), (size, size), {}))
-    assert np.abs(got[0] - want @ w.T).max() < TOLERANCE
+    assert np.abs(got[0] - want @ w.T).max() < 1e-5
 
 
 def test_equal_windows_are_one_computation_with_each_plane_s_own_normalisation() -> None:

@@ -13,10 +13,12 @@ from radload.kernels.prepare import FLIP_HORIZONTAL, FLIP_VERTICAL
 Box = tuple[float, float, float, float]
 
 
-def rendered(mask: np.ndarray, size: tuple[int, int], crop: Box | None, flip: tuple[bool, bool]) -> np.ndarray:
+def rendered(
+    mask: np.ndarray, size: tuple[int, int], crop: Box | None, flip: tuple[bool, bool], angle: float = 0.0
+) -> np.ndarray:
     code = flip[0] * FLIP_HORIZONTAL + flip[1] * FLIP_VERTICAL
     out = np.full(size, -9, np.int32)
-    masks.render_mask_into(mask, prepare.samples(*mask.shape, crop=crop, flip=code, size=size), out)
+    masks.render_mask_into(mask, prepare.samples(*mask.shape, crop=crop, flip=code, size=size, angle=angle), out)
     return out
 
 
@@ -42,7 +44,10 @@ def test_equals_the_reference(seed: int) -> None:
     crop = None if rng.random() < 0.2 else random_box(rng, (shape[0], shape[1]))
     flip = (bool(rng.random() < 0.5), bool(rng.random() < 0.5))
     size = (int(rng.integers(1, 70)), int(rng.integers(1, 70)))
-    assert np.array_equal(rendered(mask, size, crop, flip), reference.render_mask(mask, size, crop=crop, flip=flip))
+    angle = float(rng.choice([0.0, 0.0, rng.uniform(-180, 180), rng.normal(0, 8), 90.0, -90.0, 180.0, 45.0]))
+    assert np.array_equal(
+        rendered(mask, size, crop, flip, angle), reference.render_mask(mask, size, crop=crop, flip=flip, angle=angle)
+    )
 
 
 def test_a_read_only_mask_and_the_largest_image() -> None:
@@ -56,11 +61,17 @@ def test_a_read_only_mask_and_the_largest_image() -> None:
 
 def test_a_mask_lies_where_its_image_lies() -> None:
     """Of a step between two areas, mask and image show the same side in every output that the border does not touch."""
-    for crop in ((0, 0, 40, 40), (-13, 3.5, 60, 50), (4.2, 8.9, 20.5, 11.0)):
+    for crop, angle in (
+        ((0, 0, 40, 40), 0),
+        ((-13, 3.5, 60, 50), 0),
+        ((4.2, 8.9, 20.5, 11.0), 0),
+        ((-13, 3.5, 60, 50), 25.0),
+    ):
         image = np.zeros((40, 40))
         image[11:29, 15:33] = 1
-        shown = reference.render(image, [reference.Window(prepare.Voi.LINEAR_EXACT, 0.5, 1.0)], (64, 48), crop=crop)[0]
-        label = rendered(image.astype(np.uint8), (64, 48), crop, (False, False))
+        window = reference.Window(prepare.Voi.LINEAR_EXACT, 0.5, 1.0)
+        shown = reference.render(image, [window], (64, 48), crop=crop, angle=angle)[0]
+        label = rendered(image.astype(np.uint8), (64, 48), crop, (False, False), angle)
         clear = (shown < 0.01) | (shown > 0.99)
         assert clear.mean() > 0.5
         assert np.array_equal(label[clear], (shown[clear] > 0.5).astype(np.int32))

@@ -181,3 +181,11 @@ def test_records_have_no_holes() -> None:
         fields = sorted((offset, dtype.itemsize) for dtype, offset, *_ in (record.fields or {}).values())
         assert all(a + size == b for (a, size), (b, _) in pairwise(fields))
         assert all(offset % size == 0 for offset, size in fields)
+
+
+def test_a_batch_of_none_has_no_records() -> None:
+    none = np.zeros(0, np.int64)
+    assert len(prepare.samples(none, none, crop=np.zeros((0, 4)), padding=np.zeros((0, 2)), size=(4, 4))) == 0
+    every = {"angle": np.zeros(0), "gamma": np.zeros(0), "noise": np.zeros(0), "key": np.zeros((0, 2), np.uint32)}
+    assert len(prepare.samples(none, none, crop=np.zeros((0, 4)), padding=np.zeros((0, 2)), size=(4, 4), **every)) == 0
+    assert len(prepare.samples(8, 8, key=np.zeros((3, 2), np.uint32), angle=5.0)) == 3

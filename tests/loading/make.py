@@ -56,6 +56,7 @@ class Image:
     mask: NDArray[Any] | None = None
     position: tuple[float, float, float] | None = None
     orientation: tuple[float, float, float, float, float, float] | None = None
+    laterality: str | None = None
 
 
 @dataclass
@@ -137,6 +138,7 @@ def _part(
                 sample = {f.name: None for f in SAMPLES} | references
                 sample |= {"image_position": image.position, "image_orientation": image.orientation}
                 samples.append(sample | {"key": key, "position": position, "view": image.view, "pixel_hash": digest})
+                samples[-1]["laterality"] = image.laterality
                 records.append(record)
                 key += 1
     part = ShardPart(

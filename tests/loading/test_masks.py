@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, UsageError
 from radload.kernels import reference
-from radload.loading import Loader, streams
+from radload.loading import Augment, Loader, streams
 from radload.loading.masks import FIELD
 from radload.loading.plan import Planner
 from radload.loading.recipe import make_recipe
@@ -29,7 +30,8 @@ SHAPES = [(64, 64), (200, 160), (31, 57), (1, 1), (96, 40), (64, 300)]
 WITHOUT = (2, 9)  # rows that have no mask
 MODES: list[dict[str, Any]] = [
     {}, {"augment": "default"}, {"fit": "pad", "augment": "default"}, {"fit": "crop"}, {"fit": "pad", "spacing": 2.0},
-    {"spacing": (0.7, 0.2), "augment": "default"},
+    {"spacing": (0.7, 0.2), "augment": "default"}, {"augment": Augment(flip=True, rotate=30)},
+    {"fit": "pad", "spacing": 1.5, "augment": Augment(flip=True, rotate=180)},
 ]  # fmt: skip
 
 
@@ -72,7 +74,8 @@ def wanted(root: Path, rows: list[int], positions: list[int], mode: dict[str, An
         mask, s = masks()[row], samples[i]
         if mask is not None:
             crop = (float(s["top"]), float(s["left"]), float(s["height"]), float(s["width"]))
-            result[i] = reference.render_mask(mask, SIZE, crop=crop, flip=(bool(s["flip"]), False))
+            angle = math.degrees(math.atan2(s["sine"], s["cosine"]))
+            result[i] = reference.render_mask(mask, SIZE, crop=crop, flip=(bool(s["flip"]), False), angle=angle)
     return result
 
 
@@ -195,14 +198,15 @@ def test_the_gpu_s_slot_has_the_same_masks(masked: Path) -> None:
 
 
 def test_a_mask_lies_on_its_image(tmp_path: Path) -> None:
-    """A bright square and its mask, decoded at a lower level, cropped and flipped: they cover the same outputs but for the rim."""
+    """A bright square and its mask, decoded at a lower level, cropped, flipped and turned: they cover the same outputs but for the rim."""
     images = []
     for i in range(8):
         stored = np.zeros((256, 200), np.int16)
         stored[40 + 9 * i : 150 + 9 * i, 30 + 5 * i : 120 + 5 * i] = 1000
         images.append(Image(stored, spacing=(0.5, 0.8), mask=(stored > 0).astype(np.uint8)))
     root = write_dataset(tmp_path / "d", [Series(images, "MR")])
-    with load(root, batch_size=8, fit="pad", augment="default", window=(500.0, 1000.0), channels=1, size=64) as loader:
+    augment = Augment(flip=True, rotate=40, window_jitter=0)
+    with load(root, batch_size=8, fit="pad", augment=augment, window=(500.0, 1000.0), channels=1, size=64) as loader:
         batch = next(iter(loader))
     y = batch["image"][:, 0] * 0.25 + 0.5
     clear = (y < 0.02) | (y > 0.98)

@@ -23,6 +23,7 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.stacks import Stacks
 from radload.errors import UsageError
 from radload.loading import Loader, Mixture
+from radload.loading.augment import Augment
 from radload.loading.draws import plan_draws
 from radload.loading.neighbours import Beside, Neighbours, Runs, beside, drawn_rows, rows_of
 from radload.loading.plan import Planner, Settings
@@ -30,6 +31,7 @@ from radload.loading.recipe import make_recipe
 from radload.loading.views import Views
 
 SIZE = (24, 20)
+AUGMENT = Augment(flip=True, window_jitter=0.0)
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 WINDOWS = [LUNG, SOFT, BONE]
@@ -118,7 +120,7 @@ def check_pixels(
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize(
-    "mode", [{}, {"augment": "default"}, {"augment": "default", "fit": "pad"}, {"augment": "default", "spacing": 1.5}]
+    "mode", [{}, {"augment": AUGMENT}, {"augment": AUGMENT, "fit": "pad"}, {"augment": AUGMENT, "spacing": 1.5}]
 )
 def test_channels_are_the_slices_beside(data: Path, images: list[Image], count: int, mode: dict[str, Any]) -> None:
     spacing = mode.get("spacing")
@@ -151,11 +153,11 @@ def test_millimetres(data: Path, spacing: float, count: int, row: int, want: lis
 
 
 def test_millimetres_reach_the_pixels(data: Path, images: list[Image]) -> None:
-    planner = Planner(open_index(data, read_manifest(data)), settings(make_recipe(), SIZE, augment="default"))
+    planner = Planner(open_index(data, read_manifest(data)), settings(make_recipe(), SIZE, augment=AUGMENT))
     index = open_index(data, read_manifest(data))
     rows = Beside(index, Neighbours(1, 3.9)).rows(np.arange(27))
     assert rows.tolist() != [by_hand(r, 1) for r in range(27)]
-    with load(data, neighbour_spacing=3.9, augment="default", epoch=3) as loader:
+    with load(data, neighbour_spacing=3.9, augment=AUGMENT, epoch=3) as loader:
         for step, batch in enumerate(loader):
             check_pixels(batch, list(range(3 * step, 3 * step + 3)), images, planner, 3, lambda r: rows[r].tolist())
 
@@ -191,8 +193,8 @@ WHOLE = {1: [1, 2, 3, 4, 5, 8, 11, 14, 19, 20], 2: [2, 3, 4], 3: [3]}  # rows of
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_skip_leaves_draws_at_the_edges_out(data: Path, images: list[Image], count: int) -> None:
-    planner = Planner(open_index(data, read_manifest(data)), settings(make_recipe(), SIZE, augment="default"))
-    with load(data, neighbours=count, neighbour_edges="skip", batch_size=1, augment="default") as loader:
+    planner = Planner(open_index(data, read_manifest(data)), settings(make_recipe(), SIZE, augment=AUGMENT))
+    with load(data, neighbours=count, neighbour_edges="skip", batch_size=1, augment=AUGMENT) as loader:
         assert len(loader) == len(WHOLE[count])
         orders = []
         for epoch in range(2):
@@ -245,8 +247,8 @@ def test_views_of_neighbours(data: Path, images: list[Image]) -> None:
     """Both together: every view has all slices, under one crop per view."""
     index = open_index(data, read_manifest(data))
     views = Views(2, 1, local_size=(8, 8))
-    planner = Planner(index, settings(make_recipe(), SIZE, augment="default", views=views, neighbours=Neighbours(1)))
-    with load(data, augment="default", views=2, local_views=1, local_size=8) as loader:
+    planner = Planner(index, settings(make_recipe(), SIZE, augment=AUGMENT, views=views, neighbours=Neighbours(1)))
+    with load(data, augment=AUGMENT, views=2, local_views=1, local_size=8) as loader:
         batch = next(iter(loader))
     assert batch["image"].shape == (2, 3, 9, *SIZE) and batch["local"].shape == (1, 3, 9, 8, 8)
     plan = plan_draws(planner, batch["index"].numpy(), 0, np.arange(3))
@@ -261,7 +263,7 @@ def test_views_of_neighbours(data: Path, images: list[Image]) -> None:
 
 
 def test_neither_threads_nor_ranks_nor_batch_size_change_a_draw(data: Path) -> None:
-    options: dict[str, Any] = {"neighbour_edges": "skip", "augment": "default", "dtype": "bfloat16", "epoch": 1}
+    options: dict[str, Any] = {"neighbour_edges": "skip", "augment": AUGMENT, "dtype": "bfloat16", "epoch": 1}
     with (
         load(data, batch_size=4, threads=3, **options) as whole,
         load(data, batch_size=2, rank=0, world_size=2, threads=1, **options) as first,
@@ -274,7 +276,7 @@ def test_neither_threads_nor_ranks_nor_batch_size_change_a_draw(data: Path) -> N
 
 
 def test_resume_and_states_of_other_neighbours(data: Path) -> None:
-    options: dict[str, Any] = {"neighbour_edges": "skip", "augment": "default", "batch_size": 2}
+    options: dict[str, Any] = {"neighbour_edges": "skip", "augment": AUGMENT, "batch_size": 2}
     with load(data, **options) as loader:
         run, states = [], [loader.state_dict()]
         for _ in range(2):
@@ -324,9 +326,9 @@ def test_the_gpu_s_slot_has_all_slices(data: Path) -> None:
 
     index = open_index(data, read_manifest(data))
     recipe = make_recipe()
-    wanted = settings(recipe, SIZE, augment="default", neighbours=Neighbours(1))
+    wanted = settings(recipe, SIZE, augment=AUGMENT, neighbours=Neighbours(1))
     planner = Planner(index, wanted)
-    with load(data, augment="default", batch_size=21) as loader:
+    with load(data, augment=AUGMENT, batch_size=21) as loader:
         batch = next(iter(loader))
     rows = batch["index"].numpy()
     slot = {**streams.fields(21, 3, streams.longest(index, range(27)), 3), **base_fields(21, wanted)}

@@ -5,6 +5,7 @@ The loader's own code is driven without its process: plan, read, decode and rend
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from radload.dataset.schema import Codec
 from radload.dataset.shards import ShardFiles
 from radload.kernels import reference
 from radload.kernels.prepare import Voi
+from radload.loading.augment import intensity
 from radload.loading.deliver import PixelDeliverer
 from radload.loading.plan import BatchPlan, Planner, Settings
 from radload.loading.recipe import Recipe, make_recipe
@@ -85,7 +87,20 @@ def expected(
         padding=image.padding,
         mean=[0.5] * len(windows),
         std=[STD] * len(windows),
+        angle=math.degrees(math.atan2(sample["sine"], sample["cosine"])),
+        gamma=float(sample["gamma"]),
+        noise=float(sample["noise"]),
+        key=(int(sample["key_low"]), int(sample["key_high"])),
     )
+
+
+def moved(windows: list[reference.Window], wanted: Settings, i: int) -> list[reference.Window]:
+    """The windows of draw i of epoch 0: jittered as the augmentation says."""
+    grey = intensity(wanted.augment, wanted.seed, 0, np.array([i]))
+    if grey is None:
+        return windows
+    shift, factor = grey.shifts[0], grey.factors[0]
+    return [reference.Window(w.function, w.centre + shift * w.width, w.width * factor) for w in windows]
 
 
 def exact(centre: float, width: float) -> reference.Window:
@@ -102,7 +117,8 @@ def compare(tmp_path: Path, series: Series, recipe: Recipe, windows: Any, **chan
     wanted = settings(recipe, **changes)
     found, plan = render_all(root, wanted)
     for i, image in enumerate(series.images):
-        want = expected(image, windows(image) if callable(windows) else windows, plan, i, wanted.size)
+        here = moved(windows(image) if callable(windows) else windows, wanted, i)
+        want = expected(image, here, plan, i, wanted.size)
         assert np.abs(found[i] - want).max() <= TOLERANCE, f"image {i} at level {plan.levels[i]}"
     return plan
 

@@ -21,6 +21,7 @@ from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
 from radload.kernels import reference
 from radload.loading import Loader, Mixture, decode, deliver, streams
+from radload.loading.augment import Augment
 from radload.loading.deliver import PixelDeliverer
 from radload.loading.draws import plan_draws
 from radload.loading.plan import Planner, Settings
@@ -30,14 +31,15 @@ from radload.loading.sinks import base_fields
 from radload.loading.views import Views, by_view, fields
 
 SIZE, LOCAL = (24, 20), (10, 12)
-CROPS: dict[str, Any] = {"local_views": 3, "local_size": LOCAL, "local_area": (0.05, 0.32), "area": (0.4, 1.0)}
-VIEWS = Views(2, 3, (0.4, 1.0), (0.05, 0.32), LOCAL)
+CROPS: dict[str, Any] = {"local_views": 3, "local_size": LOCAL, "local_area": (0.05, 0.32)}
+AUGMENT = Augment(area=(0.4, 1.0), flip=True, window_jitter=0.0)
+VIEWS = Views(2, 3, (0.05, 0.32), LOCAL)
 MODES: list[dict[str, Any]] = [{}, {"fit": "pad"}, {"fit": "crop"}, {"fit": "pad", "spacing": (0.9, 0.7)}]
 SHAPES = [(64, 64), (200, 160), (31, 57), (400, 330), (1, 1), (96, 300)]
 
 
 def load(path: Path, split: str = "train", **changes: Any) -> Loader:
-    options: dict[str, Any] = {"batch_size": 4, "size": SIZE, "threads": 2, "seed": 4, "augment": "default"}
+    options: dict[str, Any] = {"batch_size": 4, "size": SIZE, "threads": 2, "seed": 4, "augment": AUGMENT}
     return Loader(path, split, **(options | changes))
 
 
@@ -61,7 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def planner_of(root: Path, **changes: Any) -> Planner:
-    options: dict[str, Any] = {"augment": "default", "views": VIEWS} | changes
+    options: dict[str, Any] = {"augment": AUGMENT, "views": VIEWS} | changes
     return Planner(open_index(root, read_manifest(root)), settings(make_recipe(), SIZE, **options))
 
 
@@ -112,7 +114,7 @@ def test_levels_differ_and_the_lowest_is_taken(data: Path) -> None:
 
 def test_a_view_does_not_depend_on_those_beside_it(data: Path) -> None:
     """All levels decoded, a view's pixels are the same with one view, two, or five; crops of one draw are all different."""
-    options: dict[str, Any] = {"resolution": "full", "area": (0.4, 1.0)}
+    options: dict[str, Any] = {"resolution": "full"}
     with (
         load(data, **options) as one,
         load(data, views=2, **options) as two,
@@ -132,9 +134,9 @@ class _Counted:
     def __init__(self) -> None:
         self.keys: list[int] = []
 
-    def __call__(self, data: bytes, record: np.void, level: int, pivot: float) -> NDArray[Any]:
+    def __call__(self, data: bytes, record: np.void, level: int, *more: Any) -> NDArray[Any]:
         self.keys.append(int(record["key"]))
-        return decode.decode_level(data, record, level, pivot)
+        return decode.decode_level(data, record, level, *more)
 
 
 def filled(root: Path, wanted: Settings, rows: NDArray[np.int64], extra: int = 1) -> dict[str, NDArray[Any]]:
@@ -157,7 +159,7 @@ def filled(root: Path, wanted: Settings, rows: NDArray[np.int64], extra: int = 1
 def test_one_decode_serves_all_views(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = _Counted()
     monkeypatch.setattr(deliver, "decode_level", counted)
-    wanted = settings(make_recipe(), SIZE, augment="default", views=VIEWS, masks=True)
+    wanted = settings(make_recipe(), SIZE, augment=AUGMENT, views=VIEWS, masks=True)
     arrays = filled(data, wanted, np.arange(12))
     assert counted.keys == list(range(12))
     for view, part in enumerate(by_view(arrays, VIEWS)):
@@ -248,7 +250,7 @@ def test_the_gpu_s_slot_has_all_views(data: Path, tmp_path: Path, lut: bool) -> 
         root = write_dataset(tmp_path / "d", [Series(pictures, "CR")])
     index = open_index(root, read_manifest(root))
     recipe = make_recipe()
-    wanted = settings(recipe, SIZE, augment="default", views=VIEWS)
+    wanted = settings(recipe, SIZE, augment=AUGMENT, views=VIEWS)
     rows = np.arange(len(index.records))
     want = filled(root, wanted, rows, extra=0)
     planner, count = Planner(index, wanted), len(rows)
@@ -315,9 +317,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"local_views": 2, "local_size": 0}, "local_size=0 cannot be used"),
     ({"views": 2, "augment": None}, "views=2 with local_views=0 needs random crops"),
     ({"local_views": 2, "augment": None}, "views=1 with local_views=2 needs random crops"),
-    ({"area": (0.5, 1), "augment": None}, "needs random crops"),
-    ({"area": (0.5, 1.1)}, "area=.* 0 < low <= high <= 1"),
-    ({"area": 0.5}, "area=0.5 cannot be used"),
+    ({"local_area": (0.5, 1.1)}, "local_area=.* 0.01 <= low <= high <= 1"),
+    ({"local_area": 0.5}, "local_area=0.5 cannot be used"),
     ({"local_area": (0.4, 0.3)}, "local_area="),
     ({"local_area": (0.0, 0.3)}, "local_area="),
 ]
@@ -330,7 +331,7 @@ def test_bad_arguments_are_refused_in_words(ct_data: Path, arguments: dict[str, 
 
 
 def test_settings_survive_json() -> None:
-    wanted = settings(make_recipe(), SIZE, views=VIEWS, augment="default")
+    wanted = settings(make_recipe(), SIZE, views=VIEWS, augment=AUGMENT)
     assert Settings.from_dict(json.loads(json.dumps(wanted.as_dict()))) == wanted
 
 
@@ -338,7 +339,7 @@ def test_areas_are_kept(data: Path) -> None:
     """A crop's share of the image is the view's own; with square output and kept proportions it is exact."""
     planner = planner_of(data)
     rows, positions = np.zeros(400, np.int64), np.arange(400)
-    for view, (low, high) in enumerate([VIEWS.area] * 2 + [VIEWS.local_area] * 3):
+    for view, (low, high) in enumerate([AUGMENT.area] * 2 + [VIEWS.local_area] * 3):
         box = planner.plan(rows, 0, positions, view).samples
         share = box["height"] * box["width"] / (64 * 64)
         assert low * 0.9 < share.min() < low * 1.3 and high * 0.75 < share.max() <= high * 1.1

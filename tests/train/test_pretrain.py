@@ -13,6 +13,7 @@ import torch
 from train_data import TRAIN, VAL, single_labels, write
 
 import radload
+import radload.loading
 from radload.dataset.labels import LabelSet
 from radload.train import checkpoint
 from radload.train.export import open_backbone
@@ -224,6 +225,16 @@ def test_a_subgroup_must_be_there_before_the_run_begins(labelled: Path, run: Run
     assert code == 2 and "--subgroups: there is no attribute 'scanner'" in err and not (tmp_path / "run").exists()
 
 
+def test_the_augmentation_reaches_the_records_and_holds_for_the_run(labelled: Path, run: Run, tmp_path: Path) -> None:
+    code, _, _ = run(labelled, "--epochs 1 --rotate 7 --noise 0.02 --no-flip")
+    about = open_backbone(tmp_path / "run")[1]
+    want = radload.Augment(rotate=7, noise=0.02, flip=False)
+    assert code == 0 and radload.Augment.from_dict(about["augment"]) == want
+    assert json.loads((tmp_path / "run/run.json").read_text())["augment"] == about["augment"]
+    code, _, err = run(labelled, "--epochs 2 --rotate 7 --no-flip")
+    assert code == 2 and "--noise 0.02" in err
+
+
 def test_fit_and_spacing_reach_the_loader_and_the_records(labelled: Path, run: Run, tmp_path: Path) -> None:
     code, out, _ = run(labelled, "--epochs 1 --fit crop --spacing 0.7")
     assert code == 0 and "(crop at 0.7 mm)" in out
@@ -250,3 +261,18 @@ def test_the_sampler_reaches_the_loader_and_the_state(labelled: Path, run: Run, 
 def test_balanced_classes_need_labels(unlabelled: Path, run: Run) -> None:
     code, _, err = run(unlabelled, "--sampler balanced")
     assert code == 2 and "one label per sample" in err
+
+
+@pytest.mark.parametrize(("flag", "slack"), [("", 1.5), ("--level-slack 1.25 --augment none", 1.25)])
+def test_levels_may_be_enlarged_in_training_and_never_in_validation(
+    labelled: Path, run: Run, monkeypatch: pytest.MonkeyPatch, flag: str, slack: float
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def spy(shards: Any, split: str, **options: Any) -> radload.Loader:
+        asked[split] = options.get("level_slack", 1.0)
+        return radload.loading.Loader(shards, split, **options)
+
+    monkeypatch.setattr(radload, "Loader", spy)
+    assert run(labelled, f"--max-steps 1 {flag}")[0] == 0
+    assert asked == {"train": slack, "val": 1.0}
