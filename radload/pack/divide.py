@@ -63,7 +63,7 @@ def divide(
     patients = patients if patients is not None else find_patients(headers, options.patients)
     names = identities(headers, patients)
     shipped = radimagenet.find_shipped(folders.source, [file.source for file in files], headers)
-    labels = _labels(options, catalog, names)
+    labels = _labels(options, catalog, names, some=before is None or before.index is None)
     if labels is None and shipped is not None:
         labels = shipped.labels
     if labels is not None and labels.origin != "modality":
@@ -72,7 +72,7 @@ def divide(
     unit = {patient.identity: linked.get(patient.identity, patient.identity) for patient in patients}
     given: dict[str, int] = {}
     if options.splits is not None:
-        given = _given_splits(options, names, patients, some=before is None)
+        given = _given_splits(options, names, patients, some=before is None or before.index is None)
     elif shipped is not None:
         given = _one_split_each(patients, shipped.splits, "the RadiologyAI lists")
     given, groups_of = (given, unit) if before is None else before.with_splits(given, unit, linked)
@@ -121,14 +121,15 @@ def _given_to_groups(given: Mapping[str, int], unit: Mapping[str, str]) -> dict[
     return found
 
 
-def _labels(options: PackOptions, catalog: Catalog, names: Sequence[Identity]) -> Labels | None:
+def _labels(options: PackOptions, catalog: Catalog, names: Sequence[Identity], some: bool) -> Labels | None:
+    """some: that no image has a label is an error; a few files that are added may have none."""
     if options.labels is not None:
-        return from_csv(options.labels, names, options.uncertain)
+        return from_csv(options.labels, names, options.uncertain, some)
     if options.labels_from == "modality":
-        return from_modality([header.attributes.modality for header in catalog.headers])
+        return from_modality([header.attributes.modality for header in catalog.headers], some)
     if options.labels_from is not None:
         level = int(options.labels_from.partition(":")[2])
-        return from_folder(level, [privacy.printable(header.source) for header in catalog.headers])
+        return from_folder(level, [privacy.printable(header.source) for header in catalog.headers], some)
     return None
 
 
