@@ -54,7 +54,16 @@ from radload.pack.workspace import (
 
 # What may be another than in the first pack: tables that grow with the data, and sizes.
 _MAY_DIFFER: Final = frozenset(
-    ("--labels", "--labels-from", "--uncertain", "--splits", "--decisions", "--shard-size", "--masks")
+    (
+        "--labels",
+        "--labels-from",
+        "--uncertain",
+        "--splits",
+        "--decisions",
+        "--shard-size",
+        "--masks",
+        "--link-duplicates",
+    )
 )
 _NOTHING: Final = "nothing is new: the data set stays as it is"
 
@@ -119,7 +128,8 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         if (suspects := describe(written.suspect)) is not None:
             notes.append(suspects)
         if written.manifest is None:
-            notes.append("none of the new files can be packed: the data set stays as it is")
+            codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
+            notes.append(f"none of the new files can be packed ({codes}): the data set stays as it is")
         else:
             added = _manifest(options, manifest, written.manifest, written, identity)
             write_manifest(workspace.out, added)

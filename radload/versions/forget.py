@@ -18,16 +18,17 @@ from radload.dataset.generation import write_generation
 from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import generations, read_manifest, write_manifest
 from radload.dataset.parts import index_parts
-from radload.dataset.schema import PATIENTS, STUDIES
+from radload.dataset.schema import PATIENTS, STUDIES, key_text
 from radload.errors import UsageError
 from radload.export.record import exports_of
+from radload.pack.crosswalk import read_rows
 from radload.pack.forgotten import read_forgotten, write_forgotten
 from radload.pack.patients import known_patient
 from radload.pack.privacy import pseudonym
 from radload.pack.private import check_private, default_private
 from radload.pack.sweep import remove_temporaries
 from radload.pack.table import normal_id
-from radload.pack.workspace import SPLITS_FILE, lock_folder, read_key
+from radload.pack.workspace import CROSSWALK, SPLITS_FILE, lock_folder, read_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,9 @@ def forget(shards: Path, patient_file: Path, private: Path | None = None) -> For
         patients, studies = without_names(index, gone)
         samples = index.table("samples").schema
         new = write_generation(root, manifest, index, index_parts(index, ~of_row), patients, studies, samples)
-        new = replace(new, withdrawn=sorted({*manifest.withdrawn, *held}))
+        files = _files_of(folder, index.records["key"][of_row])
+        source = {**manifest.source, "packed": max(0, manifest.source.get("packed", 0) - files)}
+        new = replace(new, withdrawn=sorted({*manifest.withdrawn, *held}), source=source)
         write_manifest(root, new)
         return Forgotten(
             len(everybody), int(of_row.sum()), new.generation, tuple(new.withdrawn), _copies(index, of_row), exports
@@ -180,6 +183,13 @@ def _patients_in(index: Index, names: frozenset[str]) -> NDArray[np.bool_]:
 def _holds(root: Path, generation: int, names: frozenset[str]) -> bool:
     manifest = read_manifest(root, generation)
     return bool(_patients_in(open_index(root, manifest), names).any())
+
+
+def _files_of(private: Path, keys: NDArray[np.uint64]) -> int:
+    """Input files of these samples."""
+    table = read_rows(private / CROSSWALK)
+    texts = pa.array([key_text(key) for key in keys.tolist()], pa.string())
+    return int(pc.count_distinct(table.filter(pc.is_in(table.column("key"), value_set=texts)).column("source")).as_py())
 
 
 def _copies(index: Index, gone: NDArray[np.bool_]) -> int:
