@@ -149,6 +149,12 @@ def pack(
             "--link-duplicates", help="Keep patients who share an image in one split; decodes every image once more."
         ),
     ] = False,
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append", help="Add the files of --src that are new to the data set in --out, as its next version."
+        ),
+    ] = False,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
     from rich.console import Console
@@ -193,6 +199,8 @@ def pack(
         crop_us_regions=crop_us_regions,
         decisions=decisions,
     )
+    if append:
+        from radload.pack import append as run
     if dry_run:
         from radload.pack.preview import dry_run as count
         from radload.pack.preview import print_dry_run

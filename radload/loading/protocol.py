@@ -34,6 +34,7 @@ class Config(TypedDict):
     threads: int
     sampling: dict[str, Any]  # strata.Sampling.as_dict()
     cache: CacheConfig | None
+    generation: int
 
 
 def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:

@@ -19,6 +19,7 @@ from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
 from radload.pack import privacy, quarantine
+from radload.pack.before import Before, NothingNew
 from radload.pack.catalog import scan_catalog
 from radload.pack.codes import DECODER_CRASHED, TIMEOUT
 from radload.pack.crosswalk import write_splits
@@ -26,6 +27,7 @@ from radload.pack.display import Display
 from radload.pack.divide import Division
 from radload.pack.executor import Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
+from radload.pack.forgotten import read_forgotten
 from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
@@ -59,7 +61,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     """Pack a folder of images into shards (docs/format.md). Progress goes to `console` where that is a terminal.
 
     What is stopped, by Ctrl-C or by a failure, goes on where it was when the same call is made again; the same shards come out.
-    A data set that is finished is left alone.
+    A data set that is finished is left alone; `append` adds to one.
 
     Raises:
         UsageError: an option, folder or table that cannot be used; nothing has been written then.
@@ -79,6 +81,9 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     with Workspace(folders, checked.key) as workspace, Display(console) as display, _disk_failures_are_said():
         description = describe_plan(workspace.key, identity, files)
+        pseudonym = partial(privacy.pseudonym, workspace.key)
+        forgotten = read_forgotten(workspace.private)
+        before = Before(forgotten, partial(pseudonym, "patient")) if forgotten else None
         if folders.state is State.UNFINISHED:
             _check_same(folders, description)
         try:
@@ -89,15 +94,18 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         except KeyboardInterrupt:
             raise Stopped("stopped while scanning; run the same command again to go on") from None
         try:
-            prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display)
+            prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display, before)
+        except NothingNew:
+            raise UsageError(
+                f"all images in --src {options.source} are of patients who withdrew (forgotten.json of the private folder)"
+            ) from None
         except KeyboardInterrupt:
             raise Stopped("stopped before the first shard; run the same command again to go on") from None
-        pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
         plan = with_seen(plan, files)
         workspace.keep(description)
-        _write_private_splits(workspace, prepared.division)
-        slices = _write_shards(plan, workspace, workers, checked.limits, display)
+        write_private_splits(workspace, prepared.division)
+        slices = write_shards(plan, workspace, workers, checked.limits, display)
         summary = _finish(options, workspace, plan, screened, files, prepared.division, slices, started)
         return replace(summary, notes=(*summary.notes, *reuse_notes(scan)))
 
@@ -153,7 +161,8 @@ def _check_same(folders: Folders, now: dict[str, Any]) -> None:
         )
 
 
-def _write_private_splits(workspace: Workspace, division: Division) -> None:
+def write_private_splits(workspace: Workspace, division: Division, add: bool = False) -> None:
+    """Write splits.parquet. add: rows that are there stay."""
     names = {patient.identity: patient.name for patient in division.patients}
     rows = {
         identity: (
@@ -164,10 +173,10 @@ def _write_private_splits(workspace: Workspace, division: Division) -> None:
         )
         for identity, split in division.splits.items()
     }
-    write_splits(workspace.private / SPLITS_FILE, rows)
+    write_splits(workspace.private / SPLITS_FILE, rows, add)
 
 
-def _write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
+def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
     """Run the jobs that are not finished yet; returns the number of frames worked on."""
     workspace.clean()
     for split in {job.split for job in plan.jobs}:
@@ -240,7 +249,7 @@ def _finish(
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
         raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
-    notes = [*division.notes, *selection_notes(options), *_mask_notes(written), *quarantine.notes(options, screened)]
+    notes = [*division.notes, *selection_notes(options), *mask_notes(written), *quarantine.notes(options, screened)]
     empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
     wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
     if set(empty) & set(wanted):
@@ -272,7 +281,8 @@ def _finish(
     )
 
 
-def _mask_notes(written: Written) -> list[str]:
+def mask_notes(written: Written) -> list[str]:
+    """What the user should know about segmentations."""
     notes = []
     if written.overlaps:
         notes.append(f"{written.overlaps:,} mask pixels lie in several segments: the last segment has them")
