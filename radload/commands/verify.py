@@ -17,10 +17,14 @@ def verify(
         bool,
         typer.Option("--levels", help="Decode all resolution levels of every sample, not of one per shape and shard."),
     ] = False,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Version to look at (`radload versions`). [default: the current one]", show_default=False),
+    ] = None,
     repair: Annotated[
         str | None,
         typer.Option(
-            help="drop: leave bad samples out. repack: write damaged shards anew from --src; needs the private folder.",
+            help="drop: make a version without bad samples. repack: write damaged shards anew from --src; needs the private folder.",
             show_default=False,
         ),
     ] = None,
@@ -55,6 +59,7 @@ def verify(
             shards,
             quick=quick,
             levels=levels,
+            version=version,
             repair=repair,
             workers=workers,
             source=src,

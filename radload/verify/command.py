@@ -13,7 +13,7 @@ from radload.errors import UsageError
 from radload.pack.display import Display
 from radload.verify.problem import Problem
 from radload.verify.repack import repack
-from radload.verify.repair import drop, finish, unfinished
+from radload.verify.repair import drop
 from radload.verify.run import Report, verify
 
 REPAIRS: Final = ("drop", "repack")
@@ -24,6 +24,7 @@ def run(
     *,
     quick: bool,
     levels: bool,
+    version: str | None,
     repair: str | None,
     workers: int | None,
     source: Path | None,
@@ -40,16 +41,12 @@ def run(
         raise UsageError(f"--repair {repair} is unknown: choose one of {', '.join(REPAIRS)}")
     if repair is not None and quick:
         raise UsageError("--repair and --quick exclude each other: only a full look says which samples are good")
+    if repair is not None and version is not None:
+        raise UsageError("--repair and --version exclude each other: the current version is the one that is repaired")
     if repair == "repack" and source is None:
         raise UsageError("--repair repack reads the source again: give its folder by --src")
     out, progress = Console(soft_wrap=True), None if quiet else Console(stderr=True)
-    if unfinished(shards):
-        if repair != "drop":
-            raise UsageError(
-                f"an earlier repair of {shards} was stopped: finish it by radload verify {shards} --repair drop"
-            )
-        finish(shards)
-    report = _verified(shards, quick, levels, workers, out, progress)
+    report = _verified(shards, quick, levels, version, workers, out, progress)
     if not quiet:
         out.print(Text(summary(report)))
     if repair is None or report.whole:
@@ -57,9 +54,12 @@ def run(
     if repair == "drop":
         dropped = drop(shards, report)
         out.print(
-            Text(f"left out: {dropped.samples:,} samples; shards written anew: {', '.join(dropped.written) or 'none'}")
+            Text(
+                f"version {dropped.generation} leaves out {dropped.samples:,} samples; versions before are as damaged as they were; "
+                f"new shards: {', '.join(dropped.written) or 'none'}"
+            )
         )
-        return _verified(shards, False, levels, workers, out, progress).whole
+        return _verified(shards, False, levels, None, workers, out, progress).whole
     return _repacked(shards, report, workers, source or Path(), private, files, out, progress)
 
 
@@ -93,13 +93,21 @@ def _repacked(
 
 
 def _verified(
-    shards: Path, quick: bool, levels: bool, workers: int | None, out: Console, progress: Console | None
+    shards: Path,
+    quick: bool,
+    levels: bool,
+    version: str | None,
+    workers: int | None,
+    out: Console,
+    progress: Console | None,
 ) -> Report:
     def say(problem: Problem) -> None:
         out.print(Text(str(problem)))
 
     with Display(progress) as display:
-        return verify(shards, quick=quick, levels=levels, workers=workers, on_problem=say, display=display)
+        return verify(
+            shards, quick=quick, levels=levels, version=version, workers=workers, on_problem=say, display=display
+        )
 
 
 def summary(report: Report) -> str:

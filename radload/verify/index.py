@@ -24,8 +24,8 @@ from radload.verify.problem import INDEX, RESTORE_INDEX, Problem
 _LABEL: Final = "write it again with radload label"
 
 
-def check_index(root: Path, manifest: Manifest, index: Index) -> tuple[list[Problem], bool]:
-    """(what is wrong with manifest, index and labels of the data set in `root`, whether shards can be compared with the index)."""
+def check_index(manifest: Manifest, index: Index) -> tuple[list[Problem], bool]:
+    """(what is wrong with manifest, index and labels of a version, whether shards can be compared with the index)."""
     found = [Problem(INDEX, None, what, RESTORE_INDEX) for what in _files(index)]
     if found:
         return found, False  # what follows would repeat it a thousand times
@@ -35,7 +35,7 @@ def check_index(root: Path, manifest: Manifest, index: Index) -> tuple[list[Prob
         return found, False
     found += [Problem(INDEX, None, what, RESTORE_INDEX) for what in _people(index)]
     found += [Problem("manifest.json", None, what, RESTORE_INDEX) for what in _manifest(manifest, index)]
-    return found + _labels(root, index), True
+    return found + _labels(index), True
 
 
 def _files(index: Index) -> Iterator[str]:
@@ -69,9 +69,12 @@ def _records(index: Index) -> Iterator[tuple[int, str]]:
     tables = index.table("luts").num_rows
     luts = [index.table("samples").column(name).fill_null(0).to_numpy() for name in ("modality_lut", "voi_lut")]
     rules = {
-        "its key does not follow that of the row before": np.diff(keys.astype(np.int64), prepend=-1) <= 0,
+        "its key does not follow that of the row before": (np.diff(keys.astype(np.int64), prepend=-1) <= 0)
+        & (np.diff(records["split"].astype(np.int64), prepend=-1) == 0),
         "it is in a shard that shards.arrow does not have": shard >= len(sizes),
         "its shard comes before that of the row before": np.diff(shard, prepend=0) < 0,
+        "its split comes before that of the row before": np.diff(records["split"].astype(np.int64), prepend=0) < 0,
+        "its key is not below next_key of segment.json": keys >= np.uint64(max(index.next_key, 0)),
         "its split is not that of its shard": records["split"] != split_of[known],
         "its pixels end behind its shard": (offset > np.uint64(1 << 62)) | (offset + length > sizes[known].astype(np.uint64)),
         "it has no pixels": (records["rows"] == 0) | (records["cols"] == 0) | (records["length"] == 0),
@@ -168,10 +171,10 @@ def fingerprint(index: Index) -> str:
     return digest.hexdigest()
 
 
-def _labels(root: Path, index: Index) -> list[Problem]:
+def _labels(index: Index) -> list[Problem]:
     found = []
-    for name in label_names(root):
-        what = _label_set(root, name, index)
+    for name in label_names(index.label_root):
+        what = _label_set(index.label_root, name, index)
         if what is not None:
             found.append(Problem(f"labels/{name}.arrow", None, what, _LABEL))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
@@ -18,6 +18,7 @@ from radload.dataset.schema import SPLITS
 from radload.errors import FormatError, RadloadError
 from radload.pack.display import Display
 from radload.pack.executor import Died, Limits, run_jobs
+from radload.pack.sweep import shards_of
 from radload.verify.index import check_index
 from radload.verify.problem import INDEX, Problem
 from radload.verify.shard import ShardFindings, ShardTask, check_shard
@@ -33,7 +34,7 @@ class Report:
     Attributes:
         problems: all of them; bad: rows of the index that cannot be used; index_ok: whether shards could be compared with the index.
         samples, shards, bytes: looked at; unlisted: members that the index does not name, in shards that have their SHA-256.
-        quick: whether only structure and sizes were looked at.
+        quick: whether only structure and sizes were looked at; generation: the version.
     """
 
     problems: tuple[Problem, ...]
@@ -44,6 +45,7 @@ class Report:
     bytes: int = 0
     unlisted: int = 0
     quick: bool = False
+    generation: int = 0
 
     @property
     def whole(self) -> bool:
@@ -58,6 +60,7 @@ def verify(
     levels: bool = False,
     workers: int | None = None,
     only: Collection[str] | None = None,
+    version: int | str | None = None,
     on_problem: Callable[[Problem], None] = lambda problem: None,
     display: Display | None = None,
     limits: Limits = LIMITS,
@@ -67,17 +70,17 @@ def verify(
     Args:
         quick: structure and sizes alone: tar headers are read, pixels are not. levels: decode all levels of all samples (ShardTask).
         workers: processes; None: all cores, 0: this one.
-        only: names of the shards that are looked at; None: all.
+        only: names of the shards that are looked at; None: all. version: number of a generation, None: the current one.
         on_problem: called with each problem as it is found.
 
     Raises:
-        UsageError: there is no data set in `root`.
+        UsageError: there is no data set in `root`, or no such version of it.
         RadloadError: worker processes cannot be started.
     """
-    manifest, index, problems = _open(root)
+    manifest, index, problems = _open(root, version)
     usable = False
     if index is not None and manifest is not None:
-        found, usable = check_index(root, manifest, index)
+        found, usable = check_index(manifest, index)
         problems += found
         problems += _strays(root, index) if usable else []
     for problem in problems:
@@ -94,13 +97,23 @@ def verify(
         bad += findings.bad
         unlisted += findings.unlisted
         size += findings.bytes
-    return Report(tuple(problems), tuple(sorted(bad)), True, len(index.records), len(tasks), size, unlisted, quick)
+    return Report(
+        tuple(problems),
+        tuple(sorted(bad)),
+        True,
+        len(index.records),
+        len(tasks),
+        size,
+        unlisted,
+        quick,
+        index.generation,
+    )
 
 
-def _open(root: Path) -> tuple[Manifest | None, Index | None, list[Problem]]:
+def _open(root: Path, version: int | str | None) -> tuple[Manifest | None, Index | None, list[Problem]]:
     """Manifest and index, or what is wrong with them."""
     try:
-        manifest = read_manifest(root)
+        manifest = read_manifest(root, version)
         index = open_index(root, manifest)
         for name in ("samples", "series", "luts", "shards", "patients", "studies"):
             index.table(name)
@@ -111,10 +124,13 @@ def _open(root: Path) -> tuple[Manifest | None, Index | None, list[Problem]]:
 
 
 def _strays(root: Path, index: Index) -> list[Problem]:
-    """Shards that no index names: whoever reads the tars without the index would take them for part of the data set."""
+    """Shards that no version names: whoever reads the tars without an index would take them for part of the data set."""
     known = set(index.shard_names)
+    for folder in (root / "index").glob("[0-9]*"):
+        with suppress(FormatError):
+            known |= shards_of(root, int(folder.name))
     found = sorted(path.relative_to(root).as_posix() for split in SPLITS for path in (root / split).glob("*.tar"))
-    return [Problem(name, None, "is no shard of the index", "remove it") for name in found if name not in known]
+    return [Problem(name, None, "is no shard of any version", "remove it") for name in found if name not in known]
 
 
 class _Tasks:

@@ -106,6 +106,7 @@ class _Check:
         self._seen: set[tuple[int, str]] = set()
         self._said: set[int] = set()  # rows with a line of their own
         self._unlisted = 0
+        self._names: dict[int, Any] = {}  # the field "series" of KEY.json, by series
         self._shapes: set[tuple[int, ...]] = set()  # of which all levels were decoded
         self._samples: list[dict[str, Any]] = [] if task.quick else _rows_of(task.samples)
         self._series: list[dict[str, Any]] = [] if task.quick else _rows_of(task.series)
@@ -285,7 +286,9 @@ class _Check:
             self._wrong(row, "KEY.json is too large")
             return
         of_series = self._task.series_records[number]
-        said = differing(member.data, record, self._samples[row], self._series[number], of_series, self._luts)
+        said = differing(
+            member.data, record, self._samples[row], self._series[number], of_series, self._luts, self._names
+        )
         if said is not None:
             self._wrong(row, f"KEY.json {said}")
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from radload.dataset.schema import STORED_DTYPES, Codec, Flag, key_text
+from radload.dataset.schema import KEY_DIGITS, STORED_DTYPES, Codec, Flag, key_text
 from radload.sources.slice import Units, VoiFunction, WindowExplanation
 
 MAX_TEXT: Final = 64 << 20  # bytes of a KEY.json that are parsed: tables of 65,536 entries take some 1.3 MB each
@@ -21,12 +21,19 @@ _KEPT: Final = "kept_"
 
 
 def differing(
-    text: bytes, record: np.void, sample: Mapping[str, Any], series: Mapping[str, Any], of_series: np.void, luts: Luts
+    text: bytes,
+    record: np.void,
+    sample: Mapping[str, Any],
+    series: Mapping[str, Any],
+    of_series: np.void,
+    luts: Luts,
+    names: dict[int, Any],
 ) -> str | None:
     """What is wrong with a KEY.json: a clause that names fields and no value; None where all is right.
 
     Args:
         record: RECORD; sample: row of samples.arrow; series: row of series.arrow; of_series: SERIES_RECORD.
+        names: row of series.arrow -> the field "series" of the first of its samples, which all others must have; added to.
     """
     try:
         found = json.loads(text)
@@ -37,7 +44,9 @@ def differing(
     expected = _expected(record, sample, series, of_series, luts)
     wrong = [name for name in expected if name not in found or found[name] != expected[name]]
     wrong += ["spacing"] if not _same_spacing(found.get("spacing", ()), record) else []
-    wrong += [] if found.keys() <= expected.keys() | {"spacing"} else ["a field that radload does not write"]
+    name = names.setdefault(int(record["series"]), found.get("series"))
+    wrong += ["series"] if not isinstance(name, str) or found.get("series") != name or len(name) != KEY_DIGITS else []
+    wrong += [] if found.keys() <= expected.keys() | {"spacing", "series"} else ["a field that radload does not write"]
     return f"contradicts the index ({', '.join(wrong)})" if wrong else None
 
 
@@ -61,7 +70,6 @@ def _expected(
 ) -> dict[str, Any]:
     flags, levels = Flag(int(record["flags"])), int(record["levels"])
     padding = [int(record["padding_first"]), int(record["padding_last"])] if Flag.PADDING in flags else None
-    first_key = int(record["key"]) - int(sample["position"] or 0)
     expected: dict[str, Any] = _clean(
         {
             "version": 1,
@@ -89,7 +97,6 @@ def _expected(
             "modality": series["modality"],
             "units": Units(int(of_series["units"])).name,
             "body_part": series["body_part"],
-            "series": key_text(max(first_key, 0)),
             "patient": int(of_series["patient"]),
             "study": int(of_series["study"]),
             "kept": {name.removeprefix(_KEPT): value for name, value in sample.items() if name.startswith(_KEPT)},

@@ -171,6 +171,7 @@ def test_a_damaged_file_of_the_index_is_one_line(data: Path, name: str) -> None:
     [
         ("samples", 3, "disagree on the number of samples"),
         ("luts", 30, "disagree on the number of luts"),
+        ("next_key", 3, "not below next_key"),
         ("keys", "0" * 32, "the digest of other keys"),
         ("largest", {"train": [1, 1, 1], "val": [0, 0, 0], "test": [0, 0, 0]}, "other largest sizes of split train"),
         ("ranges", {"train": [0, 1], "val": [1, 2], "test": [2, 22]}, "another range of split train"),

@@ -206,4 +206,4 @@ def test_a_shard_replaced_while_it_is_read(data: Path) -> None:
 def test_another_shard_beside_those_of_the_index(data: Path) -> None:
     shutil.copy(data / SHARD, data / "train/000077.tar")
     report = verify(data, workers=0)
-    assert [str(problem) for problem in report.problems] == ["train/000077.tar: is no shard of the index: remove it"]
+    assert [str(problem) for problem in report.problems] == ["train/000077.tar: is no shard of any version: remove it"]
