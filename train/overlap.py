@@ -32,42 +32,37 @@ def overlap(
     keys: NDArray[np.uint64],
     weights: NDArray[np.integer],
     device: torch.device,
-    folder: Path | None = None,
-    pictures: int = 0,
-    masked: bool = True,
+    folder: Path,
+    pictures: int,
+    has_mask: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any] | None:
-    """Dice of the maps of each sample's own class with its mask, per sample; and KEY.png of the first test samples in `folder`.
+    """Dice of the maps of each sample's own class with its mask, per sample; and KEY.png of some test samples in `folder`.
 
     The threshold is the one that is best on the CHOOSE part (half of the maximum where that has no mask).
 
     Args:
-        batches: of a loader in evaluation, with masks where `masked`; part: of `divide`; weights: of `make_weights`.
-        pictures: how many; with masks only of samples that have one.
+        batches: of a loader in evaluation, with masks where there is `has_mask`; part: of `divide`; weights: of `make_weights`.
+        pictures: how many, spread over the test part.
+        has_mask: (rows,) samples with a mask, and then only these are looked at; None: there are no masks.
 
     Returns:
         "dice" {"value", "low", "high"} over the test part, "threshold", "samples"; None where the test part has no mask.
     """
     found: list[NDArray[np.float64]] = [np.zeros((0, len(THRESHOLDS)))]
     rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    chosen = ((part == TEST) | (part == CHOOSE)) & _has_class(targets)
-    for index, batch in wanted(batches, chosen, device, ("mask",) if masked else ()):
-        mask = batch["mask"] > 0 if masked else torch.zeros_like(batch["image"][:, 0], dtype=torch.bool)
-        keep = mask.flatten(1).any(dim=1) if masked else torch.ones(len(index), dtype=torch.bool, device=device)
-        index, image, mask = index[keep.cpu().numpy()], batch["image"][keep], mask[keep]
-        if not len(index):
-            continue
+    able = _has_class(targets) & (True if has_mask is None else has_mask)
+    shown = _spread(np.flatnonzero((part == TEST) & able), pictures, len(part))
+    chosen = shown if has_mask is None else able & ((part == TEST) | (part == CHOOSE))
+    for index, batch in wanted(batches, chosen, device, () if has_mask is None else ("mask",)):
+        image = batch["image"]
+        mask = batch["mask"] > 0 if has_mask is not None else torch.zeros_like(image[:, 0], dtype=torch.bool)
         heat = grad_cam(probe, image, torch.from_numpy(_class_of(targets, index)).to(device))
-        if masked:
-            rows.append(index)
-            found.append(dice(heat, mask))
-        for place in np.flatnonzero(part[index] == TEST):
-            if folder is not None and pictures > 0:
-                write_picture(
-                    folder / f"{key_text(int(keys[index[place]]))}.png", image[place], heat[place], mask[place]
-                )
-                pictures -= 1
-        if not masked and pictures <= 0:
-            break
+        marked = mask.flatten(1).any(dim=1)
+        if marked.any():
+            rows.append(index[marked.cpu().numpy()])
+            found.append(dice(heat[marked], mask[marked]))
+        for place in np.flatnonzero(shown[index]):
+            write_picture(folder / f"{key_text(int(keys[index[place]]))}.png", image[place], heat[place], mask[place])
     index, values = np.concatenate(rows), np.concatenate(found)
     tested, judged = part[index] == TEST, part[index] == CHOOSE
     if not tested.any():
@@ -100,6 +95,14 @@ def write_picture(path: Path, image: Tensor, heat: Tensor, mask: Tensor) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         Image.fromarray(np.concatenate([plain, mixed], axis=1).round().astype(np.uint8)).save(file, format="PNG")
+
+
+def _spread(rows: NDArray[np.int64], count: int, total: int) -> NDArray[np.bool_]:
+    """(total,) `count` of `rows`, at equal distances: neighbours are of one patient, and look alike."""
+    chosen = np.zeros(total, bool)
+    if len(rows) and count:
+        chosen[rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64))]] = True
+    return chosen
 
 
 def _class_of(targets: Targets, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -60,6 +60,10 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
         "channels": config.channels or 3,
     }
     if known is not None:
+        if config.channels not in (None, known.recipe.channels) and config.window is None:
+            raise UsageError(
+                f"--channels {config.channels} needs a --window: those of the run have {known.recipe.channels}"
+            )
         pixels = {
             "size": config.size or known.size,
             "window": config.loader_window or known.recipe,
@@ -89,15 +93,15 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
 
     # One loader for evaluation and one for training, over all splits: a division by patient cuts across them.
     shared: dict[str, Any] = {
-        "batch_size": config.batch_size,
+        "batch_size": min(config.batch_size, len(keys)),
         "device": device.type,
         "labels": False,
         "threads": config.threads,
         "cache": config.cache,
         **pixels,
     }
-    masked = index.masks is not None
-    still = radload.Loader(config.shards, None, shuffle=False, drop_last=False, masks=masked, **shared)
+    has_mask = None if index.masks is None else index.masks["length"] > 0
+    still = radload.Loader(config.shards, None, shuffle=False, drop_last=False, masks=has_mask is not None, **shared)
     stack.callback(still.close)
     side = still.preparation.size[0]
     make = partial(make_backbone, arch=arch, in_chans=still.channels, size=side, recipe=still.recipe)
@@ -157,7 +161,7 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
         row["auroc_by_class"] = dict(zip(targets.classes, _known(one), strict=True))
         row["more_than"] = {other: difference(one, them).as_dict() for other, them in others.items()}
         row["closes"] = {other: closed(one, them) for other, them in others.items()}
-        if config.pictures or masked:
+        if config.pictures or has_mask is not None:
             folder = out / "cam" / f"{name}-{method}"
             try:
                 row["overlap"] = overlap(
@@ -170,7 +174,7 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
                     device,
                     folder,
                     config.pictures,
-                    masked,
+                    has_mask,
                 )
             except UsageError as error:  # a network without feature maps: the figures above are worth having
                 say(f"note: no class-activation maps: {error}")
