@@ -35,8 +35,13 @@ class Judged:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(draws + 1,) mean over the divisions; NaN where one cannot be judged."""
-        return np.asarray(self.areas.mean(axis=1))
+        """(draws + 1,) mean over the divisions that can be judged, which are the same for all networks; NaN where none can."""
+        return _mean_of_known(self.areas, 1)
+
+    @property
+    def classes(self) -> NDArray[np.float64]:
+        """(K,) mean of each class over the divisions that can judge it; NaN where none can."""
+        return _mean_of_known(self.by_class, 0)
 
     @property
     def auroc(self) -> Measure:
@@ -69,8 +74,8 @@ def difference(a: Judged, b: Judged) -> Measure:
 
 def closed(a: Judged, b: Judged) -> float | None:
     """The share of what `b` leaves to an AUROC of 1 that `a` closes; None where `b` leaves nothing."""
-    left = 1 - float(b.mean[0])
-    return float((a.mean[0] - b.mean[0]) / left) if left > 1e-9 else None
+    ours, theirs = float(a.mean[0]), float(b.mean[0])
+    return (ours - theirs) / (1 - theirs) if 1 - theirs > 1e-9 else None  # None for NaN too
 
 
 def present(targets: Targets, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -81,3 +86,9 @@ def present(targets: Targets, rows: NDArray[np.int64]) -> NDArray[Any]:
     found: NDArray[Any] = (codes[:, None] == np.arange(len(targets.classes))).astype(np.float32)
     found[codes < 0] = np.nan
     return found
+
+
+def _mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(axis=axis) / known.sum(axis=axis))

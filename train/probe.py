@@ -20,7 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import radload
 from radload.dataset.files import atomic_file, write_json
@@ -33,7 +35,7 @@ from radload.train.features import extract
 from radload.train.finetune import TOP, Probe, finetune, predict
 from radload.train.linear import fit_linear
 from radload.train.overlap import overlap
-from radload.train.paired import Judged, Tested, closed, difference, judge_divisions, make_weights
+from radload.train.paired import Tested, closed, difference, judge_divisions, make_weights
 from radload.train.probe_config import AUTO, LINEAR, ProbeConfig, parse_probe
 
 
@@ -55,7 +57,7 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
         raise UsageError(f"--arch {config.arch} is not what {config.backbone} holds: give the timm name of its network")
     known = Preparation.from_dict(about["preparation"]) if "preparation" in about else None
     pixels: dict[str, Any] = {
-        "size": config.size or 224,
+        "size": config.size or about.get("size", 224),
         "window": config.loader_window,
         "channels": config.channels or 3,
     }
@@ -132,23 +134,26 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
                     fitted[name, LINEAR] = Probe(nets[0], head.as_layer()).to(device).eval()
             say(f"{name}, {LINEAR}: done")
         del features
-    for method in (method for method in config.methods if method != LINEAR):
+    tuning = [method for method in config.methods if method != LINEAR]
+    if tuning:
+        augment = None if config.augment == "none" else config.augment
+        moving = radload.Loader(config.shards, None, augment=augment, **shared)
+        stack.callback(moving.close)
+    for method in tuning:
         for name, nets in networks.items():
             for seed, part in enumerate(parts):
-                augment = None if config.augment == "none" else config.augment
-                with radload.Loader(config.shards, None, augment=augment, seed=seed, **shared) as moving:
-                    tuned, losses = finetune(
-                        nets[seed % len(nets)], method, config.top_layers, moving, lambda: still, part, targets.codes, classes,
-                        steps=len(moving), epochs=config.epochs, lr=config.lr_top if method == TOP else config.lr_full,
-                        seed=seed, device=device, amp=amp,
-                    )  # fmt: skip
+                moving.set_epoch(seed * config.epochs)  # the same batches for all networks, others in each division
+                tuned, losses = finetune(
+                    nets[seed % len(nets)], method, config.top_layers, moving, lambda: still, part, targets.codes, classes,
+                    steps=len(moving), epochs=config.epochs, lr=config.lr_top if method == TOP else config.lr_full,
+                    seed=seed, device=device, amp=amp,
+                )  # fmt: skip
                 where, scores = predict(tuned, still, part == TEST, device, amp)
                 tested.setdefault((name, method), []).append(Tested(where, to_scores(scores, targets.multi)))
                 if seed == 0:
                     fitted[name, method] = tuned
-                say(
-                    f"{name}, {method}, division {seed}: lowest loss {min(losses):.4f} after epoch {losses.index(min(losses)) + 1}"
-                )
+                best = losses.index(min(losses))
+                say(f"{name}, {method}, division {seed}: lowest loss {losses[best]:.4f} after epoch {best + 1}")
 
     # The verdict, every network on the same draws of patients.
     weights = make_weights(targets.patients, sum(len(one.rows) for one in next(iter(tested.values()))), classes)
@@ -157,8 +162,8 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
     results: list[dict[str, Any]] = []
     for (name, method), one in judged.items():
         others = {other: judged[other, method] for other in names if other != first} if name == first else {}
-        row = {"network": name, "method": method, "auroc": one.auroc.as_dict(), "divisions": one.areas[0].tolist()}
-        row["auroc_by_class"] = dict(zip(targets.classes, _known(one), strict=True))
+        row = {"network": name, "method": method, "auroc": one.auroc.as_dict(), "divisions": _plain(one.areas[0])}
+        row["auroc_by_class"] = dict(zip(targets.classes, _plain(one.classes), strict=True))
         row["more_than"] = {other: difference(one, them).as_dict() for other, them in others.items()}
         row["closes"] = {other: closed(one, them) for other, them in others.items()}
         if config.pictures or has_mask is not None:
@@ -237,9 +242,9 @@ def _name(given: str, place: int) -> str:
     return name if place == 0 or given == RANDOM else f"{name}-{place}"
 
 
-def _known(one: Judged) -> list[float | None]:
-    """(K,) AUROC of each class, the mean over the divisions; None where one of them cannot judge it."""
-    return [float(value) if value == value else None for value in one.by_class.mean(axis=0)]
+def _plain(values: NDArray[np.float64]) -> list[float | None]:
+    """For JSON, which has no NaN."""
+    return [float(value) if value == value else None for value in values]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
