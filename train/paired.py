@@ -19,7 +19,7 @@ from radload.train.divide import Targets
 
 
 @dataclass(frozen=True)
-class Tested:
+class Answers:
     """What a network said of the test part of one division: rows of the index (n,), ascending, and scores (n, K)."""
 
     rows: NDArray[np.int64]
@@ -56,7 +56,7 @@ def make_weights(patients: NDArray[np.int64], samples: int, classes: int) -> NDA
     return np.concatenate([np.ones((1, count), np.uint16), drawn])
 
 
-def judge_divisions(tested: Sequence[Tested], targets: Targets, weights: NDArray[np.uint16]) -> Judged:
+def judge_divisions(tested: Sequence[Answers], targets: Targets, weights: NDArray[np.uint16]) -> Judged:
     """One network's AUROC (mean over the classes that can be judged) in each division. weights: of `make_weights`."""
     areas = np.empty((len(weights), len(tested)))
     by_class = np.empty((len(tested), len(targets.classes)))
@@ -73,9 +73,10 @@ def difference(a: Judged, b: Judged) -> Measure:
 
 
 def closed(a: Judged, b: Judged) -> float | None:
-    """The share of what `b` leaves to an AUROC of 1 that `a` closes; None where `b` leaves nothing."""
+    """The share of what `b` leaves to an AUROC of 1 that `a` closes; None where `b` leaves nothing, or one cannot be judged."""
     ours, theirs = float(a.mean[0]), float(b.mean[0])
-    return (ours - theirs) / (1 - theirs) if 1 - theirs > 1e-9 else None  # None for NaN too
+    share = (ours - theirs) / (1 - theirs) if 1 - theirs > 1e-9 else float("nan")
+    return share if np.isfinite(share) else None
 
 
 def present(targets: Targets, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -35,7 +35,7 @@ from radload.train.features import extract
 from radload.train.finetune import TOP, Probe, finetune, predict
 from radload.train.linear import fit_linear
 from radload.train.overlap import overlap
-from radload.train.paired import Tested, closed, difference, judge_divisions, make_weights
+from radload.train.paired import Answers, closed, difference, judge_divisions, make_weights
 from radload.train.probe_config import AUTO, LINEAR, ProbeConfig, parse_probe
 
 
@@ -116,7 +116,7 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
         f"{classes} classes; {config.seeds} divisions ({division})")  # fmt: skip
 
     # Scores of every network, by every method, on the test part of every division.
-    tested: dict[tuple[str, str], list[Tested]] = {}
+    tested: dict[tuple[str, str], list[Answers]] = {}
     fitted: dict[tuple[str, str], Probe] = {}  # of the first division, for the maps
     if LINEAR in config.methods:
         flat = {f"{name}/{seed}": net for name, nets in networks.items() for seed, net in enumerate(nets)}
@@ -128,7 +128,7 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
                 head = fit_linear(values[fit], codes[rows][fit], values[choose], codes[rows][choose], classes)
                 scores = values[test] @ head.weight.T + head.bias
                 tested.setdefault((name, LINEAR), []).append(
-                    Tested(rows[test.numpy()], to_scores(scores, targets.multi))
+                    Answers(rows[test.numpy()], to_scores(scores, targets.multi))
                 )
                 if seed == 0:
                     fitted[name, LINEAR] = Probe(nets[0], head.as_layer()).to(device).eval()
@@ -149,7 +149,7 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
                     seed=seed, device=device, amp=amp,
                 )  # fmt: skip
                 where, scores = predict(tuned, still, part == TEST, device, amp)
-                tested.setdefault((name, method), []).append(Tested(where, to_scores(scores, targets.multi)))
+                tested.setdefault((name, method), []).append(Answers(where, to_scores(scores, targets.multi)))
                 if seed == 0:
                     fitted[name, method] = tuned
                 best = losses.index(min(losses))
@@ -162,7 +162,12 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
     results: list[dict[str, Any]] = []
     for (name, method), one in judged.items():
         others = {other: judged[other, method] for other in names if other != first} if name == first else {}
-        row = {"network": name, "method": method, "auroc": one.auroc.as_dict(), "divisions": _plain(one.areas[0])}
+        row: dict[str, Any] = {
+            "network": name,
+            "method": method,
+            "auroc": one.auroc.as_dict(),
+            "divisions": _plain(one.areas[0]),
+        }
         row["auroc_by_class"] = dict(zip(targets.classes, _plain(one.classes), strict=True))
         row["more_than"] = {other: difference(one, them).as_dict() for other, them in others.items()}
         row["closes"] = {other: closed(one, them) for other, them in others.items()}

@@ -84,9 +84,9 @@ def test_a_pretrained_backbone_closes_half_of_what_a_random_one_leaves(
 
 
 def test_the_same_command_gives_the_same_figures(shards: Path, pretrained: Path, run: Run, tmp_path: Path) -> None:
-    assert run(shards, pretrained, "--seeds 1 --pictures 0 --methods linear top --epochs 1")[0] == 0
+    assert run(shards, pretrained, "--seeds 1 --pictures 0 --baselines --methods linear top --epochs 1")[0] == 0
     first = results(tmp_path)
-    assert run(shards, pretrained, "--seeds 1 --pictures 0 --methods linear top --epochs 1")[0] == 0
+    assert run(shards, pretrained, "--seeds 1 --pictures 0 --baselines --methods linear top --epochs 1")[0] == 0
     assert results(tmp_path) == first
 
 
