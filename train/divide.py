@@ -14,7 +14,7 @@ from radload.dataset.labels import label_names
 from radload.errors import UsageError
 
 PATIENTS, PACKED = "patients", "packed"
-SHARES = (0.75, 0.10, 0.15)  # of the patients, as in Mei et al. 2022
+SHARES = (0.75, 0.10, 0.15)  # of the patients
 FIT, CHOOSE, TEST, OUT = 0, 1, 2, 3
 
 

@@ -8,7 +8,7 @@
 The downstream protocol of RadImageNet (Mei et al. 2022): the network frozen under a linear classifier, its top layers fine-tuned, all of
 it fine-tuned; several divisions by patient (75, 10 and 15 %); AUROC with an interval over patients; class-activation maps, and
 their Dice with the masks beside the slices. The folder --out holds probe.json, probe.md (the table) and cam/NETWORK-METHOD/KEY.png.
-docs/training.md says more.
+docs/transfer.md says more.
 """
 
 from __future__ import annotations
