@@ -241,10 +241,12 @@ def say(text: str) -> None:
 
 
 def _name(given: str, place: int) -> str:
-    """A short name for the table and for folders; `random` is no folder of that name."""
-    path = Path(given)
-    name = given if given == RANDOM else (path.stem if path.suffix else path.name)
-    return name if place == 0 or given == RANDOM else f"{name}-{place}"
+    """A short name for the table and for folders: `random`, or that of the file or folder, with its place among the baselines."""
+    if given == RANDOM:
+        return given
+    path = Path(given).resolve()
+    name = path.parent.name if path.name == "backbone.json" else path.stem if path.is_file() else path.name
+    return f"{name}-{place}" if place or name == RANDOM else name
 
 
 def _plain(values: NDArray[np.float64]) -> list[float | None]:
