@@ -24,6 +24,7 @@ from radload.errors import UsageError
 from radload.pack.catalog import CATALOG, JOURNAL
 from radload.pack.options import PackOptions
 from radload.pack.part import PACKING
+from radload.pack.planned import JOBS, WALK
 from radload.pack.privacy import new_key, parse_key
 from radload.pack.scan import InputFile
 
@@ -33,7 +34,7 @@ CROSSWALK: Final = "crosswalk.parquet"
 REJECTS: Final = "rejects.parquet"
 SPLITS_FILE: Final = "splits.parquet"
 REVIEW: Final = "review"  # folder of `radload review`
-_PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE))
+_PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE, JOBS, WALK))
 
 
 class State(Enum):
@@ -142,7 +143,7 @@ class Workspace:
         try:
             self._make(self.out, 0o755, "--out")
             self._make(self.private, 0o700, "--private")
-            self._take_lock()
+            self._lock = lock_folder(self.out)
             self._new_key = not (self.private / KEY).exists()
             self.key = (key or new_key()) if self._new_key else read_key(self.private)
             check_same_key(self.private, self.key, key)
@@ -195,23 +196,6 @@ class Workspace:
                 f"{option} {folder} cannot be written ({reason}): give a folder where you may write"
             ) from None
 
-    def _take_lock(self) -> None:
-        self._lock = os.open(self.out, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another radload pack is writing to {self.out}: wait for its end, or give another --out"
-            ) from None
-        except OSError as error:
-            if error.errno not in (
-                errno.ENOTSUP,
-                errno.ENOLCK,
-                errno.ENOSYS,
-                errno.EINVAL,
-            ):  # some network file systems cannot
-                raise
-
     def _leave(self, stopped: bool = False) -> None:
         """stopped: by the user, who may go on: what was scanned stays."""
         if self._lock >= 0:
@@ -233,6 +217,30 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave(stopped=isinstance(error, KeyboardInterrupt))
+
+
+def lock_folder(out: Path, shared: bool = False) -> int:
+    """Lock a data set for who writes to it; returns the descriptor whose end is the lock's. Raises UsageError where another has it.
+
+    Args:
+        shared: others may have it shared too; on network file systems the lock may hold on this machine only, or not at all.
+    """
+    lock = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(f"another radload pack is writing to {out}: wait for its end, or give another --out") from None
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOTSUP,
+            errno.ENOLCK,
+            errno.ENOSYS,
+            errno.EINVAL,
+        ):  # some network file systems cannot
+            os.close(lock)
+            raise
+    return lock
 
 
 def read_plan(folders: Folders) -> tuple[bytes, dict[str, Any]]:
