@@ -69,7 +69,7 @@ def write_shards_on_cluster(
         )
         try:
             frames = {future.key: job.count for future, job in zip(futures, jobs, strict=True)}
-            for future in _as_completed(futures):
+            for future in _as_completed(client, futures):
                 worked += future.result()
                 done += frames[future.key]
                 display.reach(done)
@@ -153,7 +153,7 @@ def _failures_said(address: str, state: Any) -> Iterator[None]:
         ) from None
 
 
-def _as_completed(futures: list[Any]) -> Iterator[Any]:
+def _as_completed(client: distributed.Client, futures: list[Any]) -> Iterator[Any]:
     from distributed import as_completed
 
-    return iter(as_completed(futures))
+    return iter(as_completed(futures, loop=client.loop))  # the client is nobody's default
