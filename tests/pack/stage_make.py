@@ -11,7 +11,7 @@ from conftest_pack import WriteDicom, WriteSeries, write_png
 
 from radload.pack import PackOptions
 
-SHARD = 0.004  # MiB: a few series of a shard
+SHARD = 0.008  # MiB: a few series of a shard
 KEY = "5e" * 32
 MASKS = "*_seg.nii"
 

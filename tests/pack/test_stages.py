@@ -81,7 +81,7 @@ def test_shares_at_the_same_time_and_twice_do_no_harm(source: Path, tmp_path: Pa
 
 def test_the_commands_from_a_shell(source: Path, tmp_path: Path, whole: dict[str, str]) -> None:
     out, key = tmp_path / "out", tmp_path / "pseudonym.key"
-    given = ["--src", source, "--out", out, "--shard-size", 0.004, "--key", key, "--labels-from", "modality"]
+    given = ["--src", source, "--out", out, "--shard-size", 0.008, "--key", key, "--labels-from", "modality"]
     said = radload("plan", *given, "--attest-no-phi", "--masks", MASKS, "--workers", 1)
     assert said.returncode == 0 and "planned: 94 slices in" in said.stdout, said
     for number in (1, 0):
