@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.dataset.index import open_index
+from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
@@ -37,6 +37,7 @@ from radload.loading.plan import BatchPlan, Planner, Settings
 from radload.loading.readahead import ReadAhead
 from radload.loading.reader import Failure
 from radload.loading.ring import Layout, map_shared
+from radload.loading.sampling import Sampler
 from radload.loading.strata import Sampling, open_sampler
 
 _PATIENCE = 1.0  # seconds between looks at whether the parent is still there
@@ -79,8 +80,9 @@ class Worker:
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
         self._channel, self._sending = channel, Lock()
         cache = open_cache(config["cache"], self._warn) if config["cache"] is not None else None
-        files = ShardFiles(root, index.shard_names)
+        files = self._shards(config, root, index, sampler)
         self._ahead = ReadAhead(files, index, config["rows"][0], sampler) if isinstance(sampler, Blocks) else None
+        self._coming = files.coming if cache is None else None  # what the cache has shall not be fetched
         self._deliverer: Deliverer = make_deliverer(
             config["deliver"],
             files,
@@ -96,6 +98,26 @@ class Worker:
         self._threads = config["threads"]
         for _ in range(self._threads):
             Thread(target=self._work, daemon=True).start()
+
+    def _shards(self, config: protocol.Config, root: Path, index: Index, sampler: Sampler) -> ShardFiles:
+        remote = config["remote"]
+        if remote is None:
+            return ShardFiles(root, index.shard_names)
+        from radload.remote.source import open_shards, workload
+
+        training = self._order.shuffle and self._order.drop_last
+        rows = range(*config["rows"])
+        run, opened = (1, 1) if self._order.shuffle else (len(rows), 1)
+        if isinstance(sampler, Blocks):
+            run, opened = sampler.block, sampler.runs
+        share = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) / self._order.world_size
+        return open_shards(
+            remote,
+            root,
+            index,
+            lambda: workload(index, rows, self._planner, training, run, opened, min(1.0, share)),
+            self._warn,
+        )
 
     def serve(self) -> None:
         """Answer requests until the consumer closes its end or dies."""
@@ -139,6 +161,8 @@ class Worker:
                 settings = self._planner.settings
                 levels = plan.levels[settings.neighbours.count :: plan.slices] * (settings.augment is None)
                 self._ahead.ask(message["epoch"], positions[places], levels)
+            if self._coming is not None:
+                self._coming(plan.records, plan.levels)
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid
