@@ -142,7 +142,9 @@ class Dataset:
     """
 
     def __init__(self, path: str | PathLike[str], labels: str | None = None) -> None:
-        """Open the data set in `path`, a folder or an address (s3://, gs://: samples are then read as ranges). `labels` names a label set; by default "default", or the only one there is.
+        """Open the data set in `path`, a folder or an address (s3://, gs://: samples are then read as ranges).
+
+        `labels` names a label set; by default "default", or the only one there is.
 
         Raises:
             UsageError: no data set there, or no such label set.

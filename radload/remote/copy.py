@@ -32,7 +32,6 @@ _LOCK = ".lock"
 _PATIENCE = 1800.0  # seconds for another rank that fetches the index
 _TAGS = ".labels.json"
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")  # a name that leaves no folder
-_PIECE = 4 << 20
 _MOST_SMALL = 64 << 20  # bytes of a manifest or a segment.json; a hostile one shall not fill the memory
 
 
@@ -81,7 +80,9 @@ def _alone(root: Path) -> Iterator[None]:
     descriptor = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not filelock.acquire(descriptor, 0, patience=_PATIENCE):
-            raise RadloadError(f"another process has fetched the index to {root} for {_PATIENCE:.0f} s: end it, or wait")
+            raise RadloadError(
+                f"another process has fetched the index to {root} for {_PATIENCE:.0f} s: end it, or wait"
+            )
         yield
     finally:
         os.close(descriptor)  # and with it the lock
@@ -109,10 +110,14 @@ def _index(store: Store, entries: dict[str, Entry], manifest: bytes, root: Path)
                 for name, entry in dict(json.loads(summary)["files"]).items()
             }
         except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{store.url}/{segment}/segment.json is damaged ({error}): upload it again from a copy") from None
+            raise FormatError(
+                f"{store.url}/{segment}/segment.json is damaged ({error}): upload it again from a copy"
+            ) from None
         for name, (size, crc) in files.items():
             if not _PLAIN.fullmatch(name):
-                raise FormatError(f"{store.url}/{segment}/segment.json lists a file outside of the index: it is no radload index")
+                raise FormatError(
+                    f"{store.url}/{segment}/segment.json lists a file outside of the index: it is no radload index"
+                )
             path = root / segment / name
             if not path.is_file() or path.stat().st_size != size:
                 _fetch(store, f"{segment}/{name}", size, crc, path)
@@ -143,11 +148,19 @@ def _labels(store: Store, entries: dict[str, Entry], root: Path) -> None:
         file.write(json.dumps({name: entry.tag for name, entry in there.items()}).encode())
 
 
+class _Crc:
+    """CRC-32C of what it is fed."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self.value = checksum.extend(self.value, data)
+
+
 def _fetch(store: Store, name: str, size: int, crc: int | None, path: Path) -> None:
+    found = _Crc()
     with ThreadPoolExecutor(PARTS_AT_ONCE) as pool, atomic_file(path) as file:
-        download(store, name, size, file.fileno(), pool)
-        found = 0
-        while crc is not None and (piece := file.read(_PIECE)):
-            found = checksum.extend(found, piece)
-        if crc is not None and found != crc:
+        download(store, name, size, file.fileno(), pool, found)
+        if crc is not None and found.value != crc:
             raise FormatError(f"{store.url}/{name} has a wrong checksum (CRC-32C): upload it again from a copy")

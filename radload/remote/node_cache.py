@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from radload.dataset.files import sync_folder
 from radload.errors import FormatError
 from radload.loading import filelock
 from radload.remote.download import download
@@ -23,7 +22,6 @@ _SLACK = 20  # this part of the limit is freed beyond need, so that the folders 
 _ABANDONED = 600.0  # seconds without a write after which a temporary file belongs to nobody
 _PATIENCE = 60.0  # seconds for the lock of the space
 _SHARERS = 16  # processes of a node that may take space as fast as this one meanwhile
-_PIECE = 4 << 20
 
 
 class NodeCache:
@@ -81,8 +79,7 @@ class NodeCache:
                 return False
             try:
                 self._fill(shard, descriptor, store, pool)
-                temporary.replace(path)
-                sync_folder(path.parent)
+                temporary.replace(path)  # without fsync: what a power cut leaves fails its CRC-32C, and is fetched again
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -94,9 +91,9 @@ class NodeCache:
 
     def _fill(self, shard: int, descriptor: int, store: Store, pool: ThreadPoolExecutor) -> None:
         for attempt in range(2):
-            download(store, self._names[shard], self._sizes[shard], descriptor, pool)
-            if _sha256(descriptor) == self._hashes[shard]:
-                os.fsync(descriptor)
+            digest = hashlib.sha256()
+            download(store, self._names[shard], self._sizes[shard], descriptor, pool, digest)
+            if digest.digest() == self._hashes[shard]:
                 return
             if attempt:
                 raise FormatError(
@@ -150,11 +147,3 @@ class NodeCache:
 def _lock_file(folder: Path) -> int:
     """A descriptor of its own for each lock: threads that shared one would not exclude each other."""
     return os.open(folder / ".shards.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _sha256(descriptor: int) -> bytes:
-    digest, at = hashlib.sha256(), 0
-    while piece := os.pread(descriptor, _PIECE, at):
-        digest.update(piece)
-        at += len(piece)
-    return digest.digest()

@@ -23,7 +23,10 @@ _LOOKED_AT = 512  # samples whose levels tell the mean
 
 
 def find_source(
-    path: str | PathLike[str], fetch: str = "auto", shard_cache: str | PathLike[str] | None = None, limit: int | None = None
+    path: str | PathLike[str],
+    fetch: str = "auto",
+    shard_cache: str | PathLike[str] | None = None,
+    limit: int | None = None,
 ) -> tuple[Path, RemoteConfig | None]:
     """The local folder of the data set at `path`, and where it lies in a bucket what a loader process must know.
 
@@ -38,7 +41,9 @@ def find_source(
     url = as_url(path)
     if url is None:
         if fetch != "auto" or shard_cache is not None or limit is not None:
-            raise UsageError("fetch, shard_cache and shard_cache_bytes are for data sets in a bucket: leave them out for a folder")
+            raise UsageError(
+                "fetch, shard_cache and shard_cache_bytes are for data sets in a bucket: leave them out for a folder"
+            )
         return Path(path), None
     from radload.remote.copy import default_folder, open_copy
 
@@ -62,14 +67,17 @@ def open_shards(
     if fetch == "ranges":
         return RemoteShards(root, names, store, None, warn)
     hashes: list[bytes] = table.column("sha256").to_pylist()
-    return RemoteShards(root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes, hashes), warn)
+    return RemoteShards(
+        root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes, hashes), warn
+    )
 
 
 def workload(index: Index, rows: range, planner: Any, training: bool, run: int, opened: int, share: float) -> Workload:
     """What a node reads of `rows`.
 
     Args:
-        planner: plan.Planner, for the levels; run, opened: samples read in a row, and runs that are open at once; share: of an epoch's samples that this node reads.
+        planner: plan.Planner, for the levels; run, opened: samples read in a row, and runs that are open at once.
+        share: of an epoch's samples that this node reads.
     """
     some = np.unique(np.linspace(rows.start, rows.stop - 1, min(len(rows), _LOOKED_AT)).astype(np.int64))
     plan = planner.plan(some, 0, np.arange(len(some)))

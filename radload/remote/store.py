@@ -52,9 +52,13 @@ def as_url(path: str | PathLike[str]) -> str | None:
         return None
     scheme, bucket, prefix = found[1].lower(), found[2], found[3].strip("/")
     if scheme not in SCHEMES:
-        raise UsageError(f"{path} is no address that radload knows: give a local folder, s3://BUCKET/NAME or gs://BUCKET/NAME")
+        raise UsageError(
+            f"{path} is no address that radload knows: give a local folder, s3://BUCKET/NAME or gs://BUCKET/NAME"
+        )
     if not prefix:
-        raise UsageError(f"{path} names a whole bucket: give a folder in it for this data set, {scheme}://{bucket}/NAME")
+        raise UsageError(
+            f"{path} names a whole bucket: give a folder in it for this data set, {scheme}://{bucket}/NAME"
+        )
     return f"{scheme}://{bucket}/{prefix}"
 
 
@@ -69,21 +73,28 @@ class Store:
             from obstore.exceptions import BaseError
             from obstore.store import from_url
         except ImportError:
-            raise UsageError(f"{url} needs the package obstore: install it with `pip install 'radload[remote]'`") from None
+            raise UsageError(
+                f"{url} needs the package obstore: install it with `pip install 'radload[remote]'`"
+            ) from None
         self.url = url
         config: dict[str, Any] = {"aws_checksum_algorithm": "sha256"} if url.startswith("s3:") else {}
         client: dict[str, Any] = {"timeout": timedelta(seconds=_REQUEST_TIME), "pool_max_idle_per_host": "128"}
-        if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):  # obstore forgets it where there are other options
+        if os.environ.get("AWS_ALLOW_HTTP", "").lower() in (
+            "1",
+            "true",
+        ):  # obstore forgets it where there are other options
             client["allow_http"] = True
         try:
             self._store: ObjectStore = from_url(
                 url,
-                config=config,  # type: ignore[arg-type]
-                client_options=client,  # type: ignore[arg-type]
+                config=config,
+                client_options=client,
                 retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=120)},
             )
         except (BaseError, ValueError) as error:
-            raise UsageError(f"{url} cannot be used ({first_line(error)}): check the address and the store's settings") from None
+            raise UsageError(
+                f"{url} cannot be used ({first_line(error)}): check the address and the store's settings"
+            ) from None
 
     def read(self, name: str) -> bytes:
         """All bytes of an object."""
@@ -115,7 +126,8 @@ class Store:
             result = self._patiently(name, lambda: obstore.get(self._store, name, options={"head": True}))
         except FormatError:
             return None
-        return dict(result.attributes).get(attribute)  # type: ignore[call-overload, no-any-return]
+        found: dict[str, str] = dict(result.attributes)
+        return found.get(attribute)
 
     def write(self, name: str, content: bytes | IO[bytes] | Path, attributes: dict[str, str] | None = None) -> None:
         """Write an object: all of it appears at once, or nothing. Large ones go in parts, checked by the store (SHA-256)."""

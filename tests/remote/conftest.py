@@ -1,29 +1,15 @@
-"""Generated NIfTI volumes, packed into many small shards, and a bucket that holds them."""
+"""Generated NIfTI volumes, packed into many small shards."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from bucket import pack_options
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from serve import S3
-
-from radload.pack import PackOptions, pack
-
-URL = "s3://bucket/data/set"
-
-
-def pack_options(source: Path, out: Path | str, private: Path | None = None) -> PackOptions:
-    """Shards of two volumes each; labels from the first folder."""
-    return PackOptions(
-        source, Path(out), private, labels_from="folder:1", shard_size=0.4, workers=0, split="80/20/0", codec="htj2k"
-    )
+from radload.pack import pack
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +33,3 @@ def packed(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> Path:
     pack(pack_options(volumes, root))
     assert len(list(root.rglob("*.tar"))) >= 8
     return root
-
-
-def fill_bucket(packed: Path, buckets: Path) -> Path:
-    """Put the data set where URL is, and return that folder."""
-    return Path(shutil.copytree(packed, buckets / URL.removeprefix("s3://")))
-
-
-def point_at(server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process and its children speak to `server`."""
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)

@@ -1,7 +1,7 @@
 """A small S3 server with faults: `python s3_server.py FOLDER [--latency 0.05 --errors 0.05 --throttle 0.05 --cuts 0.05]`.
 
 Objects are files below FOLDER/BUCKET. It answers what obstore asks: GET (with ranges), HEAD, PUT (also If-None-Match: *), multipart
-uploads, ListObjectsV2, DELETE; it checks `x-amz-checksum-sha256` and keeps `x-amz-meta-*`. Signatures are not looked at.
+uploads, ListObjectsV2, DeleteObjects; it checks `x-amz-checksum-sha256` and keeps `x-amz-meta-*`. Signatures are not looked at.
 Prints its port, then serves until its standard input is closed. `GET /-/counts` gives what was asked, as JSON.
 """
 
@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import threading
@@ -22,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -217,25 +218,28 @@ class Handler(BaseHTTPRequestHandler):
             (self.root / ".meta").mkdir(exist_ok=True)
             (self.root / ".meta" / name).write_text(json.dumps(self._given()))
             self._answer(
-                200, f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId></InitiateMultipartUploadResult>".encode()
+                200,
+                f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId></InitiateMultipartUploadResult>".encode(),
             )
+            return
+        if "delete" in self.query:
+            keys = [unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", self.body.decode())]
+            for key in keys:
+                (self.file / key).unlink(missing_ok=True)
+            gone = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
+            self._answer(200, f"<DeleteResult>{gone}</DeleteResult>".encode())
             return
         name = self.query["uploadId"][0]
         parts = self.uploads[name]
-        self._keep(
-            b"".join(parts[i] for i in sorted(parts)), json.loads((self.root / ".meta" / name).read_text())
-        )
+        self._keep(b"".join(parts[i] for i in sorted(parts)), json.loads((self.root / ".meta" / name).read_text()))
         tag = escape(self._tag(self.file))
         self._answer(200, f"<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>".encode())
 
     def do_DELETE(self) -> None:
-        if not self._begin():
-            return
-        if "uploadId" in self.query:
+        """Of an upload that was given up."""
+        if self._begin():
             self.uploads.pop(self.query["uploadId"][0], None)
-        else:
-            self.file.unlink(missing_ok=True)
-        self._answer(204)
+            self._answer(204)
 
 
 class Server(ThreadingHTTPServer):
