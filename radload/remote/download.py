@@ -11,7 +11,7 @@ from radload.errors import FormatError
 from radload.remote.store import Store
 
 PART = 8 << 20  # bytes of a request: S3's own advice is 8 to 16 MB
-_AHEAD = 8  # parts of one object in memory
+_AHEAD = 4  # parts of one object in memory
 PARTS_AT_ONCE = 16  # requests of one process for whole objects
 
 

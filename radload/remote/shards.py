@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from radload.remote.store import Store
 
 Fetch = Literal["shards", "ranges"]
-SHARDS_AT_ONCE = 4  # fetched by one process
+SHARDS_AT_ONCE = 8  # fetched by one process
 _TOUCH = 30.0  # seconds after which a shard in use is marked as such again
 _PATIENCE = 300.0  # seconds for a shard that is being fetched; then the sample is read as a range
 
