@@ -82,7 +82,7 @@ class Worker:
         cache = open_cache(config["cache"], self._warn) if config["cache"] is not None else None
         files = self._shards(config, root, index, sampler)
         self._ahead = ReadAhead(files, index, config["rows"][0], sampler) if isinstance(sampler, Blocks) else None
-        self._coming = files.coming if cache is None else None  # what the cache has shall not be fetched
+        self._files, self._cache, self._remote = files, cache, config["remote"] is not None
         self._deliverer: Deliverer = make_deliverer(
             config["deliver"],
             files,
@@ -161,8 +161,8 @@ class Worker:
                 settings = self._planner.settings
                 levels = plan.levels[settings.neighbours.count :: plan.slices] * (settings.augment is None)
                 self._ahead.ask(message["epoch"], positions[places], levels)
-            if self._coming is not None:
-                self._coming(plan.records, plan.levels)
+            if self._remote:
+                self._announce(plan)
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid
@@ -176,6 +176,15 @@ class Worker:
         piece = max(1, min(8, len(places) // (4 * self._threads)))
         for start in range(0, len(places), piece):
             self._queue.put((job, start, min(start + piece, len(places))))
+
+    def _announce(self, plan: BatchPlan) -> None:
+        """Tell the shards what the batch will read: all that the cache does not have."""
+        records, levels = plan.records, plan.levels
+        if self._cache is not None:
+            keys = zip(plan.rows.tolist(), levels.tolist(), plan.pivot.tolist(), strict=True)
+            missing = np.array([not self._cache.has(*key) for key in keys], np.bool_)
+            records, levels = records[missing], levels[missing]
+        self._files.coming(records, levels)
 
     def _work(self) -> None:
         """A thread's life: pieces of batches."""

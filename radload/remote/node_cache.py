@@ -79,7 +79,9 @@ class NodeCache:
                 return False
             try:
                 self._fill(shard, descriptor, store, pool)
-                temporary.replace(path)  # without fsync: what a power cut leaves fails its CRC-32C, and is fetched again
+                temporary.replace(
+                    path
+                )  # without fsync: what a power cut leaves fails its CRC-32C, and is fetched again
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise

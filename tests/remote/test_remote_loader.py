@@ -106,6 +106,23 @@ def test_the_limit_of_the_cache_holds(packed: Path, tmp_path: Path, monkeypatch:
     assert digest.digest() == expected.digest()
 
 
+def test_what_the_decoded_cache_has_is_not_fetched(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run over the same levels finds all of them decoded: no byte of a shard is asked for."""
+    fill_bucket(packed, tmp_path / "buckets")
+    options: dict[str, Any] = {"augment": None, "fetch": "ranges", "split": None, "drop_last": False, "shuffle": False}
+    options |= {"cache": tmp_path / "decoded", "shard_cache": tmp_path / "cache"}
+    with s3_server(tmp_path / "buckets") as server:
+        point_at(server, monkeypatch)
+        first = epochs(URL, 1, **options)
+        before = server.counts()["bytes"]
+        again = epochs(URL, 1, **options)
+        sent = server.counts()["bytes"] - before
+    assert first == again
+    assert sent < 20_000 < before, "the manifest and segment.json, no pixels"
+
+
 def flip(path: Path, at: int) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1
