@@ -28,14 +28,15 @@ from radload.pack.codes import NOT_SELECTED
 from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
-from radload.pack.flow import Stopped, make_split_folders, mask_notes, write_private_splits, write_shards
+from radload.pack.flow import make_split_folders, mask_notes, write_private_splits, write_shards
 from radload.pack.forgotten import read_forgotten
 from radload.pack.masks import mask_patterns
-from radload.pack.options import PackOptions, check
+from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING
 from radload.pack.plan import Following
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Reject, walk
+from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
 from radload.pack.sweep import remove_temporaries, remove_unused_shards
@@ -80,6 +81,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         Stopped: on Ctrl-C.
     """
     started = time.monotonic()
+    in_a_folder(options, "--append")
     checked = check(options)
     folders = check_folders(options)
     if folders.state is not State.FINISHED:
