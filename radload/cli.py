@@ -14,6 +14,7 @@ from radload.commands.export import export
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
+from radload.commands.plan import finish, plan
 from radload.commands.prepare import prepare
 from radload.commands.review import review
 from radload.commands.scan import scan
@@ -34,6 +35,8 @@ app = typer.Typer(
 )
 app.command()(scan)
 app.command()(pack)
+app.command()(plan)
+app.command()(finish)
 app.command()(label)
 app.command()(inspect)
 app.command()(bench)
