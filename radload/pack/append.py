@@ -33,7 +33,7 @@ from radload.pack.forgotten import read_forgotten
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING
-from radload.pack.plan import Following
+from radload.pack.plan import Following, with_seen
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Reject, walk
 from radload.pack.stopped import Stopped
@@ -119,6 +119,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         following = Following(index.next_key, index.next_shard, index.table("patients"), index.table("studies"))
         pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym, following)
+        plan = with_seen(plan, files)
         (workspace.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         remove_unused_shards(workspace.out, manifest, {job.name for job in plan.jobs})
         make_split_folders(plan, workspace)
