@@ -23,8 +23,16 @@ DTYPE_CODES = {"uint8": 0, "uint16": 1, "int16": 2, "float32": 3}  # SOURCE["dty
 # Where outputs go, as strides in values: plane c of sample n has its output (y, x) at
 # n // slices * image + n % slices * slice + c * plane + (y * width + x) * pixel.
 TARGET = np.dtype(
-    [("image", "<i8"), ("slice", "<i8"), ("plane", "<i8"), ("pixel", "<i8")]
-    + [("slices", "<i4"), ("height", "<i4"), ("width", "<i4"), ("reserved", "<i4")]
+    [
+        ("image", "<i8"),
+        ("slice", "<i8"),
+        ("plane", "<i8"),
+        ("pixel", "<i8"),
+        ("slices", "<i4"),
+        ("height", "<i4"),
+        ("width", "<i4"),
+        ("reserved", "<i4"),
+    ]
 )
 
 Output = Literal["float32", "float16", "bfloat16"]
@@ -53,9 +61,7 @@ def target(planes: int, size: tuple[int, int], slices: int = 1, channels_last: b
     height, width = size
     area, channels = height * width, slices * planes
     found = np.zeros(1, TARGET)
-    strides = (
-        (area * channels, planes, 1, channels) if channels_last else (area * channels, area * planes, area, 1)
-    )
+    strides = (area * channels, planes, 1, channels) if channels_last else (area * channels, area * planes, area, 1)
     found[0] = (*strides, slices, height, width, 0)
     return found
 

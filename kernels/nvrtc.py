@@ -19,7 +19,7 @@ MOST_REGISTERS, MOST_SPILL = (80, 160), (48, 0)  # of a thread, in bytes; for fe
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A compiled kernel: registers of a thread, bytes that it spills (the larger of stores and loads), shared memory of a block, and the cubin."""
+    """A kernel: registers of a thread, bytes that it spills (the larger of stores and loads), shared memory of a block, and the cubin."""
 
     registers: int
     spill: int

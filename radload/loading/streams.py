@@ -1,7 +1,8 @@
-"""What the loader process puts into a slot for the GPU: checked, cut codestreams, and the kernel's parameters.
+"""What the loader process puts into a slot for the GPU: checked, cut codestreams or decoded levels, and the kernel's parameters.
 
-What a GPU decoder cannot take is decoded here: raw members, and colour (which becomes luma before the window); and everything
-where there is a cache, which holds decoded images. Masks are rendered here too: nearest neighbour costs less than sending them whole.
+Which of both is the consumer's wish, batch by batch: the share that the CPU decodes (see `calibrate`). What a GPU decoder cannot take is
+always decoded here: raw members, and colour (which becomes luma before the window). Masks are rendered here too: nearest neighbour
+costs less than sending them whole.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from radload.dataset.index import Index
 from radload.dataset.schema import Codec
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
+from radload.kernels.gpu import SOURCE
 from radload.kernels.prepare import SAMPLE, WINDOW
 from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
@@ -27,15 +29,20 @@ from radload.loading.masks import leave_out, put_mask
 from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.reader import Draw, Reader, StandIn
+from radload.loading.share import on_cpu
 from radload.loading.views import by_view
 
 # ITEM["kind"]: -1 nothing, a codestream of one grey component, or pixels of a type numbered as in kernels.gpu.DTYPE_CODES.
 NOTHING, STREAM = -1, 16
 PIXEL_TYPES = ("u1", "<u2", "<i2", "<f4")
-ITEM = np.dtype([("length", "<i8"), ("kind", "<i4"), ("rows", "<i4"), ("cols", "<i4"), ("reserved", "<i4")])
+ITEM = np.dtype(
+    [("offset", "<i8"), ("length", "<i8"), ("kind", "<i4"), ("rows", "<i4"), ("cols", "<i4"), ("shard", "<i4")]
+)
+DATA, CODED, TABLES = 0, 1, 2  # places in "taken"
 
 TABLE_ENTRIES = 1 << 22  # of a batch's pool; pages that are not written take no memory
 _SCAN = 1 << 20  # records looked at in one go
+_ALIGN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +71,19 @@ def _as_pixels(pixels: NDArray[Any]) -> Streamed:
     return Streamed(pixels.reshape(-1).view(np.uint8), kind, (pixels.shape[0], pixels.shape[1]))
 
 
-def longest(index: Index, rows: range, decoded: bool = False) -> int:
-    """Bytes that no sample of a split exceeds, whatever it is unpacked to; `decoded`: never to a stream."""
-    found = 64
+def capacities(index: Index, rows: range) -> tuple[int, int]:
+    """Bytes that no slice of a split exceeds: as pixels of whatever type the CPU makes of it, and as a stream."""
+    pixels, streams = _ALIGN, _ALIGN
     for start in range(rows.start, rows.stop, _SCAN):
         part = index.records[start : min(start + _SCAN, rows.stop)]
-        pixels = part["rows"].astype(np.int64) * part["cols"] * 4
-        streams = (part["codec"] == Codec.HTJ2K) & (part["channels"] == 1)
-        if decoded:
-            pixels[streams] //= 2  # of 16 bits
-            streams[:] = False
-        found = max(found, int(np.where(streams, part["length"] + 64, pixels).max()))
-    return -(-found // 64) * 64
+        grey = (part["codec"] == Codec.HTJ2K) & (part["channels"] == 1)
+        size = part["rows"].astype(np.int64) * part["cols"] * np.where(grey, 2, 4)
+        pixels, streams = max(pixels, int(size.max())), max(streams, int((part["length"] * grey).max()) + _ALIGN)
+    return _aligned(pixels), _aligned(streams)
+
+
+def _aligned(length: int) -> int:
+    return -(-length // _ALIGN) * _ALIGN
 
 
 def names(view: int) -> tuple[str, str]:
@@ -84,21 +92,36 @@ def names(view: int) -> tuple[str, str]:
 
 
 def fields(
-    batch_size: int, channels: int, capacity: int, slices: int = 1, views: int = 1
+    batch_size: int, channels: int, capacity: tuple[int, int], slices: int = 1, views: int = 1
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Arrays of a slot; records travel as bytes. channels: of one slice; the slices of a draw stand one after the other."""
+    """Arrays of a slot; records travel as bytes. channels: of one slice; the slices of a draw stand one after the other.
+
+    What goes to the device in one copy stands together: from "sources", which the consumer fills, to the end of what "data" holds. Both
+    pools are filled from their start, "data" with pixels and "coded" with streams, so their ends are pages that nobody touches.
+    """
     count = batch_size * slices
     found: dict[str, tuple[str, tuple[int, ...]]] = {
-        "data": ("u1", (count, capacity)),
         "items": ("u1", (count, ITEM.itemsize)),
-        "tables": ("<f4", (TABLE_ENTRIES,)),
-        "used": ("<i8", (1,)),  # entries of "tables"
+        "taken": ("<i8", (3,)),  # bytes of "data" and of "coded", entries of "tables"
+        "share": ("<f8", (1,)),  # of the entries that the CPU decodes; the consumer's wish
+        "sources": ("u1", (count, SOURCE.itemsize)),
     }
     for view in range(views):
         samples, windows = names(view)
         found[samples] = ("u1", (count, SAMPLE.itemsize))
         found[windows] = ("u1", (count, channels * WINDOW.itemsize))
-    return found
+    return found | {
+        "data": ("u1", (count * capacity[0],)),
+        "coded": ("u1", (count * capacity[1],)),
+        "tables": ("<f4", (TABLE_ENTRIES,)),
+    }
+
+
+def content(arrays: dict[str, NDArray[Any]], entry: int) -> NDArray[np.uint8]:
+    """The bytes of an entry of a slot."""
+    item = arrays["items"][entry].view(ITEM)[0]
+    pool: NDArray[np.uint8] = arrays["coded" if item["kind"] == STREAM else "data"]
+    return pool[item["offset"] : item["offset"] + item["length"]]
 
 
 class StreamDeliverer:
@@ -113,11 +136,8 @@ class StreamDeliverer:
         stand_in: StandIn | None = None,
         cache: Cache[NDArray[Any]] | None = None,
     ) -> None:
-        self._reader: Reader[Any] = (
-            Reader(files, planner, rows, replace, unpack, stand_in)
-            if cache is None
-            else Reader(files, planner, rows, replace, decode_level, stand_in, cache)
-        )
+        self._streams: Reader[Any] = Reader(files, planner, rows, replace, unpack, stand_in)
+        self._pixels: Reader[Any] = Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         self._views = planner.settings.views
         self._lock = Lock()
 
@@ -129,21 +149,26 @@ class StreamDeliverer:
         items["kind"], items["length"] = NOTHING, 0
         for part in by_view(arrays, self._views):
             leave_out(part, np.setdiff1d(np.arange(len(arrays["rows"])), places))
-        arrays["used"][0] = 0
+        arrays["taken"][:] = 0
         for pool in _pools(plan):
             self._add_tables(arrays, pool)
 
+    def _take(self, arrays: dict[str, NDArray[Any]], pool: int, length: int) -> int:
+        """Where `length` bytes or entries of a pool may be put."""
+        with self._lock:
+            start = int(arrays["taken"][pool])
+            arrays["taken"][pool] = start + length
+        return start
+
     def _add_tables(self, arrays: dict[str, NDArray[Any]], pool: NDArray[np.float32]) -> int:
         """Append tables to the slot's pool; returns where they start."""
-        with self._lock:
-            start, count = int(arrays["used"][0]), len(pool)
-            if start + count > TABLE_ENTRIES:
-                raise RadloadError(
-                    f"the look-up tables of one batch have more than {TABLE_ENTRIES} entries: take a smaller batch, "
-                    'or device="cpu"'
-                )
-            arrays["tables"][start : start + count] = pool
-            arrays["used"][0] = start + count
+        start, count = self._take(arrays, TABLES, len(pool)), len(pool)
+        if start + count > TABLE_ENTRIES:
+            raise RadloadError(
+                f"the look-up tables of one batch have more than {TABLE_ENTRIES} entries: take a smaller batch, "
+                'or device="cpu"'
+            )
+        arrays["tables"][start : start + count] = pool
         return start
 
     def deliver(
@@ -156,7 +181,8 @@ class StreamDeliverer:
         position: int,
         tools: Buffers,
     ) -> Draw[Any]:
-        draw = self._reader.read(plan, entry, epoch, position, tools)
+        reader = self._pixels if on_cpu(entry, float(arrays["share"][0])) else self._streams
+        draw = reader.read(plan, entry, epoch, position, tools)
         parts = by_view(arrays, self._views)
         if draw.content is None:
             for part in parts:
@@ -171,10 +197,13 @@ class StreamDeliverer:
         start_of = {id(pool): start for pool, start in zip(pools, starts, strict=True)}
         first, base = draw.place * found.slices, place * found.slices
         for i, read in enumerate(draw.slices):
-            content = read if isinstance(read, Streamed) else _as_pixels(read)
-            length = len(content.data)
-            arrays["data"][base + i, :length] = np.frombuffer(content.data, np.uint8)
-            arrays["items"][base + i].view(ITEM)[0] = (length, content.kind, *content.shape, 0)
+            one = read if isinstance(read, Streamed) else _as_pixels(read)
+            length = len(one.data)
+            name, pool = ("coded", CODED) if one.kind == STREAM else ("data", DATA)
+            start = self._take(arrays, pool, _aligned(length))
+            arrays[name][start : start + length] = np.frombuffer(one.data, np.uint8)
+            shard = int(found.records[first + i]["shard"])
+            arrays["items"][base + i].view(ITEM)[0] = (start, length, one.kind, *one.shape, shard)
         entries, places = slice(first, first + found.slices), slice(base, base + found.slices)
         middle = first + found.slices // 2
         for number, (part, view) in enumerate(zip(parts, (found, *found.further), strict=True)):

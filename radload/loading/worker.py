@@ -132,6 +132,8 @@ class Worker:
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid
+            if "share" in arrays:
+                arrays["share"][0] = message["share"]
             self._deliverer.begin(arrays, plan, places)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
             self._send({"id": message["id"], "error": describe(error)})

@@ -31,5 +31,5 @@ def test_one_plane_more_is_too_many() -> None:
 
 def test_a_source_that_is_wrong_is_refused_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "source_text", lambda: "this is no CUDA")
-    with pytest.raises(RadloadError, match="does not compile for sm_90 .* error"):
+    with pytest.raises(RadloadError, match=r"does not compile for sm_90 .* error"):
         nvrtc.compile_kernel("sm_90", 1, "float32")
