@@ -30,6 +30,7 @@ from radload.loading.arguments import core_share
 from radload.loading.plan import Planner, Settings
 from radload.loading.recipe import make_recipe
 from radload.loading.views import Views
+from radload.train.config import CROP_SLACK
 
 BATCH, SIZE, ROUNDS, SECONDS, PREFETCH = 50, 224, 5, 0.8, 3
 CORES = core_share()
@@ -73,13 +74,13 @@ def limits(
     channels: int = 1,
     augment: str | None = None,
     views: int = 1,
+    level_slack: float = 1.0,
 ) -> list[Contestant]:
     """Parts of our own work, alone on all cores: what no loader of this format can exceed. `parts`: title -> "decode" or "raw"."""
     index = open_index(shards, read_manifest(shards))
     files = ShardFiles(shards, index.shard_names)
-    settings = Settings(
-        (SIZE, SIZE), make_recipe(window, channels), "float32", 1.0, "auto", augment, 0, views=Views(views)
-    )
+    recipe = make_recipe(window, channels)
+    settings = Settings((SIZE, SIZE), recipe, "float32", level_slack, "auto", augment, 0, views=Views(views))
     planner = Planner(index, settings)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
     read, render = stages.reading(files, draws, CORES), stages.rendering(draws, planner, CORES, BATCH)
@@ -148,7 +149,7 @@ def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pyte
     """As pretrain.py: three windows, crops, flips, window jitter; beside pydicom doing the same, and decoding the same mix of levels."""
     with ExitStack() as stack:
         batches = pydicom_training_loader(peer_files, SIZE, BATCH, CORES)
-        loader, own = ours(ct_shards, augment="default")
+        loader, own = ours(ct_shards, augment="default", level_slack=CROP_SLACK)
         stack.enter_context(loader)
         for one in (batches, own):
             assert next(one)[0].shape == (BATCH, 3, SIZE, SIZE)
@@ -156,7 +157,7 @@ def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pyte
         contestants = [
             Contestant("pydicom + DataLoader", "peer", taking(batches, BATCH, READ_AHEAD * CORES, CORES)),
             Contestant("radload HTJ2K, training", "radload", taking(own, BATCH, PREFETCH + 1)),
-            *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default"),
+            *limits(ct_shards, {"decoding alone": "decode"}, pool, None, 3, "default", level_slack=CROP_SLACK),
         ]
         compete(TRAINING, contestants, request.config)
 

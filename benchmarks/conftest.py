@@ -65,6 +65,9 @@ def raw_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("radload benchmarks")
     group.addoption("--bench-json", type=Path, metavar="FILE", help="write all figures of the last tables to FILE")
+    group.addoption(
+        "--startup-rows", type=int, default=1_350_000, metavar="N", help="samples of the index in bench_startup.py"
+    )
     group.addoption("--bench-chart", type=Path, metavar="FILE", help="draw radload beside its peers to FILE, a .png")
 
 

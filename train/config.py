@@ -13,8 +13,10 @@ from typing import Any, get_args, get_type_hints
 from radload.errors import UsageError
 from radload.loading.augment import AUTO, JITTER, Augment
 from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
+from radload.loading.levels import MAX_SLACK, MIN_SLACK
 from radload.loading.recipe import read_window
 
+CROP_SLACK = 1.5  # decision 101: networks that have to see fine detail learn no less, and a crop costs half
 NO_LABELS = "none"  # --labels none: train on the stand-in classes although there is a label set
 
 
@@ -70,9 +72,9 @@ class Config:
     spacing: float | None = _option(None, "millimetres per pixel of the square images", identity=True)
     sampler: str = _option(
         "uniform",
-        "each image once per epoch, classes in equal shares, or one image per patient and epoch",
+        "each image once per epoch, classes in equal shares, one image per patient and epoch, or each image once but read in runs",
         identity=True,
-        choices=("uniform", "balanced", "patient"),
+        choices=("uniform", "balanced", "patient", "blocks"),
     )
     cache: str | None = _option(
         None,
@@ -96,6 +98,11 @@ class Config:
     rotate: float = _option(0.0, "rotate by up to so many degrees either way", identity=True)
     gamma: float = _option(0.0, "grey values to the power of exp(-gamma) to exp(gamma)", identity=True)
     noise: float = _option(0.0, "largest deviation of normal noise, as a share of the window", identity=True)
+    level_slack: float | None = _option(
+        None,
+        f"how far training may enlarge a resolution level (default: {CROP_SLACK} for crops of random scale, else 1.0: never)",
+        identity=True,
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -178,6 +185,11 @@ def check(config: Config) -> Config:
             )
     if config.channels not in (1, 3):
         raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
+    if config.level_slack is not None and not MIN_SLACK <= config.level_slack <= MAX_SLACK:
+        raise UsageError(
+            f"--level-slack {config.level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
+            f"{MIN_SLACK} to {MAX_SLACK:g}"
+        )
     _ = config.loader_window
     _check_augment(config)
     return config
@@ -218,6 +230,8 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
         batch = samples // world * world
         notes.append(f"only {samples} training samples: the batch is reduced to {batch}")
     sgd = config.optimizer == "sgd"
+    # Where all images have one scale, a slack would show training another level than validation, image by image.
+    random_scale = config.augment != "none" and config.spacing is None
     resolved = replace(
         config,
         batch_size=batch,
@@ -226,6 +240,7 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
         weight_decay=config.weight_decay if config.weight_decay is not None else (5e-5 if sgd else 0.05),
         amp=config.amp if config.amp != "auto" else ("bf16" if bf16 else "off"),
         fit=check_fit(config.fit, config.spacing)[0],
+        level_slack=config.level_slack if config.level_slack is not None else (CROP_SLACK if random_scale else 1.0),
     )
     return resolved, notes
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     }
     augment = config.loader_augment
     loader = radload.Loader(
-        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler, **shared
-    )
+        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler,
+        level_slack=config.level_slack or 1.0, **shared,
+    )  # fmt: skip
     stack.callback(loader.close)
     val_loader = None
     if task.labelled["val"]:
@@ -133,7 +135,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     # The run's folder, and what the user should know before he waits.
     about: dict[str, Any] = {
         "classes": list(task.classes),
-        "preparation": loader.preparation.as_dict(),  # what `radload.prepare` makes the same pixels by
+        # What `radload.prepare` makes the same pixels by: those of validation, whose levels are never enlarged.
+        "preparation": replace(loader.preparation, level_slack=1.0).as_dict(),
         "fingerprint": fingerprint,
         "augment": None if augment is None else augment.as_dict(),
     }

@@ -84,7 +84,7 @@ def open_rows(root: Path) -> Rows:
         first["series"][of_row],
         hashes,
         hashed,
-        tuple(read_labels(root, name, records["key"]) for name in label_names(root)),
+        tuple(read_labels(root, name, index.keys) for name in label_names(root)),
     )
 
 

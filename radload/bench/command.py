@@ -40,7 +40,7 @@ def bench(options: BenchOptions) -> Result:
         size=output_size(options.size),
         recipe=make_recipe(options.loader_window, options.channels),
         dtype="float32",
-        level_slack=1.0,
+        level_slack=options.level_slack,
         resolution="auto",
         augment=options.augment,
         seed=0,

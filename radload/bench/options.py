@@ -23,6 +23,7 @@ class BenchOptions:
         seconds: that measuring takes, start-up apart.
         arch, gpu: a network and a card whose published need is looked up; measure_arch: the network is measured here instead.
         json: file for the figures.
+        level_slack: as of `radload.Loader`.
     """
 
     shards: Path
@@ -38,6 +39,7 @@ class BenchOptions:
     gpu: str | None = None
     measure_arch: bool = False
     json: Path | None = None
+    level_slack: float = 1.0
 
     @property
     def loader_window(self) -> str | tuple[float, float] | None:

@@ -39,6 +39,7 @@ class WholeLoader:
             window=options.loader_window,
             channels=options.channels,
             augment=options.augment,
+            level_slack=options.level_slack,
             labels=False,
             threads=threads,
             prefetch=PREFETCH,

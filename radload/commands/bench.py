@@ -39,6 +39,7 @@ def bench(
         bool, typer.Option("--measure-arch", help="With --arch: measure what it takes on this machine.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.", show_default=False)] = None,
+    level_slack: Annotated[float, typer.Option(help="How far a level may be enlarged; training takes 1.5.")] = 1.0,
 ) -> None:
     """Measure what reading, decoding, kernel and the whole loader give on this machine, and say which is the limit."""
     from rich.console import Console
@@ -61,6 +62,7 @@ def bench(
         gpu,
         measure_arch,
         json,
+        level_slack,
     )
     result = run(options)
     print_result(result, Console())

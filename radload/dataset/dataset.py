@@ -157,7 +157,7 @@ class Dataset:
             known = label_names(self.root)
             labels = DEFAULT if DEFAULT in known else known[0] if len(known) == 1 else None
         if labels is not None:
-            self.labels = read_labels(self.root, labels, self.index.records["key"], self.index.files)
+            self.labels = read_labels(self.root, labels, self.index.keys, self.index.files)
 
     def __len__(self) -> int:
         return len(self.index.records)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from radload.dataset.manifest import Manifest
 from radload.dataset.mapped import COPIED, OpenFiles
 from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
-from radload.dataset.segment import ARROW_FILES, MASKS_FILE, file_crc
+from radload.dataset.segment import ARROW_FILES, MASKS_FILE, Largest, file_crc
 from radload.errors import FormatError, UsageError
 
 
@@ -36,6 +38,8 @@ class Index:
         masks: (samples,) MASK_RECORD; None where no sample has a mask.
         files: what of them, and of the labels, is mapped; `files.check()` before and after values are used.
         sizes: name of a file -> its bytes and CRC-32C.
+        keys: digest of all keys in order (segment.KeysDigest): what a label set must have been made for.
+        largest: per split, what no sample of it exceeds.
     """
 
     folder: Path
@@ -45,12 +49,14 @@ class Index:
     ranges: dict[str, range]
     masks: NDArray[np.void] | None = None
     files: OpenFiles = field(default_factory=OpenFiles)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _tables: dict[str, pa.Table] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    keys: str = ""
+    largest: Mapping[str, Largest] = field(default_factory=dict)
+    _tables: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
     def table(self, name: str) -> pa.Table:
         """One of the Arrow tables (samples, series, shards, patients, studies, luts), opened when it is first asked for."""
-        if name not in self._tables:
+        if name not in self._tables:  # each alone: samples.arrow has a piece per shard, and a loader does not need it
             file = f"{name}.arrow"
             content = self.files.read(self.folder / file, *self.sizes[file])
             try:
@@ -70,10 +76,15 @@ class Index:
     def row_of(self, key: int) -> int:
         """Row of a key (binary search). Raises KeyError."""
         keys = self.records["key"]
-        row = int(np.searchsorted(keys, np.uint64(key))) if 0 <= key < 1 << 64 else len(keys)
+        row = bisect_left(keys, key)  # numpy.searchsorted would copy the column
         if row == len(keys) or int(keys[row]) != key:
             raise KeyError(key_text(key))
         return row
+
+    def series_in_order(self) -> NDArray[np.void]:
+        """`series`, opened for reading all of it."""
+        name = "series.bin"
+        return self.files.array(self.folder / name, SERIES_RECORD, *self.sizes[name], in_order=True)
 
     def patient_lists(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """(offsets, rows): the rows of patient p are rows[offsets[p] : offsets[p + 1]]."""
@@ -81,9 +92,11 @@ class Index:
 
     @cached_property
     def _patient_lists(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        names = ("patient_offsets.bin", "patient_rows.bin")
-        offsets, rows = (self.files.array(self.folder / n, np.dtype("<u8"), *self.sizes[n]) for n in names)
-        return offsets, rows
+        number, offsets, rows = np.dtype("<u8"), "patient_offsets.bin", "patient_rows.bin"
+        return (
+            self.files.array(self.folder / offsets, number, *self.sizes[offsets], in_order=True),
+            self.files.array(self.folder / rows, number, *self.sizes[rows]),
+        )
 
     def rows_of_patient(self, patient: int) -> NDArray[np.uint64]:
         """Rows of one patient (row of patients.arrow), ascending."""
@@ -91,8 +104,8 @@ class Index:
         return np.asarray(rows[int(offsets[patient]) : int(offsets[patient + 1])])
 
 
-def open_index(root: Path, manifest: Manifest) -> Index:
-    """Open the index of the data set in `root`.
+def open_index(root: Path, manifest: Manifest, scattered: bool = False) -> Index:
+    """Open the index of the data set in `root`; `scattered`: records and series will be read here and there, see mapped.OpenFiles.
 
     Raises:
         FormatError: a file is absent, has another length than segment.json says, or (up to mapped.COPIED bytes) another checksum;
@@ -109,6 +122,7 @@ def open_index(root: Path, manifest: Manifest) -> Index:
         files = {name: (int(entry["bytes"]), int(entry["crc32c"])) for name, entry in dict(summary["files"]).items()}
         modalities = tuple(summary["modalities"])
         ranges = {name: range(*summary["ranges"][name]) for name in SPLITS}
+        keys, largest = str(summary["keys"]), {name: Largest(*summary["largest"][name]) for name in SPLITS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise FormatError(
@@ -120,7 +134,7 @@ def open_index(root: Path, manifest: Manifest) -> Index:
         raise FormatError(f"the index in {folder} lists no {min(missing)}: restore it from a copy, or pack again")
     for name, (size, crc) in files.items():
         _check_file(folder / name, size, crc)
-    opened = OpenFiles()
+    opened = OpenFiles(scattered)
 
     def array(name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         return opened.array(folder / name, dtype, *files[name])
@@ -132,7 +146,8 @@ def open_index(root: Path, manifest: Manifest) -> Index:
             f"{folder / MASKS_FILE} has {len(masks)} records for {len(records)} samples: the index is damaged; "
             "restore it from a copy, or pack again"
         )
-    return Index(folder, records, array("series.bin", SERIES_RECORD), modalities, ranges, masks, opened, files)
+    series = array("series.bin", SERIES_RECORD)
+    return Index(folder, records, series, modalities, ranges, masks, opened, files, keys, largest)
 
 
 def _check_file(path: Path, size: int, crc: int) -> None:

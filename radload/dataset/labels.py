@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from radload.dataset.files import atomic_file
 from radload.dataset.mapped import OpenFiles
-from radload.dataset.segment import rows_by
+from radload.dataset.segment import KeysDigest, rows_by
 from radload.errors import FormatError, UsageError
 
 DEFAULT = "default"
@@ -84,6 +84,9 @@ def write_labels(root: Path, labels: LabelSet, keys: NDArray[np.uint64], ranges:
     path = folder / f"{check_name(labels.name)}.arrow"
     info: dict[str, Any] = {"version": 1, "task": labels.task, "classes": list(labels.classes), "origin": labels.origin}
     info["digest"] = _digest(labels)
+    made_for = KeysDigest()
+    made_for.add(keys)
+    info["keys"] = made_for.text()
     columns: dict[str, pa.Array] = {"key": pa.array(keys, pa.uint64())}
     if labels.task == "single":
         columns["label"] = pa.array(labels.codes, pa.int32())
@@ -124,24 +127,28 @@ def label_names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "labels").glob("*.arrow"))
 
 
-def read_labels(root: Path, name: str, keys: NDArray[np.uint64], files: OpenFiles | None = None) -> LabelSet:
+def read_labels(root: Path, name: str, keys: str, files: OpenFiles | None = None) -> LabelSet:
     """Open a label set, copied or mapped by size; a mapped one is watched by `files`, or by nobody.
+
+    Args:
+        keys: digest of the keys of the data set (Index.keys).
+        scattered: labels will be read here and there, see files.map_file.
 
     Raises:
         UsageError: no such set.
-        FormatError: damaged, or made for other samples than `keys`.
+        FormatError: damaged, or made for samples with other keys.
     """
     table, info = _open(root, name, files)
     try:
         task, classes, origin, digest = info["task"], tuple(info["classes"]), info["origin"], str(info["digest"])
+        made_for = str(info["keys"])
     except (KeyError, TypeError) as error:
         raise _damaged(name, error) from None
-    stored = table.column("key").to_numpy()
-    if len(stored) != len(keys) or not np.array_equal(stored, keys):
+    if made_for != keys:
         raise FormatError(
             f"label set {name!r} was made for another version of this data set: write it again with `radload label`"
         )
-    column = table.column("label").combine_chunks()
+    column = _one_chunk(table.column("label"))
     if task == "multi":
         codes = column.values.to_numpy(zero_copy_only=False).reshape(-1, len(classes))
     else:
@@ -150,7 +157,7 @@ def read_labels(root: Path, name: str, keys: NDArray[np.uint64], files: OpenFile
 
 
 def read_class_rows(root: Path, name: str, files: OpenFiles | None = None) -> ClassRows:
-    """Row lists of a single-label set, opened as in `read_labels`, which compares its keys with the index.
+    """Row lists of a single-label set, opened as in `read_labels`, which compares its keys with those of the index.
 
     Raises:
         UsageError: no such set, or one of several labels per sample. FormatError: damaged.
@@ -159,8 +166,7 @@ def read_class_rows(root: Path, name: str, files: OpenFiles | None = None) -> Cl
     if info.get("task") != "single":
         raise UsageError(f"label set {name!r} has several labels per sample: samples are in no class")
     try:
-        column = table.column("by_class")
-        rows = column.chunk(0).to_numpy() if column.num_chunks == 1 else column.to_numpy()
+        rows = _one_chunk(table.column("by_class")).to_numpy()
         offsets = {split: np.array(bounds, np.int64) for split, bounds in info["class_offsets"].items()}
         digest, size = str(info["digest"]), len(info["classes"]) + 1
         wrong = [
@@ -180,12 +186,17 @@ def _open(root: Path, name: str, files: OpenFiles | None) -> tuple[pa.Table, dic
         known = ", ".join(label_names(root)) or "none"
         raise UsageError(f"there is no label set {name!r} in {root} (there: {known}): add it with `radload label`")
     try:
-        content = (files if files is not None else OpenFiles()).read(path)
+        content = (files if files is not None else OpenFiles(scattered=True)).read(path)
         table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
         info: dict[str, Any] = dict(json.loads(table.schema.metadata[METADATA]))
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(name, error) from None
     return table, info
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array, on the mapped file where it is one already: `combine_chunks` would copy it all."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _damaged(name: str, reason: object) -> FormatError:

@@ -36,14 +36,20 @@ class _Watched:
 
 
 class OpenFiles:
-    """Copies and mappings of files. Safe to share between threads."""
+    """Copies and mappings of files. Safe to share between threads.
 
-    def __init__(self) -> None:
+    Args:
+        scattered: single entries of them will be read, far from each other: a touch of a mapped file then reads one page. By default it
+            reads what the device's read-ahead says, up to megabytes: 5 GB of a 13 GB index for the first three batches of 256, 3 MB so.
+    """
+
+    def __init__(self, scattered: bool = False) -> None:
+        self._scattered = scattered
         self._watched: list[_Watched] = []
         self._lock = Lock()
 
-    def read(self, path: Path, size: int | None = None, crc: int | None = None) -> Buffer:
-        """The content of a file, copied or mapped; with its length and CRC-32C where they are known.
+    def read(self, path: Path, size: int | None = None, crc: int | None = None, in_order: bool = False) -> Buffer:
+        """The content of a file, copied or mapped; with its length and CRC-32C where they are known. in_order: all of it will be read.
 
         Raises:
             FormatError: it is missing, cannot be read, or is not what `size` and `crc` say (`crc`: where it is copied).
@@ -63,6 +69,8 @@ class OpenFiles:
                     raise FormatError(f"{path} has a wrong checksum (CRC-32C): it is damaged; {_REMEDY}")
                 return content
             mapped = mmap.mmap(descriptor, status.st_size, mmap.MAP_SHARED, mmap.PROT_READ)
+            if self._scattered and not in_order:
+                mapped.madvise(mmap.MADV_RANDOM)
             with self._lock:
                 self._watched.append(_Watched(path, descriptor, status.st_size, status.st_mtime_ns, crc))
             keep = True
@@ -73,9 +81,16 @@ class OpenFiles:
             if not keep:
                 os.close(descriptor)
 
-    def array(self, path: Path, dtype: np.dtype[Any], size: int | None = None, crc: int | None = None) -> NDArray[Any]:
+    def array(
+        self,
+        path: Path,
+        dtype: np.dtype[Any],
+        size: int | None = None,
+        crc: int | None = None,
+        in_order: bool = False,
+    ) -> NDArray[Any]:
         """The content of a file of fixed-width records: (n,) of `dtype`, read-only. Raises FormatError as `read`."""
-        content = self.read(path, size, crc)
+        content = self.read(path, size, crc, in_order)
         if len(content) % dtype.itemsize:
             raise FormatError(f"{path} does not hold whole records of {dtype.itemsize} bytes: it is damaged; {_REMEDY}")
         return np.frombuffer(content, dtype) if len(content) else np.zeros(0, dtype)

@@ -28,6 +28,7 @@ from radload.dataset.schema import (
     SHARDS,
     SPLITS,
     STUDIES,
+    Codec,
 )
 
 MASKS_FILE = "masks.bin"
@@ -78,6 +79,40 @@ class SegmentSummary:
     masks: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """What no sample of a split exceeds: bytes and pixels of a grey HTJ2K stream, and pixels of an image that is anything else."""
+
+    stream: int = 0
+    pixels: int = 0
+    coded: int = 0  # pixels of a grey HTJ2K stream
+
+    def and_of(self, records: NDArray[np.void]) -> Largest:
+        """The same with more RECORDs (n,)."""
+        streams = (records["codec"] == Codec.HTJ2K) & (records["channels"] == 1)
+        pixels = records["rows"].astype(np.int64) * records["cols"]
+        return Largest(
+            max(self.stream, int(records["length"][streams].max(initial=0))),
+            max(self.pixels, int(pixels[~streams].max(initial=0))),
+            max(self.coded, int(pixels[streams].max(initial=0))),
+        )
+
+
+class KeysDigest:
+    """What tells one list of keys from another without reading it: BLAKE2b-128 over the keys, uint64 in order."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, keys: NDArray[np.uint64]) -> None:
+        """Append keys (n,)."""
+        self._digest.update(np.ascontiguousarray(keys, "<u8").data)
+
+    def text(self) -> str:
+        """32 hex digits."""
+        return self._digest.hexdigest()
+
+
 def write_segment(
     folder: Path,
     generation: int,
@@ -101,7 +136,8 @@ def write_segment(
     starts = np.zeros(len(SPLITS) + 1, np.int64)
     patient_of_row: list[NDArray[np.uint32]] = []
     seen_patients: list[set[int]] = [set() for _ in SPLITS]
-    digest = hashlib.sha256()
+    digest, keys = hashlib.sha256(), KeysDigest()
+    largest = {name: Largest() for name in SPLITS}
     with ExitStack() as stack:
         records_file = stack.enter_context((folder / "records.bin").open("wb"))
         series_file = stack.enter_context((folder / "series.bin").open("wb"))
@@ -125,6 +161,8 @@ def write_segment(
             records["shard"] = totals["shards"]
             records["series"] += totals["series"]
             records["split"] = part.split
+            keys.add(records["key"])
+            largest[SPLITS[part.split]] = largest[SPLITS[part.split]].and_of(records)
             records_file.write(records.tobytes())
             series_file.write(series_records.tobytes())
             of_samples = part.masks if len(part.masks) else np.zeros(len(records), MASK_RECORD)
@@ -163,6 +201,8 @@ def write_segment(
         "studies": studies.num_rows,
         "modalities": list(modalities),
         "ranges": {name: [int(starts[i]), int(starts[i + 1])] for i, name in enumerate(SPLITS)},
+        "keys": keys.text(),
+        "largest": {name: [one.stream, one.pixels, one.coded] for name, one in largest.items()},
         "files": files,
     }
     write_json(folder / "segment.json", summary)

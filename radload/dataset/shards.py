@@ -9,6 +9,7 @@ import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,6 +22,9 @@ from radload.dataset.schema import key_text
 from radload.errors import CorruptSample, FormatError, RadloadError
 
 MAX_OPEN = 256  # descriptors kept per process, well below the usual limit of 1,024
+ASKED_AT_ONCE = (
+    1 << 17
+)  # bytes per request: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
 
 
 class _Descriptor:
@@ -119,6 +123,14 @@ class ShardFiles:
             f"{what}{self._where(record)} cannot be read ({error.strerror}): check the disk, or restore the shard from a copy",
             "cannot be read",
         )
+
+    def will_need(self, shard: int, offset: int, length: int) -> None:
+        """Ask the system to read `length` bytes at `offset` of a shard in the background. What fails shows when reading."""
+        with suppress(OSError, RadloadError):
+            descriptor = self._descriptor(shard)
+            for start in range(offset, offset + length, ASKED_AT_ONCE):
+                step = min(ASKED_AT_ONCE, offset + length - start)
+                os.posix_fadvise(descriptor.number, start, step, os.POSIX_FADV_WILLNEED)
 
     def _descriptor(self, shard: int) -> _Descriptor:
         """An open shard. Who holds it may read it outside the lock, so that reads run in parallel; nobody closes it meanwhile."""

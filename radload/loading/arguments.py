@@ -91,4 +91,4 @@ def find_labels(root: Path, labels: str | bool | None, index: Index) -> LabelSet
                 )
             return None
         labels = name
-    return read_labels(root, labels, index.records["key"], index.files)
+    return read_labels(root, labels, index.keys, index.files)

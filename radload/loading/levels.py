@@ -14,15 +14,17 @@ from radload.errors import UsageError
 
 RESOLUTIONS = ("auto", "full")
 NARROW_HU = 200.0  # CT windows under this width are decoded in full
+MIN_SLACK, MAX_SLACK = 0.25, 8.0
 
 
 def check_resolution(resolution: str, level_slack: float) -> None:
     """UsageError for arguments of `choose_levels` that cannot be used."""
     if resolution not in RESOLUTIONS:
         raise UsageError(f"resolution={resolution!r} is unknown: choose one of {', '.join(map(repr, RESOLUTIONS))}")
-    if not 0.25 <= level_slack <= 8:
+    if not MIN_SLACK <= level_slack <= MAX_SLACK:
         raise UsageError(
-            f"level_slack={level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; 0.25 to 8"
+            f"level_slack={level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
+            f"{MIN_SLACK} to {MAX_SLACK:g}"
         )
 
 

@@ -113,6 +113,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         neighbours: int = 0,
         neighbour_spacing: float | None = None,
         neighbour_edges: str = "repeat",
+        block: int | None = None,
+        runs: int | None = None,
         decode: str = "auto",
         static: bool = False,
         channels_last: bool = False,
@@ -145,7 +147,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             masks: label masks too, nearest neighbour under the same geometry.
             sampler: "uniform": each sample once per epoch (the default); "balanced": classes of `labels` in equal shares; "weights":
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
-                patient per epoch. See docs/loading.md.
+                patient per epoch; "blocks": as "uniform", but read in runs, for storage that dislikes random reads. See docs/loading.md.
             cache: keep decoded images: in a folder that all ranks and runs of this machine share ("/dev/shm/NAME": in memory), or, for
                 True, in the memory of this loader's process. cache_bytes: how much, as a number or as "8GB"; None: 8 GB, or half of
                 what is free where that is less. See docs/loading.md.
@@ -156,6 +158,7 @@ class Loader(IterableDataset[dict[str, Any]]):
                 crops show `local_area` of the image, smallest and largest share; those of the others are the augmentation's.
             neighbours: slices on each side of the drawn one, as channels from before to after; neighbour_spacing: millimetres from
                 one to the next, None: by index; neighbour_edges: at the ends of a stack "repeat" its last slice, or "skip" such draws.
+            block, runs: of "blocks": samples that are read in one run (32), and runs that are open at once (four global batches).
             decode: for a GPU: on the "cpu", on the "gpu", or "auto": what measures faster at the start. See docs/gpu.md.
             static: on a GPU, each batch lies at the addresses of the one before, which it replaces: for CUDA graphs.
             channels_last: images lie in memory as (N, H, W, C); their shape stays (N, C, H, W).
@@ -166,7 +169,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._closed = True  # until everything is open
         root = Path(path)
         manifest = read_manifest(root)
-        self._index: Index = open_index(root, manifest)
+        self._index: Index = open_index(root, manifest, scattered=True)
         self._split, self._rows = split, split_range(self._index, split)
         rank, world_size = world_place(rank, world_size)
         check_numbers(batch_size, prefetch, world_size, threads, max_failures, epoch)
@@ -174,7 +177,8 @@ class Loader(IterableDataset[dict[str, Any]]):
         check_resolution(resolution, level_slack)
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
-        sampling = check_sampling(sampler, weights, split, self._labels, shuffle and drop_last, root)
+        training, together = shuffle and drop_last, batch_size * world_size
+        sampling = check_sampling(sampler, weights, split, self._labels, training, root, together, block, runs)
         beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
         self.views: Views = check_views(views, local_views, output_size(local_size, "local_size"), local_area, augment)
         rows = drawn_rows(self._index, self._rows, beside)

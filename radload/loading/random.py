@@ -16,6 +16,9 @@ _SHIFT = np.uint64(32)
 
 VIEW_REPLACEMENT = 0xFFFF  # the view under which a stand-in for a damaged sample is drawn
 VIEW_BLOCK = 0xFFFE  # the one under which a block of classes is shuffled; its positions are blocks
+VIEW_RUNS = (
+    0xFFFD  # the one of blocks.Blocks: where the cuts lie (position 0), and where cursor i begins (position i + 1)
+)
 
 
 def words(seed: int, epoch: int, positions: NDArray[np.int64], view: int, count: int) -> NDArray[np.uint64]:

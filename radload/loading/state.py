@@ -26,6 +26,7 @@ _MUST_MATCH = {
     "sampler": "open the loader with the same sampler",
     "weights": "open the loader with the same weights",
     "neighbours": "open the loader with the same neighbours, neighbour_spacing and neighbour_edges",
+    "blocks": "open the loader with the same block and runs",
     "strata": "the labels or patients that the sampler goes by are others: resume with those that the run was started with",
 }
 

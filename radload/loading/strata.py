@@ -16,12 +16,14 @@ from radload.dataset.index import Index, split_range
 from radload.dataset.labels import ClassRows, LabelSet, read_class_rows
 from radload.dataset.schema import SPLITS
 from radload.errors import FormatError, UsageError
+from radload.loading import blocks
 from radload.loading.neighbours import Drawn
 from radload.loading.sampling import Patients, RowLists, Sampler, Strata, Uniform
 
-UNIFORM, BALANCED, WEIGHTS, PATIENT = "uniform", "balanced", "weights", "patient"
-SAMPLERS = (UNIFORM, BALANCED, WEIGHTS, PATIENT)
+UNIFORM, BALANCED, WEIGHTS, PATIENT, BLOCKS = "uniform", "balanced", "weights", "patient", "blocks"
+SAMPLERS = (UNIFORM, BALANCED, WEIGHTS, PATIENT, BLOCKS)
 BLOCK = 4096  # draws in which shares are kept exactly; shares finer than 1/BLOCK are rounded
+MAX_RUN, MAX_RUNS = 65536, 1 << 24  # samples of a run, and runs open at once
 MAX_CLASSES = 65536  # a block of "balanced" holds each class once, and is shuffled in one piece
 
 
@@ -33,6 +35,7 @@ class Sampling:
         name: one of SAMPLERS; split: "train", …, or None for all.
         labels: the label set whose classes are meant; digest: of that set.
         quotas: "weights" only: draws of each class (by code) in one block; 0: never.
+        block, runs: "blocks" only, see blocks.Blocks.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Sampling:
     labels: str | None = None
     digest: str | None = None
     quotas: tuple[int, ...] | None = None
+    block: int | None = None
+    runs: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,8 +62,11 @@ def check_sampling(
     labels: LabelSet | None,
     training: bool,
     root: Path,
+    global_batch: int = 1,
+    block: int | None = None,
+    runs: int | None = None,
 ) -> Sampling:
-    """The sampling that `sampler` and `weights` mean; `labels`: the label set in use; `training`: shuffled, and full batches only.
+    """The sampling that the arguments mean; `labels`: the label set in use; `training`: shuffled, and full batches only.
 
     Raises:
         UsageError: an unknown name, weights that do not name the classes, no classes, or a sampler where no training is.
@@ -70,6 +78,10 @@ def check_sampling(
         raise UsageError(
             f'sampler={name!r} with weights={weights!r} cannot be: weights={{class: share}} go with sampler="weights" alone'
         )
+    if name != BLOCKS and (block is not None or runs is not None):
+        raise UsageError(
+            f'sampler={name!r} with block={block} and runs={runs} cannot be: they go with sampler="blocks" alone'
+        )
     if name == UNIFORM:
         return Sampling(name, split)
     if not training:
@@ -78,6 +90,8 @@ def check_sampling(
         )
     if name == PATIENT:
         return Sampling(name, split)
+    if name == BLOCKS:
+        return Sampling(name, split, block=_block(block), runs=_runs(runs, global_batch))
     if labels is None or labels.task != "single":
         why = "the data set has none in use" if labels is None else f"set {labels.name!r} has several per sample"
         raise UsageError(f"sampler={name!r} needs one label per sample, {why}: name a set with labels=")
@@ -97,6 +111,8 @@ def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int, drawn:
     rows = split_range(index, sampling.split)
     if sampling.name == UNIFORM:
         return Uniform(len(rows if drawn is None else drawn), seed)
+    if sampling.name == BLOCKS:
+        return blocks.Blocks(len(rows), seed, _block(sampling.block), _runs(sampling.runs, 1))
     if sampling.name == PATIENT:
         return Patients(_patients(index, rows), seed, len(rows))
     found = read_class_rows(root, sampling.labels or "", index.files)
@@ -117,11 +133,28 @@ def facts(sampling: Sampling, classes: tuple[str, ...], index: Index) -> dict[st
         weights = {name: quota for name, quota in zip(classes, sampling.quotas, strict=True) if quota}
     strata = sampling.digest
     if sampling.name == PATIENT:
-        series = index.series
+        series = index.series_in_order()
         digest = blake2b(np.ascontiguousarray(series["patient"]).tobytes(), digest_size=16)
         digest.update(np.ascontiguousarray(series["count"]).tobytes())
         strata = digest.hexdigest()
-    return {"sampler": sampling.name, "weights": weights, "strata": strata}
+    shape = None if sampling.block is None else [sampling.block, sampling.runs]
+    return {"sampler": sampling.name, "weights": weights, "strata": strata, "blocks": shape}
+
+
+def _block(block: int | None) -> int:
+    if block is not None and not 2 <= block <= MAX_RUN:
+        raise UsageError(f"block={block} cannot be used: give 2 to {MAX_RUN} samples that are read in one run")
+    return blocks.BLOCK if block is None else block
+
+
+def _runs(runs: int | None, global_batch: int) -> int:
+    """Whole global batches, so that a run stays with one rank."""
+    if runs is not None and (runs < global_batch or runs % global_batch or runs > MAX_RUNS):
+        raise UsageError(
+            f"runs={runs} cannot be used: give a multiple of the global batch of {global_batch}, up to {MAX_RUNS}, "
+            "so that no batch holds two samples of a run"
+        )
+    return blocks.ROUND * global_batch if runs is None else runs
 
 
 def _class_counts(found: ClassRows, split: str | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -170,7 +203,7 @@ def _apportioned(share: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _patients(index: Index, rows: range) -> RowLists:
     """Row lists of the patients of a split. Raises UsageError where one of them has samples in another split too."""
-    series = index.series
+    series = index.series_in_order()
     first, stop = np.searchsorted(series["first_row"], np.array([rows.start, rows.stop], np.uint64))
     here = series[int(first) : int(stop)]
     counts = np.bincount(here["patient"], weights=here["count"]).astype(np.int64)

@@ -41,7 +41,6 @@ ITEM = np.dtype(
 DATA, CODED, TABLES = 0, 1, 2  # places in "taken"
 
 TABLE_ENTRIES = 1 << 22  # of a batch's pool; pages that are not written take no memory
-_SCAN = 1 << 20  # records looked at in one go
 _ALIGN = 64
 
 
@@ -72,14 +71,12 @@ def _as_pixels(pixels: NDArray[Any]) -> Streamed:
 
 
 def capacities(index: Index, rows: range) -> tuple[int, int]:
-    """Bytes that no slice of a split exceeds: as pixels of whatever type the CPU makes of it, and as a stream."""
-    pixels, streams = _ALIGN, _ALIGN
-    for start in range(rows.start, rows.stop, _SCAN):
-        part = index.records[start : min(start + _SCAN, rows.stop)]
-        grey = (part["codec"] == Codec.HTJ2K) & (part["channels"] == 1)
-        size = part["rows"].astype(np.int64) * part["cols"] * np.where(grey, 2, 4)
-        pixels, streams = max(pixels, int(size.max())), max(streams, int((part["length"] * grey).max()) + _ALIGN)
-    return _aligned(pixels), _aligned(streams)
+    """Bytes that no slice of the splits of `rows` exceeds: as pixels of whatever type the CPU makes of it, and as a stream."""
+    touched = [name for name, span in index.ranges.items() if span.start < rows.stop and rows.start < span.stop]
+    parts = [index.largest[name] for name in touched]
+    pixels = max((max(4 * one.pixels, 2 * one.coded) for one in parts), default=0)
+    streams = max((one.stream for one in parts), default=0)
+    return _aligned(max(pixels, _ALIGN)), _aligned(streams + _ALIGN)
 
 
 def _aligned(length: int) -> int:

@@ -27,12 +27,14 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
 from radload.loading import protocol
+from radload.loading.blocks import Blocks
 from radload.loading.cache import open_cache
 from radload.loading.deliver import Deliverer, make_deliverer
 from radload.loading.draws import plan_draws
 from radload.loading.neighbours import drawn_rows, rows_of
 from radload.loading.order import Order
 from radload.loading.plan import BatchPlan, Planner, Settings
+from radload.loading.readahead import ReadAhead
 from radload.loading.reader import Failure
 from radload.loading.ring import Layout, map_shared
 from radload.loading.strata import Sampling, open_sampler
@@ -67,7 +69,7 @@ class Worker:
         manifest = read_manifest(root)
         if manifest.fingerprint != config["fingerprint"]:
             raise FormatError(f"the data set in {root} was replaced while it was being opened: start again")
-        index = open_index(root, manifest)
+        index = open_index(root, manifest, scattered=True)
         settings = Settings.from_dict(config["settings"])
         self._rows = drawn_rows(index, range(*config["rows"]), settings.neighbours)
         sampling = Sampling.from_dict(config["sampling"])
@@ -77,9 +79,11 @@ class Worker:
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
         self._channel, self._sending = channel, Lock()
         cache = open_cache(config["cache"], self._warn) if config["cache"] is not None else None
+        files = ShardFiles(root, index.shard_names)
+        self._ahead = ReadAhead(files, index, config["rows"][0], sampler) if isinstance(sampler, Blocks) else None
         self._deliverer: Deliverer = make_deliverer(
             config["deliver"],
-            ShardFiles(root, index.shard_names),
+            files,
             self._planner,
             self._rows,
             replace=self._order.shuffle and self._order.drop_last,
@@ -129,6 +133,12 @@ class Worker:
             places = np.flatnonzero(valid)
             rows = rows_of(self._rows, elements[places])
             plan = plan_draws(self._planner, rows, message["epoch"], positions[places])
+            if (
+                self._ahead is not None
+            ):  # random crops of a run need other levels than this draw's: all of them are asked for
+                settings = self._planner.settings
+                levels = plan.levels[settings.neighbours.count :: plan.slices] * (settings.augment is None)
+                self._ahead.ask(message["epoch"], positions[places], levels)
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid

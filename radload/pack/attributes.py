@@ -155,6 +155,7 @@ REGISTRY: Final = (
     # totals and tools
     *(_row(name, places, "", "totals, rules and versions; texts written by radload") for name, places in (
         ("samples", "hmg"), ("patients", "mg"), ("studies", "g"), ("shards", "g"), ("luts", "g"), ("ranges", "g"), ("files", "g"),
+        ("keys", "g"), ("largest", "g"),
         ("generations", "m"), ("splits", "m"), ("split_rule", "m"), ("patient_rule", "m"), ("tools", "m"), ("source", "m"),
         ("notes", "m"), ("unknown_patients", "m"),
     )),

@@ -19,6 +19,7 @@ from radload.pack.empty import is_empty
 from radload.pack.frames import planned_frames
 from radload.pack.keep import kept_of_file, samples_schema
 from radload.pack.mask_planes import MaskPlanes
+from radload.pack.masks import holds_labels
 from radload.pack.part import Part, RejectedFrame, part_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.redact import redact
@@ -151,7 +152,8 @@ def _pack(
             return Refused(EMPTY, "nothing but one value, or padding")
         scaled = to_sixteen_bits(image, picture, job.wide)
         image, picture = scaled.image, scaled.picture
-        encoded = encode(picture.values, job.codec, averaging=image.modality_lut is None, padding=picture.padding)
+        averaging = image.modality_lut is None and not holds_labels(file.header)
+        encoded = encode(picture.values, job.codec, averaging=averaging, padding=picture.padding)
         place, attributes = file.places[image.frame], series.files[0].header.attributes
         packed = pack_sample(image, picture, encoded, series, place, attributes, scaled.max_error, suspect, kept)
         statistics.add(image, picture.values, picture.padding)

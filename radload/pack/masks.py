@@ -73,6 +73,11 @@ def looks_like_mask(header: Header) -> str | None:
     return _LABELS if large and len(values) > 1 and values[0] == 0 and values[-1] <= _LARGEST_LABEL else None
 
 
+def holds_labels(header: Header) -> bool:
+    """Whether a file that is packed as an image holds numbers of things, of which a mean is no thing (see `--include`)."""
+    return header.segmentation is not None or looks_like_mask(header) is not None
+
+
 def is_mask(header: Header, patterns: Sequence[re.Pattern[str]] = (), *, allow: bool = False) -> bool:
     """Whether `take_masks`, with the same arguments, takes a file for a mask, before it is known whether it has an image."""
     if header.segmentation is not None or any(pattern.fullmatch(header.source) for pattern in patterns):

@@ -27,6 +27,7 @@ from radload.pack.terms import LATERALITIES, VIEWS, term
 from radload.sources import Lut, RealWorld, SeriesAttributes, Slice, Units, VoiFunction, WindowExplanation
 
 _INT32: Final = np.iinfo(np.int32)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
@@ -276,7 +277,11 @@ def _text(
         "cropped": row["cropped"],
         "masked": image.masked,
     }
-    return json.dumps(_clean(permitted("KEY.json", content)), separators=(",", ":"), allow_nan=False).encode()
+    named = permitted("KEY.json", content)
+    try:
+        return _ENCODER.encode(named).encode()
+    except ValueError:  # a number that is not finite: rare, and looking for one costs as much as writing all of it
+        return _ENCODER.encode(_clean(named)).encode()
 
 
 def _clean(value: Any) -> Any:

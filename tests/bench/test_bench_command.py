@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from radload.bench import command
+from radload.bench import command, whole
 from radload.bench.command import take_turns
 from radload.bench.measure_arch import measure_arch
 from radload.bench.options import BenchOptions
@@ -15,6 +16,7 @@ from radload.bench.result import LOADER, STAGES
 from radload.bench.whole import Slot, WholeLoader
 from radload.cli import main
 from radload.errors import UsageError
+from radload.loading import Loader
 
 
 def run(*arguments: object) -> int:
@@ -107,3 +109,18 @@ def test_what_the_user_can_mend(
     captured = capsys.readouterr()
     assert sentence in captured.err and captured.err.startswith("radload: ") and captured.err.count("\n") == 1
     assert not captured.out
+
+
+def test_the_slack_of_a_run_is_that_of_all_that_is_measured(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 pixels for an output of 24: the half level, with a slack of 3 an eighth."""
+    options = BenchOptions(small_data, size=24, batch_size=8, seconds=1, threads=1, level_slack=3.0)
+    assert command.bench(options).levels == {0: 0.25, 3: 0.75}
+    asked: list[float] = []
+
+    def spy(*arguments: Any, **given: Any) -> Loader:
+        asked.append(given["level_slack"])
+        return Loader(*arguments, **given)
+
+    monkeypatch.setattr(whole, "Loader", spy)
+    with WholeLoader(options, 1):
+        assert asked == [3.0]

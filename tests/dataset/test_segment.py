@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from radload.dataset.index import open_index, segment_folder, split_range
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
-from radload.dataset.schema import LUTS, MASK_RECORD, PATIENTS, RECORD, SAMPLES, SERIES, SERIES_RECORD, STUDIES
-from radload.dataset.segment import ShardPart, file_crc, rows_by, write_segment
+from radload.dataset.schema import LUTS, MASK_RECORD, PATIENTS, RECORD, SAMPLES, SERIES, SERIES_RECORD, STUDIES, Codec
+from radload.dataset.segment import KeysDigest, Largest, ShardPart, file_crc, rows_by, write_segment
 from radload.errors import FormatError, UsageError
 
 MANIFEST = Manifest(
@@ -179,3 +179,33 @@ def test_masks_that_are_not_one_per_sample_are_damage(folder: Path) -> None:
     (segment / "segment.json").write_text(json.dumps(summary))
     with pytest.raises(FormatError, match=r"masks\.bin has 2 records for 10 samples"):
         open_index(folder, MANIFEST)
+
+
+def test_keys_and_sizes_are_known_without_reading_records(tmp_path: Path) -> None:
+    """segment.json tells one list of keys from another, and what no sample of a split exceeds."""
+    digests = []
+    for name, first in (("one", 10), ("same", 10), ("other", 11)):
+        parts = [part("train/000000.tar", 0, first, [3], [0]), part("val/000000.tar", 1, 30, [2], [1])]
+        parts[0].records["codec"], parts[0].records["channels"] = Codec.HTJ2K, [1, 1, 3]
+        parts[0].records["length"], parts[0].records["rows"], parts[0].records["cols"] = [500, 700, 900], [9, 9, 60], 50
+        parts[1].records["codec"], parts[1].records["rows"], parts[1].records["cols"] = Codec.RAW, [60_000, 8], 60_000
+        patients = pa.Table.from_pylist([{"pseudonym": f"p{i}", "split": i, "known": True} for i in range(2)], PATIENTS)
+        write_segment(tmp_path / name / segment_folder(0), 0, parts, patients, STUDIES.empty_table())
+        index = open_index(tmp_path / name, MANIFEST)
+        digests.append(index.keys)
+        assert index.largest == {"train": Largest(700, 3000, 450), "val": Largest(0, 3_600_000_000), "test": Largest()}
+        found = KeysDigest()
+        found.add(index.records["key"])
+        assert found.text() == index.keys
+    assert digests[0] == digests[1] != digests[2]
+    assert index.row_of(13) == 2 and index.row_of(31) == 4
+    for key in (10, 14, 32, 1 << 64, -1):
+        with pytest.raises(KeyError):
+            index.row_of(key)
+
+
+def test_scattered_reading_finds_the_same(folder: Path) -> None:
+    one, other = open_index(folder, MANIFEST), open_index(folder, MANIFEST, scattered=True)
+    assert np.array_equal(one.records, other.records) and np.array_equal(one.series, other.series)
+    assert np.array_equal(other.series_in_order(), one.series)
+    assert not other.records.flags.writeable

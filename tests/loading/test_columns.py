@@ -54,7 +54,7 @@ def test_an_unknown_attribute_lists_the_known(index: Index) -> None:
 
 
 def test_labels(ct_data: Path, index: Index) -> None:
-    labels = read_labels(ct_data, "default", index.records["key"])
+    labels = read_labels(ct_data, "default", index.keys)
     assert label_column(labels, ROWS).tolist() == [0, 2, -1, 0, 0]
     assert label_column(labels, np.array([3, 10])).tolist() == [-1, -1]
     assert label_column(None, ROWS).tolist() == [-1] * 5

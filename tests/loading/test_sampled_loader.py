@@ -33,6 +33,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "balanced": {"sampler": "balanced"},
     "weights": {"weights": {"a": 1, "b": 2, "c": 1}},
     "patient": {"sampler": "patient"},
+    "blocks": {"sampler": "blocks", "block": 4},
 }
 Batch = dict[str, Any]
 
@@ -190,6 +191,9 @@ def test_a_state_holds_for_one_sampler(data: Path) -> None:
                         loader.load_state_dict(state)
     with load(data, weights={"a": 2, "b": 1, "c": 1}) as loader, pytest.raises(UsageError, match="same weights"):
         loader.load_state_dict(states["weights"])
+    for shape in ({"block": 5}, {"block": 4, "runs": 12}):
+        with load(data, sampler="blocks", **shape) as loader, pytest.raises(UsageError, match="same block and runs"):
+            loader.load_state_dict(states["blocks"])
     with load(data, weights={"a": 0.5, "b": 1.0, "c": 0.5}) as loader:
         loader.load_state_dict(states["weights"])
 
@@ -258,6 +262,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"weights": {"a": 0, "b": 0, "c": 0}}, "not all"),
     ({"weights": {"a": 1, "b": float("nan"), "c": 1}}, "from 0"),
     ({"sampler": "balanced", "labels": False}, "one label per sample"),
+    ({"block": 8}, 'sampler="blocks" alone'),
+    ({"sampler": "balanced", "runs": 12}, 'sampler="blocks" alone'),
+    ({"sampler": "blocks", "block": 1}, "give 2 to"),
+    ({"sampler": "blocks", "runs": 6}, "multiple of the global batch of 12"),
+    ({"sampler": "blocks", "runs": 30}, "multiple of the global batch of 12"),
+    ({"sampler": "blocks", "drop_last": False}, "for training"),
     ({"sampler": "balanced", "labels": "many"}, "several per sample"),
     ({"sampler": "balanced", "labels": "none"}, "0 classes"),
     ({"sampler": "patient", "shuffle": False}, "training"),

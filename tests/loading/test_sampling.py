@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from radload.errors import FormatError
+from radload.loading.blocks import Blocks
 from radload.loading.order import Order
 from radload.loading.permutation import permuted
 from radload.loading.sampling import OWN_ATTEMPTS, Patients, RowLists, Sampler, Strata, Uniform
@@ -34,6 +35,8 @@ def make(name: str, seed: int = 11) -> Sampler:
     total = int(SIZES.sum())
     if name == "uniform":
         return Uniform(total, seed)
+    if name == "blocks":
+        return Blocks(total, seed, 7, 96)
     if name == "patient":
         return Patients(lists(np.array([3] * 100 + [1] * 5)), seed, total)
     quotas = np.ones(5, np.int64) if name == "balanced" else np.array([7, 1, 3, 2, 5])
@@ -50,7 +53,7 @@ def run(one: Order, epochs: int) -> NDArray[np.int64]:
     return np.concatenate([one.draws(e, s)[1] for e in range(epochs) for s in range(one.steps)])
 
 
-NAMES = ["uniform", "balanced", "weights", "patient"]
+NAMES = ["uniform", "balanced", "weights", "patient", "blocks"]
 
 # A run that is resumed with a newer radload must see the same order: never change these.
 GOLDEN = {
@@ -58,6 +61,7 @@ GOLDEN = {
     "balanced": "b5680ce69a6a4e999d29521bd970a299",
     "weights": "085132c8c328b52611d13883716f6d47",
     "patient": "62322f1bff9bb0a7ca8a010eed18eb90",
+    "blocks": "0f8ddd2ca9174dd963864b99ed62d11d",
 }
 
 

@@ -19,7 +19,7 @@ FACTS = {
     "fingerprint": "ab", "generation": 0, "split": "train", "samples": 100, "global_batch": 8, "seed": 1, "shuffle": True,
     "drop_last": True, "fit": "pad", "spacing": [1.0, 0.5], "augment": {"rotate": 5.0},
     "views": {"count": 2}, "neighbours": [1, None, "repeat"],
-    "sampler": "weights", "weights": {"a": 1, "b": 3}, "strata": "ab",
+    "sampler": "weights", "weights": {"a": 1, "b": 3}, "strata": "ab", "blocks": None,
 }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_it_survives_json() -> None:
     [
         ("fingerprint", "cd"), ("generation", 1), ("split", "val"), ("samples", 99), ("global_batch", 16), ("seed", 2),
         ("shuffle", False), ("drop_last", False), ("fit", "crop"), ("spacing", None), ("spacing", [1.0, 1.0]), ("neighbours", None),
-        ("augment", None), ("views", None),
+        ("augment", None), ("views", None), ("blocks", [32, 64]),
         ("sampler", "uniform"), ("weights", None), ("weights", {"a": 2, "b": 3}), ("strata", "cd"),
     ],
 )  # fmt: skip

@@ -46,7 +46,8 @@ def test_flags_are_read_with_their_types() -> None:
     ["--size 0", "--batch-size -4", "--lr -1", "--lr nan", "--warmup 1", "--label-smoothing 1.5", "--channels 2",
      "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0", "--spacing 0", "--spacing nan", "--spacing 2000",
      "--cache-gb 4", "--cache-gb 0 --cache=x", "--rotate 200", "--rotate nan", "--gamma -1", "--noise 2", "--window-jitter 1.5",
-     "--window-jitter nan", "--rotate 5 --augment none", "--flip --augment none"],
+     "--window-jitter nan", "--rotate 5 --augment none", "--flip --augment none", "--level-slack 0.2", "--level-slack nan",
+     "--level-slack 9"],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(flags: str) -> None:
     with pytest.raises(UsageError, match=flags.split()[0].split("=")[0]):
@@ -72,6 +73,12 @@ def test_defaults_follow_the_device_and_the_optimizer() -> None:
     assert fill(Config(lr=0.0)).lr == 0.0
     assert resolve(Config(), device="cpu", world=1, samples=99, bf16=True)[0].amp == "bf16"
     assert fill(Config()).amp == "off"
+
+
+def test_levels_are_enlarged_only_where_the_scale_is_random() -> None:
+    """Else every image would be trained on at one level and judged at another."""
+    assert [fill(c).level_slack for c in (Config(), Config(augment="none"), Config(spacing=1.0))] == [1.5, 1.0, 1.0]
+    assert fill(Config(augment="none", level_slack=2.0)).level_slack == 2.0
 
 
 def test_fit_and_spacing() -> None:
@@ -111,6 +118,6 @@ def test_a_resumed_run_keeps_its_identity() -> None:
     assert check_resume(config.as_dict(), replace(config, threads=5, shards="elsewhere", cache="/x")) == []
     for change in ({"arch": "densenet121"}, {"batch_size": 16}, {"seed": 1}, {"size": 96}, {"window": "lung"}, {"fit": "pad"},
                    {"spacing": 1.0}, {"sampler": "balanced"}, {"rotate": 5.0}, {"gamma": 0.1}, {"noise": 0.1},
-                   {"flip": True}, {"window_jitter": 0.2}):  # fmt: skip
+                   {"flip": True}, {"window_jitter": 0.2}, {"level_slack": 1.0}):  # fmt: skip
         with pytest.raises(UsageError, match=f"--{next(iter(change)).replace('_', '-')}"):
             check_resume(config.as_dict(), replace(config, **change))  # type: ignore[arg-type]

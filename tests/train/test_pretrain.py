@@ -13,6 +13,7 @@ import torch
 from train_data import TRAIN, VAL, single_labels, write
 
 import radload
+import radload.loading
 from radload.dataset.labels import LabelSet
 from radload.train import checkpoint
 from radload.train.export import open_backbone
@@ -260,3 +261,18 @@ def test_the_sampler_reaches_the_loader_and_the_state(labelled: Path, run: Run, 
 def test_balanced_classes_need_labels(unlabelled: Path, run: Run) -> None:
     code, _, err = run(unlabelled, "--sampler balanced")
     assert code == 2 and "one label per sample" in err
+
+
+@pytest.mark.parametrize(("flag", "slack"), [("", 1.5), ("--level-slack 1.25 --augment none", 1.25)])
+def test_levels_may_be_enlarged_in_training_and_never_in_validation(
+    labelled: Path, run: Run, monkeypatch: pytest.MonkeyPatch, flag: str, slack: float
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def spy(shards: Any, split: str, **options: Any) -> radload.Loader:
+        asked[split] = options.get("level_slack", 1.0)
+        return radload.loading.Loader(shards, split, **options)
+
+    monkeypatch.setattr(radload, "Loader", spy)
+    assert run(labelled, f"--max-steps 1 {flag}")[0] == 0
+    assert asked == {"train": slack, "val": 1.0}
