@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from radload.kernels import gpu as kernel
+from radload.kernels.prepare import SAMPLE
 from radload.loading.decoder import DaliDecoder
 from radload.loading.device import MAIN, SIDE, Stream
 
@@ -86,6 +87,21 @@ class HostDevice:
     def put(self, stream: Stream, work: Callable[[], None], after: HostEvent | None = None) -> None:
         self.queues[stream].append((work, after))
 
+    def legal(self, count: int, sources: int, samples: int) -> bool:
+        """Whether a launch would read memory of this device only; on a GPU that is an illegal access, here its output stays NaN."""
+        source = _records(sources, count, kernel.SOURCE)
+        sample = _records(samples, count, SAMPLE)
+        there = source["address"] != 0
+        if not np.all((source["dtype"][there] >= 0) & (source["dtype"][there] < 4) & (sample["level"][there] < 31)):
+            return False
+        spans = [(m.ctypes.data, m.ctypes.data + m.nbytes) for m in self.memory]
+        for one in source[there]:
+            size = int(one["rows"]) * int(one["cols"]) * (1, 2, 2, 4)[one["dtype"]]
+            first = int(one["address"])
+            if size < 1 or not any(low <= first and first + size <= high for low, high in spans):
+                return False
+        return True
+
     # -- device.Device
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         def spoil(memory: NDArray[np.uint8]) -> None:
@@ -132,9 +148,10 @@ class HostDevice:
 
             def work() -> None:
                 plain = np.full(size, np.nan, np.float32)
-                fused_host.launch(
-                    library, count, sources, samples, windows, shared, tables, norm, plain.ctypes.data, to
-                )  # fmt: skip
+                if self.legal(count, sources, samples):
+                    fused_host.launch(
+                        library, count, sources, samples, windows, shared, tables, norm, plain.ctypes.data, to
+                    )  # fmt: skip
                 rounded = torch.from_numpy(plain).to(getattr(torch, output)).contiguous()
                 ctypes.memmove(target, rounded.data_ptr(), size * rounded.element_size())
 
@@ -181,6 +198,11 @@ class HostImages:
         self.host.mark(SIDE).synchronize()
         place, shape = self.places[i]
         return place.view(np.uint16).reshape(shape).copy()
+
+
+def _records(address: int, count: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+    return np.frombuffer(memory, dtype)
 
 
 def libraries(folder: Path) -> Callable[[int], ctypes.CDLL]:

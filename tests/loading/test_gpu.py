@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
 from radload.kernels import cpu
+from radload.kernels import gpu as kernel
 from radload.kernels.gpu import DTYPE_CODES
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import Loader, streams
 from radload.loading.cache import MemoryCache
+from radload.loading.calibrate import check_decode
 from radload.loading.decoder import DaliDecoder
+from radload.loading.device import choose_device
 from radload.loading.plan import Planner
 from radload.loading.recipe import make_recipe
 from radload.loading.ring import Layout
@@ -34,6 +38,64 @@ needs_dali = pytest.mark.skipif(importlib.util.find_spec("nvidia.dali") is None,
 def test_without_a_gpu_it_says_so(ct_data: Path) -> None:
     with pytest.raises(UsageError, match=r"CUDA .*; .*use device=\"cpu\""):
         Loader(ct_data, batch_size=4, device="cuda")
+
+
+MISSING = [
+    ({"version": None}, "is built without CUDA; install one from pytorch.org"),
+    ({"available": False}, "finds no CUDA device or driver for its CUDA 13.0; look at `nvidia-smi`"),
+    ({"count": 1}, "'cuda:3' does not exist: this machine has 1 CUDA devices"),
+    ({"kernel": "CuPy cannot be imported (No module named 'cupy')"}, r"CuPy cannot be imported .* radload\[cuda13\]"),
+]
+
+
+@pytest.mark.parametrize(("lacks", "sentence"), MISSING, ids=lambda v: str(v)[:20])
+def test_what_is_missing_is_said_in_one_sentence(
+    ct_data: Path, lacks: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A torch without CUDA, no driver, a device that is not there, no CuPy: what is missing, what to install; "auto" takes the CPU."""
+    machine = {"version": "13.0", "available": True, "count": 4, "kernel": None} | lacks
+    monkeypatch.setattr(torch.version, "cuda", machine["version"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: machine["available"])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: machine["count"])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(kernel, "unavailable", lambda: machine["kernel"])
+    with pytest.raises(UsageError, match=sentence) as caught:
+        Loader(ct_data, batch_size=4, device="cuda:3")
+    assert "\n" not in str(caught.value)
+    if "count" not in lacks:
+        assert choose_device() == "cpu"
+        with Loader(ct_data, batch_size=4, size=8, device="auto") as loader:
+            assert next(iter(loader))["image"].device.type == "cpu"
+
+
+def test_missing_dali_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(UsageError, match=r'needs NVIDIA DALI.*install radload\[cuda13\].*decode="cpu"'):
+        DaliDecoder(4, device_id=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"device": "tpu"}, 'choose "cpu", "cuda" or "auto"'),
+        ({"static": True}, 'static goes with device="cuda"'),
+    ],
+)
+def test_arguments_that_cannot_be(ct_data: Path, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Loader(ct_data, batch_size=4, **options)
+
+
+def test_an_unknown_place_to_decode() -> None:
+    with pytest.raises(UsageError, match="decode='fpga' is unknown"):
+        check_decode("fpga", cached=False)
+
+
+def test_channels_last_on_the_cpu(ct_data: Path) -> None:
+    options: dict[str, Any] = {"batch_size": 4, "size": 16}
+    with Loader(ct_data, **options) as plain, Loader(ct_data, channels_last=True, **options) as last:
+        one, other = next(iter(plain))["image"], next(iter(last))["image"]
+    assert torch.equal(one, other) and other.is_contiguous(memory_format=torch.channels_last)
 
 
 def _slot(root: Path, augment: str | None, cache: MemoryCache | None = None) -> tuple[dict[str, NDArray[Any]], Index]:

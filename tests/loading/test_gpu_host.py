@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from host_device import POISON, HostDevice, libraries
+from host_device import POISON, HostDevice, HostEvent, libraries
 from make import Image, Series, break_streams, ct_series, write_dataset
 
 from radload.errors import UsageError
@@ -81,9 +82,50 @@ def test_the_same_pixels_however_late_the_streams(host: HostDevice, ct_data: Pat
     assert bool(sum(d.streams for d in host.decoders)) == (decode == "gpu")
 
 
-@pytest.mark.parametrize("decode", ["cpu", "gpu"])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("channels_last", [False, True])
+class _Drops(deque[Any]):
+    """A queue that keeps nothing."""
+
+    def append(self, one: Any) -> None:
+        return
+
+
+def _mutate(host: HostDevice, name: str, patch: pytest.MonkeyPatch) -> None:
+    """Take one of the things away that keep memory from being used too early."""
+    wait = host.wait
+    if name == "the kernel waits for no copy":
+        patch.setattr(host, "wait", lambda stream, event: wait(stream, event) if stream == device.SIDE else None)
+    elif name == "copies wait for no kernel":
+        patch.setattr(host, "wait", lambda stream, event: wait(stream, event) if stream == device.MAIN else None)
+    elif name == "slots go back at once":
+        patch.setattr(HostEvent, "query", lambda self: True)
+        patch.setattr(HostEvent, "synchronize", lambda self: None)
+    else:
+        patch.setattr(gpu, "deque", _Drops)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "decode"),
+    [
+        ("the kernel waits for no copy", "cpu"),
+        ("copies wait for no kernel", "cpu"),
+        ("slots go back at once", "cpu"),
+        ("decoded images are dropped at once", "gpu"),
+    ],
+)
+def test_the_host_device_finds_memory_that_is_used_too_early(
+    host: HostDevice, ct_data: Path, mutant: str, decode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests of this file can fail: each safeguard that is taken away shows in the pixels."""
+    with monkeypatch.context() as patch:
+        _mutate(host, mutant, patch)
+        with pytest.raises(AssertionError, match="image"):
+            compare(host, ct_data, epochs=6, batch_size=6, decode=decode, prefetch=2)
+
+
+@pytest.mark.parametrize(
+    ("decode", "dtype", "channels_last"),
+    [("gpu", "float16", False), ("gpu", "bfloat16", True), ("cpu", "float16", True)],
+)
 def test_types_and_layouts(host: HostDevice, mixed_data: Path, decode: str, dtype: str, channels_last: bool) -> None:
     """MR, colour (always decoded on the CPU) and CT; every augmentation at once."""
     augment = Augment(rotate=20, gamma=0.3, noise=0.05)
