@@ -32,7 +32,7 @@ class Setting:
 
 SETTINGS = (
     Setting("half level, one window", 8000, options=ONE),
-    Setting("the same, pretrain.py's augmentation", 5000, options={**ONE, "augment": "default"}),
+    Setting("the same, pretrain.py's augmentation", 5000, options={**ONE, "augment": "default", "level_slack": 1.5}),
     Setting("three windows", 7000),
     Setting("two views, one window", 5000, options={**ONE, "augment": Augment(area=(0.3, 1.0)), "views": 2}),
     Setting("all levels, one window", 4000, options={**ONE, "resolution": "full"}),
@@ -125,7 +125,7 @@ def train(shards: dict[str, Path], seconds: float, arch: str = "resnet50", round
     """Training in bfloat16, channels last, compiled, in turns on both kinds of batches; medians of the rounds."""
     import timm
 
-    setting = Setting("training", 0, options={"augment": "default", "labels": False})
+    setting = Setting("training", 0, options={"augment": "default", "level_slack": 1.5, "labels": False})
     model = timm.create_model(arch, num_classes=165, in_chans=3).cuda().to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     target = torch.randint(0, 165, (BATCH,), device="cuda")
