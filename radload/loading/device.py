@@ -20,6 +20,7 @@ MAIN: Stream = "main"
 SIDE: Stream = "side"
 
 _INSTALL = "install radload[cuda13] (or radload[cuda12] for a driver older than 580)"
+_DEVICE_TO_DEVICE = 3  # cudaMemcpyKind
 _HOST = 'or use device="cpu"'
 
 
@@ -88,6 +89,9 @@ class Device(Protocol):
     def upload(self, source: NDArray[np.uint8], to: torch.Tensor) -> None:
         """Copy bytes to the device on SIDE; from pinned memory they are read later, else before this returns."""
 
+    def copy(self, source: int, to: torch.Tensor) -> None:
+        """Copy bytes from an address of the device on MAIN."""
+
     def mark(self, stream: Stream) -> Event:
         """An event at the end of what a stream has been given."""
 
@@ -113,20 +117,32 @@ class CudaDevice:
         self.place = torch.device("cuda", number)
         with torch.cuda.device(self.place):
             self._side: Any = torch.cuda.Stream(self.place)  # type: ignore[no-untyped-call]
-        self._runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        import cupy
+
+        self._runtime: Any = cupy.cuda.runtime
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=self.place)
 
     def pin(self, memory: NDArray[np.uint8]) -> bool:
-        return int(self._runtime.cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)) == 0
+        try:
+            with torch.cuda.device(self.place):
+                self._runtime.hostRegister(memory.ctypes.data, memory.nbytes, 0)
+        except self._runtime.CUDARuntimeError:  # CuPy has cleared CUDA's error, which torch would take for its own
+            return False
+        return True
 
     def unpin(self, memory: NDArray[np.uint8]) -> None:
-        self._runtime.cudaHostUnregister(memory.ctypes.data)
+        self._runtime.hostUnregister(memory.ctypes.data)
 
     def upload(self, source: NDArray[np.uint8], to: torch.Tensor) -> None:
         with torch.cuda.stream(self._side):
             to.copy_(torch.from_numpy(source), non_blocking=True)
+
+    def copy(self, source: int, to: torch.Tensor) -> None:
+        stream = self._stream(MAIN).cuda_stream
+        with torch.cuda.device(self.place):
+            self._runtime.memcpyAsync(to.data_ptr(), source, to.numel(), _DEVICE_TO_DEVICE, stream)
 
     def mark(self, stream: Stream) -> Event:
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]

@@ -27,9 +27,11 @@ from radload.loading import streams, views
 from radload.loading.calibrate import AUTO, CPU, calibrate
 from radload.loading.device import MAIN, SIDE, Decoder, Device, Event
 from radload.loading.guard import Guard
+from radload.loading.held import ALL
 from radload.loading.masks import FIELD as MASK
 from radload.loading.pinned import Pinned
 from radload.loading.plan import Settings
+from radload.loading.process import Settled
 from radload.loading.ring import Ring, Slot
 from radload.loading.sinks import base_fields
 
@@ -41,17 +43,19 @@ PINNED_BYTES = 1 << 30  # of all slots together; what lies beyond is copied from
 _REFUSALS = 3  # batches that the decoder may refuse one after the other before the CPU takes over
 
 _log = logging.getLogger("radload")
+_SIZES = (1, 2, 2, 4)  # bytes of a value, by SOURCE["dtype"]
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user asks of a device, see Loader: decode, static, channels_last; threads: of the loader's process."""
+    """What the user asks of a device, see Loader: decode, static, channels_last, bytes to keep; threads: of the loader's process."""
 
     decode: str = AUTO
     static: bool = False
     channels_last: bool = False
     threads: int = 1
+    held: int = 0
 
 
 @dataclass
@@ -101,6 +105,8 @@ class GpuSink:
         self._copied: deque[tuple[Event, Ring, Slot]] = deque()  # slots that SIDE may still read
         self._held: deque[tuple[Event, Any]] = deque()  # decoded images that MAIN may still read
         self._static: dict[str, torch.Tensor] = {}
+        self._kept = device.empty((wishes.held,), torch.uint8)  # decoded images, see held.Held
+        self._settled: Settled = ([], [])
 
     def _open_decoder(self, count: int) -> Decoder | None:
         """None where "auto" can do without."""
@@ -121,9 +127,13 @@ class GpuSink:
         coded = np.flatnonzero(items["kind"] == streams.STREAM)
         addresses: list[int] = []
         held = None
+        if self._distrusted and (items["kind"] >= streams.HELD).any():
+            ring.give_back(slot)
+            return None
         if len(coded):
             held = self._decode([streams.content(arrays, int(i)) for i in coded], items["shard"][coded])
             if held is None:
+                self._settled[1].append(int(arrays["batch"][0]))
                 ring.give_back(slot)
                 return None
             addresses = held.addresses()
@@ -133,6 +143,8 @@ class GpuSink:
         self._copied.append((copied, ring, slot))
         self._device.wait(MAIN, copied)
         found |= self._render(arrays, buffer)
+        if self._wishes.held:
+            self._keep(arrays, items)
         buffer.free = self._device.mark(MAIN)
         if held is not None:
             self._held.append((buffer.free, held))
@@ -165,8 +177,23 @@ class GpuSink:
             self.share = calibrate(data, self._decoder, self._wishes.threads)
         return decoded
 
+    def _keep(self, arrays: dict[str, NDArray[Any]], items: NDArray[np.void]) -> None:
+        """Copy images to where the loader process said, and tell it so with the next request."""
+        sources = arrays["sources"].view(kernel.SOURCE)[:, 0]
+        for i in np.flatnonzero((items["kind"] != streams.NOTHING) & (items["keep"] >= 0)):
+            at, size = int(items["keep"][i]), _SIZES[sources["dtype"][i]]
+            length = int(items["rows"][i]) * int(items["cols"][i]) * size
+            self._device.copy(int(sources["address"][i]), self._kept[at : at + length])
+        self._settled[0].append(int(arrays["batch"][0]))
+
+    def settled(self) -> Settled:
+        """See Sink."""
+        found, self._settled = self._settled, ([], [])
+        return found
+
     def _only_cpu(self) -> None:
         self.share, self._undecided, self._distrusted = 1.0, False, True
+        self._settled[1].append(ALL)  # images that it has decoded may be kept
 
     def _upload(
         self,
@@ -188,9 +215,12 @@ class GpuSink:
         sources = arrays["sources"].view(kernel.SOURCE)[:, 0]
         sources["rows"], sources["cols"], sources["reserved"] = items["rows"], items["cols"], 0
         sources["address"] = 0
-        pixels = np.flatnonzero((items["kind"] >= 0) & (items["kind"] != streams.STREAM))
+        kept = np.flatnonzero(items["kind"] >= streams.HELD)
+        sources["address"][kept] = self._kept.data_ptr() + items["offset"][kept]
+        pixels = np.flatnonzero((items["kind"] >= 0) & (items["kind"] < streams.STREAM))
         sources["address"][pixels] = buffer.bytes.data_ptr() + pool - start + items["offset"][pixels]
         sources["dtype"] = np.where(items["kind"] == streams.STREAM, kernel.DTYPE_CODES["uint16"], items["kind"])
+        sources["dtype"][kept] -= streams.HELD
         sources["address"][coded] = addresses
         self._check(arrays, sources)
         self._pinned.upload(slot, pool + int(arrays["taken"][streams.DATA]), start, start + used, buffer.bytes[:used])

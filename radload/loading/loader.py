@@ -27,7 +27,7 @@ from radload.loading.arguments import (
     world_place,
 )
 from radload.loading.augment import Augment, make_augment
-from radload.loading.cache_arguments import cache_config
+from radload.loading.cache_arguments import cache_config, parse_bytes
 from radload.loading.columns import Columns, label_column
 from radload.loading.failures import Failures
 from radload.loading.fit import check_fit, count_unscaled
@@ -118,6 +118,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         decode: str = "auto",
         static: bool = False,
         channels_last: bool = False,
+        device_cache_bytes: int | str | None = None,
     ) -> None:
         """Open the data set in `path` and start the loader's process.
 
@@ -162,6 +163,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             decode: for a GPU: on the "cpu", on the "gpu", or "auto": what measures faster at the start. See docs/gpu.md.
             static: on a GPU, each batch lies at the addresses of the one before, which it replaces: for CUDA graphs.
             channels_last: images lie in memory as (N, H, W, C); their shape stays (N, C, H, W).
+            device_cache_bytes: of the GPU's memory for decoded images, as a number or as "8GB"; None: nothing is kept there.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -238,8 +240,10 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._placed = False  # by a state: the next iterator starts there, also in evaluation
         kept = cache_config(cache, cache_bytes, manifest, self._index)
         threads = threads if threads is not None else core_share()
+        held = 0 if device_cache_bytes is None else parse_bytes(device_cache_bytes, "device_cache_bytes")
         self._sink: Sink = make_sink(
-            str(device), settings, batch_size, self._index, self._rows, decode, static, channels_last, threads, kept is not None
+            str(device), settings, batch_size, self._index, self._rows, decode, static, channels_last, threads, kept is not None,
+            held,
         )  # fmt: skip
         config: Config = {
             "root": str(root.resolve()),
@@ -252,6 +256,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             "threads": threads,
             "sampling": sampling.as_dict(),
             "cache": kept,
+            "held": held,
         }
         self._process = LoaderProcess(config, prefetch, self._sink.pinned) if self._order.steps else None
         self._owner = os.getpid()
@@ -344,7 +349,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             self._index.files.check()
             batch = self._batch(process, delivery)
             if batch is None:  # the loader process decodes this one, and names and replaces what cannot be decoded
-                process.ask(self.epoch, self._position, again=True)
+                process.ask(self.epoch, self._position, again=True, settled=self._sink.settled())
         self._failures.add(delivery, self.epoch)
         self.cache_hits += delivery.hits
         self._index.files.check()  # labels and attributes are what they were
@@ -358,7 +363,7 @@ class Loader(IterableDataset[dict[str, Any]]):
                 if self._evaluation and epoch == self.epoch:
                     return
                 epoch, step = epoch + 1, 0
-            process.ask(epoch, step, self._sink.share)
+            process.ask(epoch, step, self._sink.share, settled=self._sink.settled())
             self._asked = (epoch, step + 1)
 
     def _batch(self, process: LoaderProcess, delivery: Delivery) -> dict[str, Any] | None:

@@ -25,6 +25,9 @@ STALL = 300.0  # seconds without any batch after which the process counts as stu
 _PATIENCE = 1.5  # seconds for a process that has closed its channel to be gone
 _GRACE = 0.1  # seconds to end by itself when its consumer closes; it holds nothing that must be saved
 
+Settled = tuple[list[int], list[int]]  # ids of batches: copied to where the device keeps images, and given up
+NOTHING: Settled = ([], [])
+
 _log = logging.getLogger("radload")
 
 _START = "import sys; sys.path.append({root!r}); from radload.loading.worker import main; main({descriptor})"
@@ -89,7 +92,7 @@ class LoaderProcess:
         """Batches asked for and not received."""
         return len(self._pending)
 
-    def ask(self, epoch: int, step: int, share: float = 1.0, again: bool = False) -> None:
+    def ask(self, epoch: int, step: int, share: float = 1.0, again: bool = False, settled: Settled = NOTHING) -> None:
         """Ask for a batch; answers come in the order of asking.
 
         Args:
@@ -107,7 +110,18 @@ class LoaderProcess:
                 raise RuntimeError("a ring that has grown has no slot")
         request = _Request(self._next, epoch, step, slot)
         self._next += 1
-        self._send({"do": "batch", "id": request.id, "slot": slot.number, "epoch": epoch, "step": step, "share": share})
+        self._send(
+            {
+                "do": "batch",
+                "id": request.id,
+                "slot": slot.number,
+                "epoch": epoch,
+                "step": step,
+                "share": share,
+                "done": settled[0],
+                "gone": settled[1],
+            }
+        )
         if again:
             self._pending.appendleft(request)
         else:

@@ -34,6 +34,7 @@ class Config(TypedDict):
     threads: int
     sampling: dict[str, Any]  # strata.Sampling.as_dict()
     cache: CacheConfig | None
+    held: int  # bytes of decoded images that the consumer keeps on its device
 
 
 def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:

@@ -10,6 +10,7 @@ from radload.dataset.index import Index
 from radload.errors import UsageError
 from radload.loading import views
 from radload.loading.plan import Settings
+from radload.loading.process import NOTHING, Settled
 from radload.loading.ring import Ring, Slot
 
 Fields = dict[str, tuple[str, tuple[int, ...]]]
@@ -33,6 +34,9 @@ class Sink(Protocol):
 
         None: the device cannot decode it, or not rightly; the loader process must, with a share of 1.
         """
+
+    def settled(self) -> Settled:
+        """Batches since the last call whose images the device keeps, and those that it could not render."""
 
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:
         """All tensors of a batch on the device."""
@@ -72,6 +76,9 @@ class CpuSink:
                     found[name] = found[name].movedim(-3, -1).contiguous().movedim(-1, -3)
         return found
 
+    def settled(self) -> Settled:
+        return NOTHING
+
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:
         return batch
 
@@ -90,29 +97,35 @@ def make_sink(
     channels_last: bool,
     threads: int,
     cached: bool,
+    held: int,
 ) -> Sink:
     """The sink of a torch device, or of the one that "auto" finds; arguments as of Loader.
 
     Args:
-        threads: of the loader process; cached: it keeps decoded images, and so decodes for every device.
+        threads: of the loader process; cached: it keeps decoded images, and so decodes for every device. held: bytes that the device keeps.
 
     Raises:
         UsageError: a device that radload does not serve, or whose software is missing.
     """
     kind = device.partition(":")[0]
-    if kind == "auto":
+    chosen = kind != "auto"
+    if not chosen:
         from radload.loading.device import choose_device
 
         device = kind = choose_device()
     if kind == "cpu":
-        if static:
-            raise UsageError('static goes with device="cuda": leave it out')
+        if chosen and (static or held):
+            raise UsageError(f'{"static" if static else "device_cache_bytes"} goes with device="cuda": leave it out')
         return CpuSink(settings, batch_size, channels_last)
     if kind == "cuda":
         from radload.loading import device as devices
         from radload.loading.calibrate import check_decode
         from radload.loading.gpu import GpuSink, Wishes
 
-        wishes = Wishes(check_decode(decode, cached), static, channels_last, threads)
+        if held and settings.masks:
+            raise UsageError(
+                "device_cache_bytes keeps images, and masks=True would read their samples anyway: leave one out"
+            )
+        wishes = Wishes(check_decode(decode, cached), static, channels_last, threads, held)
         return GpuSink(devices.open_device(device), settings, batch_size, index, rows, wishes)
     raise UsageError(f'device={device!r} cannot be used: choose "cpu", "cuda" or "auto"')

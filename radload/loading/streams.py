@@ -25,6 +25,7 @@ from radload.kernels.prepare import SAMPLE, WINDOW
 from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
+from radload.loading.held import Held, HeldImage, Key
 from radload.loading.masks import leave_out, put_mask
 from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
@@ -32,11 +33,20 @@ from radload.loading.reader import Draw, Reader, StandIn
 from radload.loading.share import on_cpu
 from radload.loading.views import by_view
 
-# ITEM["kind"]: -1 nothing, a codestream of one grey component, or pixels of a type numbered as in kernels.gpu.DTYPE_CODES.
-NOTHING, STREAM = -1, 16
+# ITEM["kind"]: -1 nothing, pixels of a type numbered as in kernels.gpu.DTYPE_CODES, a codestream of one grey component, or (HELD and on)
+# pixels of such a type that the device keeps.
+NOTHING, STREAM, HELD = -1, 16, 32
 PIXEL_TYPES = ("u1", "<u2", "<i2", "<f4")
 ITEM = np.dtype(
-    [("offset", "<i8"), ("length", "<i8"), ("kind", "<i4"), ("rows", "<i4"), ("cols", "<i4"), ("shard", "<i4")]
+    [
+        ("offset", "<i8"),  # in its pool, or in what the device keeps
+        ("length", "<i8"),
+        ("keep", "<i8"),  # where the device should keep it, -1: nowhere
+        ("kind", "<i4"),
+        ("rows", "<i4"),
+        ("cols", "<i4"),
+        ("shard", "<i4"),
+    ]
 )
 DATA, CODED, TABLES = 0, 1, 2  # places in "taken"
 
@@ -101,6 +111,7 @@ def fields(
         "items": ("u1", (count, ITEM.itemsize)),
         "taken": ("<i8", (3,)),  # bytes of "data" and of "coded", entries of "tables"
         "share": ("<f8", (1,)),  # of the entries that the CPU decodes; the consumer's wish
+        "batch": ("<i8", (1,)),  # its number, see held.Held
         "sources": ("u1", (count, SOURCE.itemsize)),
     }
     for view in range(views):
@@ -132,11 +143,17 @@ class StreamDeliverer:
         replace: bool,
         stand_in: StandIn | None = None,
         cache: Cache[NDArray[Any]] | None = None,
+        held: int = 0,
     ) -> None:
+        self._held = Held(held) if held else None
         self._streams: Reader[Any] = Reader(files, planner, rows, replace, unpack, stand_in)
         self._pixels: Reader[Any] = Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         self._views = planner.settings.views
         self._lock = Lock()
+
+    def settle(self, done: list[int], gone: list[int], oldest: int) -> None:
+        if self._held is not None:
+            self._held.settle(done, gone, oldest)
 
     def tools(self) -> Buffers:
         return Buffers()
@@ -168,6 +185,26 @@ class StreamDeliverer:
         arrays["tables"][start : start + count] = pool
         return start
 
+    def _kept(self, plan: BatchPlan, entry: int) -> Draw[Any] | None:
+        """A draw all of whose slices the device has: nothing is read."""
+        if self._held is None:
+            return None
+        images = []
+        for i in range(entry * plan.slices, (entry + 1) * plan.slices):
+            image = self._held.find(_key(plan, i))
+            if image is None:
+                return None
+            images.append(image)
+        return Draw(images[0], plan, entry, (), None, tuple(images), len(images))
+
+    def _keep(self, plan: BatchPlan, entry: int, arrays: dict[str, NDArray[Any]], one: Streamed) -> int:
+        """Where the device should keep an image, -1: nowhere."""
+        if self._held is None:
+            return -1
+        dtype, length = (1, 2 * one.shape[0] * one.shape[1]) if one.kind == STREAM else (one.kind, len(one.data))
+        offset = self._held.reserve(_key(plan, entry), int(arrays["batch"][0]), length, dtype, one.shape)
+        return -1 if offset is None else offset
+
     def deliver(
         self,
         arrays: dict[str, NDArray[Any]],
@@ -178,8 +215,10 @@ class StreamDeliverer:
         position: int,
         tools: Buffers,
     ) -> Draw[Any]:
-        reader = self._pixels if on_cpu(entry, float(arrays["share"][0])) else self._streams
-        draw = reader.read(plan, entry, epoch, position, tools)
+        draw = self._kept(plan, entry)
+        if draw is None:
+            reader = self._pixels if on_cpu(entry, float(arrays["share"][0])) else self._streams
+            draw = reader.read(plan, entry, epoch, position, tools)
         parts = by_view(arrays, self._views)
         if draw.content is None:
             for part in parts:
@@ -194,13 +233,17 @@ class StreamDeliverer:
         start_of = {id(pool): start for pool, start in zip(pools, starts, strict=True)}
         first, base = draw.place * found.slices, place * found.slices
         for i, read in enumerate(draw.slices):
+            item = arrays["items"][base + i].view(ITEM)
+            shard = int(found.records[first + i]["shard"])
+            if isinstance(read, HeldImage):
+                item[0] = (read.offset, 0, -1, HELD + read.dtype, read.rows, read.cols, shard)
+                continue
             one = read if isinstance(read, Streamed) else _as_pixels(read)
             length = len(one.data)
             name, pool = ("coded", CODED) if one.kind == STREAM else ("data", DATA)
             start = self._take(arrays, pool, _aligned(length))
             arrays[name][start : start + length] = np.frombuffer(one.data, np.uint8)
-            shard = int(found.records[first + i]["shard"])
-            arrays["items"][base + i].view(ITEM)[0] = (start, length, one.kind, *one.shape, shard)
+            item[0] = (start, length, self._keep(found, first + i, arrays, one), one.kind, *one.shape, shard)
         entries, places = slice(first, first + found.slices), slice(base, base + found.slices)
         middle = first + found.slices // 2
         for number, (part, view) in enumerate(zip(parts, (found, *found.further), strict=True)):
@@ -212,6 +255,10 @@ class StreamDeliverer:
             put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
         arrays["rows"][place] = found.rows[middle]
         return draw
+
+
+def _key(plan: BatchPlan, entry: int) -> Key:
+    return int(plan.rows[entry]), int(plan.levels[entry]), float(plan.pivot[entry])
 
 
 def _pools(plan: BatchPlan) -> list[NDArray[np.float32]]:

@@ -130,6 +130,11 @@ class HostDevice:
         target = to.data_ptr()
         self.put(SIDE, lambda: ctypes.memmove(target, read.ctypes.data, read.nbytes) and None)
 
+    def copy(self, source: int, to: torch.Tensor) -> None:
+        target, size = to.data_ptr(), to.numel()
+        assert to.dtype == torch.uint8
+        self.put(MAIN, lambda: ctypes.memmove(target, source, size) and None)
+
     def mark(self, stream: Stream) -> HostEvent:
         event = HostEvent(self, stream)
         self.put(stream, lambda: setattr(event, "done", True))

@@ -52,7 +52,7 @@ def host(built: Callable[[int], ctypes.CDLL], monkeypatch: pytest.MonkeyPatch) -
 
 def compare(host: HostDevice, root: Path, epochs: int = 1, **options: Any) -> list[dict[str, Any]]:
     """Batches of device="cuda" as of device="cpu", looked at only when all have been asked for."""
-    plain = {k: v for k, v in options.items() if k not in ("decode", "static", "channels_last")}
+    plain = {k: v for k, v in options.items() if k not in ("decode", "static", "channels_last", "device_cache_bytes")}
     tolerance = TOLERANCE[options.get("dtype", "float32")]
     with (
         Loader(root, size=(20, 24), device="cpu", **plain) as want,
@@ -267,6 +267,26 @@ def test_a_decoder_that_is_wrong_later_is_found_out(
     assert caplog.text.count("does not decode HTJ2K as the CPU does") == 1
 
 
+def test_what_a_wrong_decoder_has_left_behind_is_not_used(host: HostDevice, ct_data: Path) -> None:
+    """Images that the device keeps go with the trust in its decoder, also those that batches under way refer to."""
+    options: dict[str, Any] = {"batch_size": 6, "size": 20}
+    with (
+        Loader(ct_data, **options) as want,
+        Loader(ct_data, device="cuda", decode="gpu", device_cache_bytes="1MiB", **options) as loader,
+    ):
+        expected, found = [b["image"] for _ in range(6) for b in want], []
+        for step, batch in enumerate(b for _ in range(6) for b in loader):
+            found.append(batch["image"])
+            if step == 7:  # some are kept, some are not
+                host.finish()
+                loader._sink._kept.fill_(3)  # type: ignore[attr-defined]  # as if they had been decoded wrongly
+                loader._sink._only_cpu()  # type: ignore[attr-defined]
+        host.finish()
+        errors = [float((a - b).abs().max()) for a, b in zip(expected, found, strict=True)]
+        assert max(errors) < TOLERANCE["float32"], errors
+        assert loader.cache_hits == 0
+
+
 def test_a_decoder_that_is_wrong_by_one_bit_at_first(
     host: HostDevice, ct_data: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +335,44 @@ def test_a_cache_on_the_host(host: HostDevice, ct_data: Path) -> None:
     assert not host.decoders
     with pytest.raises(UsageError, match='leave decode="gpu" out, or the cache'):
         Loader(ct_data, batch_size=6, device="cuda", decode="gpu", cache=True)
+
+
+@pytest.mark.parametrize("decode", ["cpu", "gpu"])
+def test_images_that_the_device_keeps(
+    host: HostDevice, ct_data: Path, decode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, or as many as fit: the same pixels; what is kept is neither read nor sent again."""
+    with monkeypatch.context() as patch:
+        patch.setattr("radload.loading.loader.parse_bytes", lambda size, name: 20_000)
+        options: dict[str, Any] = {"batch_size": 6, "decode": decode, "device_cache_bytes": 1}
+        compare(host, ct_data, epochs=4, augment="default", **options)
+        with Loader(ct_data, size=20, device="cuda", **options) as loader:
+            hits = [loader.cache_hits for _ in range(4) for _batch in loader]
+        assert 0 < hits[-1] < 30
+    compare(host, ct_data, epochs=4, batch_size=6, decode=decode, device_cache_bytes="1MiB", augment="default")
+    options: dict[str, Any] = {"batch_size": 6, "size": 20, "device": "cuda", "decode": decode}
+    with Loader(ct_data, device_cache_bytes="1MiB", **options) as loader:
+        hits = [loader.cache_hits for _ in range(3) for _batch in loader]
+        assert hits[4] == 0 and hits[-1] == 30, "one level each: all of them from the third epoch on"
+
+
+def test_kept_images_of_batches_that_were_given_up(host: HostDevice, ct_data: Path) -> None:
+    """A jump to another epoch leaves requests behind: their images were never copied, and are not taken for kept."""
+    options: dict[str, Any] = {"batch_size": 6, "size": 20, "augment": "default"}
+    with (
+        Loader(ct_data, **options) as want,
+        Loader(ct_data, device="cuda", decode="cpu", device_cache_bytes="1MiB", **options) as loader,
+    ):
+        for epoch in (0, 5, 2, 7, 2):
+            for one in (want, loader):
+                one.set_epoch(epoch)
+            for step, (a, b) in enumerate(zip(want, loader, strict=True)):
+                host.finish()
+                assert (a["image"] - b["image"]).abs().max() < TOLERANCE["float32"]
+                if step == 1:
+                    break
+    with pytest.raises(UsageError, match='device_cache_bytes goes with device="cuda"'):
+        Loader(ct_data, batch_size=6, device_cache_bytes="1MiB")
 
 
 @pytest.mark.parametrize(("cpu", "gpu", "share"), [(2, 1, 1.0), (1, 1, 1.0), (1, 5, 0.0), (1, 3, 0.25)])
