@@ -42,12 +42,23 @@ struct Sample {  // prepare.SAMPLE
     int effects, reserved;
 };
 
-struct Source {  // gpu.SOURCE: contiguous rows x cols values of one dtype
+struct Source {  // gpu.SOURCE: contiguous rows x cols values of one dtype; address 0: no sample, the output is 0 after normalisation
     unsigned long long address;
     int dtype, rows, cols, reserved;
 };
 
-static_assert(sizeof(Window) == 24 && sizeof(Sample) == 112 && sizeof(Source) == 24, "the records of prepare.py and gpu.py");
+struct Target {  // gpu.TARGET: strides of the output in values, and slices that lie beside each other as channels of one image
+    long long image, slice, plane, pixel;
+    int slices, height, width, reserved;
+};
+
+static_assert(sizeof(Window) == 24 && sizeof(Sample) == 112 && sizeof(Source) == 24 && sizeof(Target) == 48,
+              "the records of prepare.py and gpu.py");
+
+// Where plane c of sample n has its output `at` (row * width + column).
+RADLOAD_FN long long target(const Target& t, int n, int c, long long at) {
+    return (n / t.slices) * t.image + (n % t.slices) * t.slice + c * t.plane + at * t.pixel;
+}
 
 struct Tables {
     const float* pool;
@@ -201,6 +212,12 @@ RADLOAD_FN bool shown(const Job& j, int thread) {
     int row = j.row + thread / TILE_COLS, col = j.col + thread % TILE_COLS;
     const Sample& s = j.sample;
     return row >= s.row_first && row < s.row_end && col >= s.col_first && col < s.col_end;
+}
+
+// Where the thread of a block without a sample writes its 0; -1 where it has no output.
+RADLOAD_FN long long blank(int tile_row, int tile_col, int thread, const Target& t) {
+    int row = tile_row * TILE_ROWS + thread / TILE_COLS, col = tile_col * TILE_COLS + thread % TILE_COLS;
+    return row < t.height && col < t.width ? (long long)row * t.width + col : -1;
 }
 
 // Where the thread's output lies in a plane, flips applied; -1 where it has none.

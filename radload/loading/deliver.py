@@ -23,6 +23,9 @@ Arrays = dict[str, NDArray[Any]]
 class Deliverer(Protocol):
     """One way to fill a slot. `begin` is called once per batch, `deliver` once per draw, from many threads."""
 
+    def settle(self, done: list[int], gone: list[int], oldest: int) -> None:
+        """What the consumer says about batches that it had: see held.Held."""
+
     def tools(self) -> Any:
         """What one thread keeps for itself: scratch memory."""
 
@@ -56,6 +59,9 @@ class PixelDeliverer:
         self._views, self._dtype = settings.views, settings.dtype
         sizes = {settings.views.size_of(view, settings.size) for view in range(settings.views.total)}
         self._shapes = [(settings.channels, *size) for size in sizes]
+
+    def settle(self, done: list[int], gone: list[int], oldest: int) -> None:
+        return
 
     def tools(self) -> tuple[Any, dict[Any, NDArray[np.float32]], Buffers]:
         rendered: dict[Any, NDArray[np.float32]] = {}
@@ -123,10 +129,11 @@ def make_deliverer(
     replace: bool,
     stand_in: StandIn | None = None,
     cache: Cache[NDArray[Any]] | None = None,
+    held: int = 0,
 ) -> Deliverer:
     """The deliverer called "pixels" or "streams"."""
     if kind == "streams":
         from radload.loading.streams import StreamDeliverer
 
-        return StreamDeliverer(files, planner, rows, replace, stand_in, cache)
+        return StreamDeliverer(files, planner, rows, replace, stand_in, cache, held)
     return PixelDeliverer(files, planner, rows, replace, stand_in, cache)

@@ -119,6 +119,10 @@ class Loader(IterableDataset[dict[str, Any]]):
         fetch: str = "auto",
         shard_cache: str | PathLike[str] | None = None,
         shard_cache_bytes: int | str | None = None,
+        decode: str = "auto",
+        static: bool = False,
+        channels_last: bool = False,
+        device_cache_bytes: int | str | None = None,
     ) -> None:
         """Open the data set in `path`, a folder or an address (s3://BUCKET/NAME, gs://BUCKET/NAME), and start the loader's process.
 
@@ -126,7 +130,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             split: "train", "val", "test", or None for all.
             batch_size: of this rank; the global batch is batch_size * world_size.
             size: of the output in pixels, one number or (height, width).
-            device: "cpu", or "cuda" for decoding and rendering on the GPU.
+            device: "cpu", "cuda" for rendering on the GPU, or "auto": "cuda" where all that it needs is there.
             window: see `recipe.make_recipe`. channels: 3 or 1, where `window` is no Recipe; mean, std: likewise.
             labels: name of a label set; None: the default set where there is one; False: none.
             seed, epoch: 64-bit integer, and the epoch to start with.
@@ -164,6 +168,10 @@ class Loader(IterableDataset[dict[str, Any]]):
                 shard_cache_bytes: how much of them is kept, the longest unused go first; None: half of what is free. See docs/loading.md.
             block, runs: of "blocks": samples that are read in one run (32), and runs that are open at once (four global batches).
             version: of the data set, by number, None: the current one (docs/versions.md). A loader keeps the version that it opened.
+            decode: for a GPU: on the "cpu", on the "gpu", or "auto": what measures faster at the start. See docs/gpu.md.
+            static: on a GPU, each batch lies at the addresses of the one before, which it replaces: for CUDA graphs.
+            channels_last: images lie in memory as (N, H, W, C); their shape stays (N, C, H, W).
+            device_cache_bytes: of the GPU's memory for decoded images, as a number or as "8GB"; None: nothing is kept there.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -242,9 +250,12 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._turn = 0  # of the iterator that may go on
         self._placed = False  # by a state: the next iterator starts there, also in evaluation
         kept = cache_config(cache, cache_bytes, manifest, self._index)
+        threads = threads if threads is not None else core_share()
+        held = 0 if device_cache_bytes is None else parse_bytes(device_cache_bytes, "device_cache_bytes")
         self._sink: Sink = make_sink(
-            str(device), settings, batch_size, self._index, self._rows, decoded=kept is not None
-        )
+            str(device), settings, batch_size, self._index, self._rows, decode, static, channels_last, threads, kept is not None,
+            held,
+        )  # fmt: skip
         config: Config = {
             "root": str(root.resolve()),
             "fingerprint": manifest.fingerprint,
@@ -253,13 +264,14 @@ class Loader(IterableDataset[dict[str, Any]]):
             "settings": settings.as_dict(),
             "fields": self._sink.fields,
             "deliver": self._sink.deliver,
-            "threads": threads if threads is not None else core_share(),
+            "threads": threads,
             "sampling": sampling.as_dict(),
             "cache": kept,
             "generation": manifest.generation,
             "remote": remote,
+            "held": held,
         }
-        self._process = LoaderProcess(config, prefetch) if self._order.steps else None
+        self._process = LoaderProcess(config, prefetch, self._sink.pinned) if self._order.steps else None
         self._owner = os.getpid()
         self._closed = False
 
@@ -340,15 +352,19 @@ class Loader(IterableDataset[dict[str, Any]]):
 
     def _receive(self, process: LoaderProcess) -> dict[str, Any]:
         self._ask(process)
-        delivery = process.receive()
-        if (delivery.epoch, delivery.step) != (self.epoch, self._position):
-            raise RuntimeError(
-                f"batch {delivery.step} of epoch {delivery.epoch} came for {self._position} of {self.epoch}"
-            )
+        batch = None
+        while batch is None:
+            delivery = process.receive()
+            if (delivery.epoch, delivery.step) != (self.epoch, self._position):
+                raise RuntimeError(
+                    f"batch {delivery.step} of epoch {delivery.epoch} came for {self._position} of {self.epoch}"
+                )
+            self._index.files.check()
+            batch = self._batch(process, delivery)
+            if batch is None:  # the loader process decodes this one, and names and replaces what cannot be decoded
+                process.ask(self.epoch, self._position, again=True, settled=self._sink.settled())
         self._failures.add(delivery, self.epoch)
         self.cache_hits += delivery.hits
-        self._index.files.check()
-        batch = self._batch(process, delivery)
         self._index.files.check()  # labels and attributes are what they were
         return batch
 
@@ -360,14 +376,18 @@ class Loader(IterableDataset[dict[str, Any]]):
                 if self._evaluation and epoch == self.epoch:
                     return
                 epoch, step = epoch + 1, 0
-            process.ask(epoch, step)
+            process.ask(epoch, step, self._sink.share, settled=self._sink.settled())
             self._asked = (epoch, step + 1)
 
-    def _batch(self, process: LoaderProcess, delivery: Delivery) -> dict[str, Any]:
+    def _batch(self, process: LoaderProcess, delivery: Delivery) -> dict[str, Any] | None:
+        """A delivered slot as a batch; None where the device cannot decode it."""
         arrays = process.ring.arrays(delivery.slot)
         rows = arrays["rows"].copy()
         valid = arrays["valid"].copy() if self._evaluation else None
-        batch: dict[str, Any] = dict(self._sink.tensors(process.ring, delivery.slot))
+        tensors = self._sink.tensors(process.ring, delivery.slot)
+        if tensors is None:
+            return None
+        batch: dict[str, Any] = dict(tensors)
         batch["label"] = label_column(self._labels, rows)
         batch["index"] = torch.from_numpy(rows)
         if valid is not None:

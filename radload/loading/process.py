@@ -25,6 +25,9 @@ STALL = 300.0  # seconds without any batch after which the process counts as stu
 _PATIENCE = 1.5  # seconds for a process that has closed its channel to be gone
 _GRACE = 0.1  # seconds to end by itself when its consumer closes; it holds nothing that must be saved
 
+Settled = tuple[list[int], list[int]]  # ids of batches: copied to where the device keeps images, and given up
+NOTHING: Settled = ([], [])
+
 _log = logging.getLogger("radload")
 
 _START = "import sys; sys.path.append({root!r}); from radload.loading.worker import main; main({descriptor})"
@@ -56,11 +59,11 @@ class LoaderProcess:
     """A running loader process and the ring it writes to.
 
     Args:
-        config: what the process needs; in_flight: requests it may hold at once.
+        config: what the process needs; in_flight: requests it may hold at once; pinned: see Ring.
     """
 
-    def __init__(self, config: protocol.Config, in_flight: int) -> None:
-        self.ring = Ring(Layout.of(config["fields"]), in_flight)
+    def __init__(self, config: protocol.Config, in_flight: int, pinned: bool = False) -> None:
+        self.ring = Ring(Layout.of(config["fields"]), in_flight, pinned)
         self.in_flight = in_flight
         self._pending: deque[_Request] = deque()  # wanted, in order
         self._stale: dict[int, _Request] = {}  # asked for, no longer wanted
@@ -89,8 +92,12 @@ class LoaderProcess:
         """Batches asked for and not received."""
         return len(self._pending)
 
-    def ask(self, epoch: int, step: int) -> None:
-        """Ask for a batch; answers come in the order of asking."""
+    def ask(self, epoch: int, step: int, share: float = 1.0, again: bool = False, settled: Settled = NOTHING) -> None:
+        """Ask for a batch; answers come in the order of asking.
+
+        Args:
+            share: of its samples that are decoded where they could stay streams. again: goes before all that was asked for.
+        """
         slot = self.ring.take()
         if slot is None:
             descriptor, first, count = self.ring.grow()
@@ -103,8 +110,22 @@ class LoaderProcess:
                 raise RuntimeError("a ring that has grown has no slot")
         request = _Request(self._next, epoch, step, slot)
         self._next += 1
-        self._send({"do": "batch", "id": request.id, "slot": slot.number, "epoch": epoch, "step": step})
-        self._pending.append(request)
+        self._send(
+            {
+                "do": "batch",
+                "id": request.id,
+                "slot": slot.number,
+                "epoch": epoch,
+                "step": step,
+                "share": share,
+                "done": settled[0],
+                "gone": settled[1],
+            }
+        )
+        if again:
+            self._pending.appendleft(request)
+        else:
+            self._pending.append(request)
 
     def forget(self) -> None:
         """Give up everything that was asked for: the order has changed."""

@@ -37,6 +37,7 @@ class Config(TypedDict):
     cache: CacheConfig | None
     generation: int
     remote: RemoteConfig | None  # of shards in a bucket; `root` is then the local copy of its index
+    held: int  # bytes of decoded images that the consumer keeps on its device
 
 
 def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:

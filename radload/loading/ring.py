@@ -81,18 +81,20 @@ class Ring:
 
     Args:
         layout: of every slot; in_flight: how many may be with the worker at once.
+        pinned: slots may be page-locked for a GPU, so none gives its pages back: it would go on copying from those.
     """
 
-    def __init__(self, layout: Layout, in_flight: int) -> None:
+    def __init__(self, layout: Layout, in_flight: int, pinned: bool = False) -> None:
         self.layout = layout
         self._free: deque[Slot] = deque()  # finalisers append to it from whatever thread: deque.append is atomic
         self._empty: deque[Slot] = deque()  # without memory: their pages went back to the system
         self._keep = in_flight + _SPARE
+        self._pinned = pinned
         self.slots = 0
 
     def take(self) -> Slot | None:
         """A free slot, or None: then `grow` is due."""
-        while len(self._free) > self._keep:
+        while len(self._free) > self._keep and not self._pinned:
             slot = self._free.popleft()
             slot.pages.madvise(mmap.MADV_REMOVE, slot.start, self.layout.size)
             self._empty.append(slot)

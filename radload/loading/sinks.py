@@ -10,6 +10,7 @@ from radload.dataset.index import Index
 from radload.errors import UsageError
 from radload.loading import views
 from radload.loading.plan import Settings
+from radload.loading.process import NOTHING, Settled
 from radload.loading.ring import Ring, Slot
 
 Fields = dict[str, tuple[str, tuple[int, ...]]]
@@ -20,13 +21,22 @@ class Sink(Protocol):
 
     Attributes:
         deliver: what the loader process is asked for; fields: the arrays of a slot, with "rows" and "valid" among them.
+        share: of a batch's samples that the loader process decodes, where it could leave them coded; pinned: see Ring.
     """
 
     deliver: Literal["pixels", "streams"]
     fields: Fields
+    share: float
+    pinned: bool
 
-    def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
-        """ "image", and "mask", "local" and "local_mask" where wanted, of a delivered slot, which is lent or given back."""
+    def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor] | None:
+        """ "image", and "mask", "local" and "local_mask" where wanted, of a delivered slot, which is lent or given back.
+
+        None: the device cannot decode it, or not rightly; the loader process must, with a share of 1.
+        """
+
+    def settled(self) -> Settled:
+        """Batches since the last call whose images the device keeps, and those that it could not render."""
 
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:
         """All tensors of a batch on the device."""
@@ -45,21 +55,29 @@ class CpuSink:
     """Tensors on the ring's memory itself."""
 
     deliver: Literal["pixels", "streams"] = "pixels"
+    share, pinned = 1.0, False
 
-    def __init__(self, settings: Settings, batch_size: int) -> None:
+    def __init__(self, settings: Settings, batch_size: int, channels_last: bool = False) -> None:
         dtype = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}[settings.dtype]  # NumPy has no bfloat16
         shown = views.fields(batch_size, settings.views, settings.size, settings.channels, dtype, settings.masks)
         self.fields: Fields = shown | base_fields(batch_size, settings)
         self._bfloat16 = settings.dtype == "bfloat16"
-        self._names = tuple(shown)
+        self._names, self._channels_last = tuple(shown), channels_last
 
-    def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor]:
+    def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor] | None:
         found = dict(zip(self._names, map(torch.from_numpy, ring.lend(slot, *self._names)), strict=True))
         if self._bfloat16:
             for name in (views.IMAGE, views.LOCAL):
                 if name in found:
                     found[name] = found[name].view(torch.bfloat16)
+        if self._channels_last:
+            for name in (views.IMAGE, views.LOCAL):
+                if name in found:
+                    found[name] = found[name].movedim(-3, -1).contiguous().movedim(-1, -3)
         return found
+
+    def settled(self) -> Settled:
+        return NOTHING
 
     def move(self, batch: dict[str, Any]) -> dict[str, Any]:
         return batch
@@ -69,18 +87,45 @@ class CpuSink:
 
 
 def make_sink(
-    device: str, settings: Settings, batch_size: int, index: Index, rows: range, decoded: bool = False
+    device: str,
+    settings: Settings,
+    batch_size: int,
+    index: Index,
+    rows: range,
+    decode: str,
+    static: bool,
+    channels_last: bool,
+    threads: int,
+    cached: bool,
+    held: int,
 ) -> Sink:
-    """The sink of a torch device; `decoded`: the loader process decodes for every device, because it keeps decoded images.
+    """The sink of a torch device, or of the one that "auto" finds; arguments as of Loader.
+
+    Args:
+        threads: of the loader process; cached: it keeps decoded images, and so decodes for every device. held: bytes that the device keeps.
 
     Raises:
         UsageError: a device that radload does not serve, or whose software is missing.
     """
     kind = device.partition(":")[0]
-    if kind == "cpu":
-        return CpuSink(settings, batch_size)
-    if kind == "cuda":
-        from radload.loading.gpu import GpuSink
+    chosen = kind != "auto"
+    if not chosen:
+        from radload.loading.device import choose_device
 
-        return GpuSink(device, settings, batch_size, index, rows, decoded)
-    raise UsageError(f'device={device!r} cannot be used: choose "cpu" or "cuda"')
+        device = kind = choose_device()
+    if kind == "cpu":
+        if chosen and (static or held):
+            raise UsageError(f'{"static" if static else "device_cache_bytes"} goes with device="cuda": leave it out')
+        return CpuSink(settings, batch_size, channels_last)
+    if kind == "cuda":
+        from radload.loading import device as devices
+        from radload.loading.calibrate import check_decode
+        from radload.loading.gpu import GpuSink, Wishes
+
+        if held and settings.masks:
+            raise UsageError(
+                "device_cache_bytes keeps images, and masks=True would read their samples anyway: leave one out"
+            )
+        wishes = Wishes(check_decode(decode, cached), static, channels_last, threads, held)
+        return GpuSink(devices.open_device(device), settings, batch_size, index, rows, wishes)
+    raise UsageError(f'device={device!r} cannot be used: choose "cpu", "cuda" or "auto"')

@@ -1,7 +1,8 @@
-"""What the loader process puts into a slot for the GPU: checked, cut codestreams, and the kernel's parameters.
+"""What the loader process puts into a slot for the GPU: checked, cut codestreams or decoded levels, and the kernel's parameters.
 
-What a GPU decoder cannot take is decoded here: raw members, and colour (which becomes luma before the window); and everything
-where there is a cache, which holds decoded images. Masks are rendered here too: nearest neighbour costs less than sending them whole.
+Which of both is the consumer's wish, batch by batch: the share that the CPU decodes (see `calibrate`). What a GPU decoder cannot take is
+always decoded here: raw members, and colour (which becomes luma before the window). Masks are rendered here too: nearest neighbour
+costs less than sending them whole.
 """
 
 from __future__ import annotations
@@ -19,22 +20,38 @@ from radload.dataset.index import Index
 from radload.dataset.schema import Codec
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
+from radload.kernels.gpu import SOURCE
 from radload.kernels.prepare import SAMPLE, WINDOW
 from radload.loading.buffers import Buffers
 from radload.loading.cache import Cache
 from radload.loading.decode import decode_level
+from radload.loading.held import Held, HeldImage, Key
 from radload.loading.masks import leave_out, put_mask
 from radload.loading.neighbours import Drawn
 from radload.loading.plan import BatchPlan, Planner
 from radload.loading.reader import Draw, Reader, StandIn
+from radload.loading.share import on_cpu
 from radload.loading.views import by_view
 
-# ITEM["kind"]: -1 nothing, a codestream of one grey component, or pixels of a type numbered as in kernels.gpu.DTYPE_CODES.
-NOTHING, STREAM = -1, 16
+# ITEM["kind"]: -1 nothing, pixels of a type numbered as in kernels.gpu.DTYPE_CODES, a codestream of one grey component, or (HELD and on)
+# pixels of such a type that the device keeps.
+NOTHING, STREAM, HELD = -1, 16, 32
 PIXEL_TYPES = ("u1", "<u2", "<i2", "<f4")
-ITEM = np.dtype([("length", "<i8"), ("kind", "<i4"), ("rows", "<i4"), ("cols", "<i4"), ("reserved", "<i4")])
+ITEM = np.dtype(
+    [
+        ("offset", "<i8"),  # in its pool, or in what the device keeps
+        ("length", "<i8"),
+        ("keep", "<i8"),  # where the device should keep it, -1: nowhere
+        ("kind", "<i4"),
+        ("rows", "<i4"),
+        ("cols", "<i4"),
+        ("shard", "<i4"),
+    ]
+)
+DATA, CODED, TABLES = 0, 1, 2  # places in "taken"
 
 TABLE_ENTRIES = 1 << 22  # of a batch's pool; pages that are not written take no memory
+_ALIGN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +80,17 @@ def _as_pixels(pixels: NDArray[Any]) -> Streamed:
     return Streamed(pixels.reshape(-1).view(np.uint8), kind, (pixels.shape[0], pixels.shape[1]))
 
 
-def longest(index: Index, rows: range, decoded: bool = False) -> int:
-    """Bytes that no sample of `rows` exceeds, whatever it is unpacked to: of the splits that they lie in; `decoded`: never to a stream."""
+def capacities(index: Index, rows: range) -> tuple[int, int]:
+    """Bytes that no slice of the splits of `rows` exceeds: as pixels of whatever type the CPU makes of it, and as a stream."""
     touched = [name for name, span in index.ranges.items() if span.start < rows.stop and rows.start < span.stop]
     parts = [index.largest[name] for name in touched]
-    found = [max(4 * one.pixels, 2 * one.coded if decoded else one.stream + 64) for one in parts]
-    return -(-max(found, default=64) // 64) * 64
+    pixels = max((max(4 * one.pixels, 2 * one.coded) for one in parts), default=0)
+    streams = max((one.stream for one in parts), default=0)
+    return _aligned(max(pixels, _ALIGN)), _aligned(streams + _ALIGN)
+
+
+def _aligned(length: int) -> int:
+    return -(-length // _ALIGN) * _ALIGN
 
 
 def names(view: int) -> tuple[str, str]:
@@ -77,21 +99,37 @@ def names(view: int) -> tuple[str, str]:
 
 
 def fields(
-    batch_size: int, channels: int, capacity: int, slices: int = 1, views: int = 1
+    batch_size: int, channels: int, capacity: tuple[int, int], slices: int = 1, views: int = 1
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Arrays of a slot; records travel as bytes. channels: of one slice; the slices of a draw stand one after the other."""
+    """Arrays of a slot; records travel as bytes. channels: of one slice; the slices of a draw stand one after the other.
+
+    What goes to the device in one copy stands together: from "sources", which the consumer fills, to the end of what "data" holds. Both
+    pools are filled from their start, "data" with pixels and "coded" with streams, so their ends are pages that nobody touches.
+    """
     count = batch_size * slices
     found: dict[str, tuple[str, tuple[int, ...]]] = {
-        "data": ("u1", (count, capacity)),
         "items": ("u1", (count, ITEM.itemsize)),
-        "tables": ("<f4", (TABLE_ENTRIES,)),
-        "used": ("<i8", (1,)),  # entries of "tables"
+        "taken": ("<i8", (3,)),  # bytes of "data" and of "coded", entries of "tables"
+        "share": ("<f8", (1,)),  # of the entries that the CPU decodes; the consumer's wish
+        "batch": ("<i8", (1,)),  # its number, see held.Held
+        "sources": ("u1", (count, SOURCE.itemsize)),
     }
     for view in range(views):
         samples, windows = names(view)
         found[samples] = ("u1", (count, SAMPLE.itemsize))
         found[windows] = ("u1", (count, channels * WINDOW.itemsize))
-    return found
+    return found | {
+        "data": ("u1", (count * capacity[0],)),
+        "coded": ("u1", (count * capacity[1],)),
+        "tables": ("<f4", (TABLE_ENTRIES,)),
+    }
+
+
+def content(arrays: dict[str, NDArray[Any]], entry: int) -> NDArray[np.uint8]:
+    """The bytes of an entry of a slot."""
+    item = arrays["items"][entry].view(ITEM)[0]
+    pool: NDArray[np.uint8] = arrays["coded" if item["kind"] == STREAM else "data"]
+    return pool[item["offset"] : item["offset"] + item["length"]]
 
 
 class StreamDeliverer:
@@ -105,14 +143,17 @@ class StreamDeliverer:
         replace: bool,
         stand_in: StandIn | None = None,
         cache: Cache[NDArray[Any]] | None = None,
+        held: int = 0,
     ) -> None:
-        self._reader: Reader[Any] = (
-            Reader(files, planner, rows, replace, unpack, stand_in)
-            if cache is None
-            else Reader(files, planner, rows, replace, decode_level, stand_in, cache)
-        )
+        self._held = Held(held) if held else None
+        self._streams: Reader[Any] = Reader(files, planner, rows, replace, unpack, stand_in)
+        self._pixels: Reader[Any] = Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         self._views = planner.settings.views
         self._lock = Lock()
+
+    def settle(self, done: list[int], gone: list[int], oldest: int) -> None:
+        if self._held is not None:
+            self._held.settle(done, gone, oldest)
 
     def tools(self) -> Buffers:
         return Buffers()
@@ -122,22 +163,47 @@ class StreamDeliverer:
         items["kind"], items["length"] = NOTHING, 0
         for part in by_view(arrays, self._views):
             leave_out(part, np.setdiff1d(np.arange(len(arrays["rows"])), places))
-        arrays["used"][0] = 0
+        arrays["taken"][:] = 0
         for pool in _pools(plan):
             self._add_tables(arrays, pool)
 
+    def _take(self, arrays: dict[str, NDArray[Any]], pool: int, length: int) -> int:
+        """Where `length` bytes or entries of a pool may be put."""
+        with self._lock:
+            start = int(arrays["taken"][pool])
+            arrays["taken"][pool] = start + length
+        return start
+
     def _add_tables(self, arrays: dict[str, NDArray[Any]], pool: NDArray[np.float32]) -> int:
         """Append tables to the slot's pool; returns where they start."""
-        with self._lock:
-            start, count = int(arrays["used"][0]), len(pool)
-            if start + count > TABLE_ENTRIES:
-                raise RadloadError(
-                    f"the look-up tables of one batch have more than {TABLE_ENTRIES} entries: take a smaller batch, "
-                    'or device="cpu"'
-                )
-            arrays["tables"][start : start + count] = pool
-            arrays["used"][0] = start + count
+        start, count = self._take(arrays, TABLES, len(pool)), len(pool)
+        if start + count > TABLE_ENTRIES:
+            raise RadloadError(
+                f"the look-up tables of one batch have more than {TABLE_ENTRIES} entries: take a smaller batch, "
+                'or device="cpu"'
+            )
+        arrays["tables"][start : start + count] = pool
         return start
+
+    def _kept(self, plan: BatchPlan, entry: int) -> Draw[Any] | None:
+        """A draw all of whose slices the device has: nothing is read."""
+        if self._held is None:
+            return None
+        images = []
+        for i in range(entry * plan.slices, (entry + 1) * plan.slices):
+            image = self._held.find(_key(plan, i))
+            if image is None:
+                return None
+            images.append(image)
+        return Draw(images[0], plan, entry, (), None, tuple(images), len(images))
+
+    def _keep(self, plan: BatchPlan, entry: int, arrays: dict[str, NDArray[Any]], one: Streamed) -> int:
+        """Where the device should keep an image, -1: nowhere."""
+        if self._held is None:
+            return -1
+        dtype, length = (1, 2 * one.shape[0] * one.shape[1]) if one.kind == STREAM else (one.kind, len(one.data))
+        offset = self._held.reserve(_key(plan, entry), int(arrays["batch"][0]), length, dtype, one.shape)
+        return -1 if offset is None else offset
 
     def deliver(
         self,
@@ -149,7 +215,10 @@ class StreamDeliverer:
         position: int,
         tools: Buffers,
     ) -> Draw[Any]:
-        draw = self._reader.read(plan, entry, epoch, position, tools)
+        draw = self._kept(plan, entry)
+        if draw is None:
+            reader = self._pixels if on_cpu(entry, float(arrays["share"][0])) else self._streams
+            draw = reader.read(plan, entry, epoch, position, tools)
         parts = by_view(arrays, self._views)
         if draw.content is None:
             for part in parts:
@@ -164,10 +233,17 @@ class StreamDeliverer:
         start_of = {id(pool): start for pool, start in zip(pools, starts, strict=True)}
         first, base = draw.place * found.slices, place * found.slices
         for i, read in enumerate(draw.slices):
-            content = read if isinstance(read, Streamed) else _as_pixels(read)
-            length = len(content.data)
-            arrays["data"][base + i, :length] = np.frombuffer(content.data, np.uint8)
-            arrays["items"][base + i].view(ITEM)[0] = (length, content.kind, *content.shape, 0)
+            item = arrays["items"][base + i].view(ITEM)
+            shard = int(found.records[first + i]["shard"])
+            if isinstance(read, HeldImage):
+                item[0] = (read.offset, 0, -1, HELD + read.dtype, read.rows, read.cols, shard)
+                continue
+            one = read if isinstance(read, Streamed) else _as_pixels(read)
+            length = len(one.data)
+            name, pool = ("coded", CODED) if one.kind == STREAM else ("data", DATA)
+            start = self._take(arrays, pool, _aligned(length))
+            arrays[name][start : start + length] = np.frombuffer(one.data, np.uint8)
+            item[0] = (start, length, self._keep(found, first + i, arrays, one), one.kind, *one.shape, shard)
         entries, places = slice(first, first + found.slices), slice(base, base + found.slices)
         middle = first + found.slices // 2
         for number, (part, view) in enumerate(zip(parts, (found, *found.further), strict=True)):
@@ -179,6 +255,10 @@ class StreamDeliverer:
             put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
         arrays["rows"][place] = found.rows[middle]
         return draw
+
+
+def _key(plan: BatchPlan, entry: int) -> Key:
+    return int(plan.rows[entry]), int(plan.levels[entry]), float(plan.pivot[entry])
 
 
 def _pools(plan: BatchPlan) -> list[NDArray[np.float32]]:

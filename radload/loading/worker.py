@@ -91,6 +91,7 @@ class Worker:
             replace=self._order.shuffle and self._order.drop_last,
             stand_in=self._order.stand_in,
             cache=cache,
+            held=config["held"],
         )
         self._slots: dict[int, dict[str, NDArray[Any]]] = {}
         self._oldest = 0  # requests before this one are no longer wanted
@@ -166,6 +167,9 @@ class Worker:
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid
+            if "share" in arrays:
+                arrays["share"][0], arrays["batch"][0] = message["share"], message["id"]
+            self._deliverer.settle(message["done"], message["gone"], self._oldest)
             self._deliverer.begin(arrays, plan, places)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
             self._send({"id": message["id"], "error": describe(error)})

@@ -1,15 +1,15 @@
-"""fused.h, the arithmetic of the CUDA kernel, is the reference to 1e-5 in a host build; fused.cu compiles for sm_90. No GPU needed."""
+"""fused.h, the arithmetic of the CUDA kernel, is the reference to 1e-5 in a host build. No GPU needed."""
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import shutil
-import subprocess
 from pathlib import Path
 
+import fused_host
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kernel_cases import Case, random_case
 
 from radload.errors import RadloadError
@@ -22,37 +22,69 @@ PLANES = 2
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("no g++ here to build the kernel's arithmetic for the host")
-    library = tmp_path_factory.mktemp("fused") / "fused_host.so"
-    source, include = Path(__file__).with_name("fused_host.cpp"), Path(gpu.__file__).parent
-    options = ["-O2", "-std=c++17", "-Wall", "-Werror", "-shared", "-fPIC", f"-DPLANES={PLANES}", f"-I{include}"]
-    options.append("-ffp-contract=off")  # as fused_effects.h asks of CUDA by intrinsics
-    subprocess.run([compiler, *options, "-o", library, source], check=True)
-    return ctypes.CDLL(str(library))
+    return fused_host.build(tmp_path_factory.mktemp("fused"), PLANES)
 
 
 def rendered(host: ctypes.CDLL, case: Case) -> np.ndarray:
-    samples, windows, norm, pool = case.records()
-    code = gpu.DTYPE_CODES[case.coded.dtype.name]
-    sources = np.array([(case.coded.ctypes.data, code, *case.coded.shape, 0)], gpu.SOURCE)
+    return batch(host, [case], case.size)[0]
+
+
+def batch(
+    host: ctypes.CDLL, cases: list[Case | None], size: tuple[int, int], slices: int = 1, channels_last: bool = False
+) -> np.ndarray:
+    """One launch for cases of one size, None for no sample: (images, slices * planes, height, width), from whatever layout."""
+    records = [case.records() if case is not None else None for case in cases]
+    found = [r for r in records if r is not None]
+    pools = np.cumsum([0, *(len(r[3]) for r in found)])
+    samples, windows = np.zeros(len(cases), prepare.SAMPLE), np.zeros((len(cases), PLANES), prepare.WINDOW)
+    sources, norm = np.zeros(len(cases), gpu.SOURCE), found[0][2]
+    samples["level"] = 99  # what no sample has must not be looked at
+    starts = iter(pools)
+    for i, (case, record) in enumerate(zip(cases, records, strict=True)):
+        if case is None or record is None:
+            continue
+        samples[i], windows[i] = record[0][0], record[1][0]
+        windows[i]["start"] += int(next(starts))
+        sources[i] = (case.coded.ctypes.data, gpu.DTYPE_CODES[case.coded.dtype.name], *case.coded.shape, 0)
     gpu.check(sources, samples, windows, norm, PLANES)
-    out = np.full((1, PLANES, *case.size), np.nan, np.float32)
-    p = [ctypes.c_void_p(a.ctypes.data) for a in (sources, samples, windows, pool, norm, out)]
-    host.render(p[0], p[1], p[2], 0, p[3], pool.size, p[4], p[5], 1, *case.size)
-    return out[0]
-
-
-def assert_close(got: np.ndarray, case: Case) -> None:
-    case.assert_close(got)
+    pool = np.concatenate([r[3] for r in found])
+    out = np.full((len(cases) // slices, slices * PLANES, *size), np.nan, np.float32)
+    if channels_last:
+        out = np.moveaxis(np.full((len(cases) // slices, *size, slices * PLANES), np.nan, np.float32), 3, 1)
+    to = gpu.target(PLANES, size, slices, channels_last)
+    a = [x.ctypes.data for x in (sources, samples, windows, norm, out)]
+    fused_host.launch(host, len(cases), a[0], a[1], a[2], False, (pool.ctypes.data, pool.size), a[3], a[4], to)
+    return out
 
 
 def test_random_cases(host: ctypes.CDLL) -> None:
     rng = np.random.default_rng(11)
     for _ in range(300):
         case = random_case(rng, planes=PLANES)
-        assert_close(rendered(host, case), case)
+        case.assert_close(rendered(host, case))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.data())
+def test_ragged_batches_in_every_layout(
+    host: ctypes.CDLL, seed: int, images: int, slices: int, channels_last: bool, data: st.DataObject
+) -> None:
+    """Samples of every size, dtype and level in one launch, slices side by side as channels, and 0 where there is no sample."""
+    rng = np.random.default_rng(seed)
+    size = (int(rng.integers(1, 40)), int(rng.integers(1, 70)))
+    first = random_case(rng, PLANES, size)
+    cases: list[Case | None] = [first]
+    for _ in range(images * slices - 1):
+        case = random_case(rng, PLANES, size)
+        case.options.update(mean=first.options["mean"], std=first.options["std"])  # of the run
+        cases.append(case if data.draw(st.booleans()) else None)
+    out = batch(host, cases, size, slices, channels_last).reshape(images, slices, PLANES, *size)
+    for i, case in enumerate(cases):
+        found = out[i // slices, i % slices]
+        if case is None:
+            assert not found.any()
+        else:
+            case.assert_close(found)
 
 
 @pytest.mark.parametrize(
@@ -62,48 +94,22 @@ def test_random_cases(host: ctypes.CDLL) -> None:
 def test_sizes(host: ctypes.CDLL, shape: tuple[int, int], size: tuple[int, int]) -> None:
     coded = np.random.default_rng(0).integers(0, 4096, shape, np.uint16)
     case = Case(coded, (Window(Voi.LINEAR, 2000, 3000), Window(Voi.SIGMOID, 100, 9)), size, {"flip": (True, False)})
-    assert_close(rendered(host, case), case)
-
-
-@pytest.fixture(scope="module")
-def nvrtc() -> ctypes.CDLL:
-    """NVRTC as pip installs it: nvidia/cu13/lib (CUDA 13) or nvidia/cuda_nvrtc/lib (CUDA 12)."""
-    spec = importlib.util.find_spec("nvidia")
-    folders = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
-    found = [lib for f in folders for lib in sorted(f.glob("*/lib/libnvrtc.so.1*"))]
-    if not found:
-        pytest.skip("NVRTC is not installed (pip package nvidia-cuda-nvrtc): the CUDA source is not compiled here")
-    for part in sorted(found[0].parent.glob("libnvrtc-builtins.so.*")):
-        ctypes.CDLL(
-            str(part)
-        )  # NVRTC opens it by name, and would find it by itself only where torch has loaded it before
-    return ctypes.CDLL(str(found[0]))
-
-
-@pytest.mark.parametrize(("planes", "output"), [(1, "float32"), (3, "float16"), (3, "bfloat16")])
-def test_compiles_for_sm_90(nvrtc: ctypes.CDLL, planes: int, output: gpu.Output) -> None:
-    program = ctypes.c_void_p()
-    text = gpu.source_text().encode()
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, b"fused.cu", 0, None, None) == 0
-    flags = [o.encode() for o in ("-arch=sm_90", *gpu.options(planes, output))]
-    status = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*flags))
-    size = ctypes.c_size_t()
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, log)
-    assert status == 0, log.value.decode()
-    assert nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size)) == 0
-    cubin = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetCUBIN(program, cubin)
-    assert cubin.raw[:4] == b"\x7fELF"
-    assert b"radload_fused" in cubin.raw
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    case.assert_close(rendered(host, case))
 
 
 def test_constants_are_those_of_the_header() -> None:
     text = (Path(gpu.__file__).parent / "fused.h").read_text()
     assert f"TILE_ROWS = {gpu.TILE_ROWS}, TILE_COLS = {gpu.TILE_COLS}, THREADS = TILE_ROWS * TILE_COLS" in text
     assert gpu.THREADS == gpu.TILE_ROWS * gpu.TILE_COLS
+
+
+def test_the_launch_passes_what_the_kernel_takes() -> None:
+    """As many arguments as the source has parameters, strides in the order of TARGET."""
+    text = gpu.source_text()
+    head = text[text.index("radload_fused(") :]
+    names = [p.split()[-1].lstrip("*") for p in head[head.index("(") + 1 : head.index(")")].split(",")]
+    assert names[:8] == ["sources", "samples", "windows", "shared_windows", "pool", "pool_size", "norm", "out"]
+    assert names[8:] == [n for n in gpu.TARGET.names or () if n != "reserved"]
 
 
 def test_without_a_device_it_says_so() -> None:

@@ -13,9 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radload import codecs
-from radload.dataset.index import segment_folder
+from radload.codecs.checksum import prefix_crcs
+from radload.dataset.index import open_index, segment_folder
 from radload.dataset.labels import LabelSet, write_labels
-from radload.dataset.manifest import Manifest, write_manifest
+from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import (
     LUTS,
     MASK_RECORD,
@@ -209,6 +210,26 @@ def rewrite(root: Path, name: str, content: bytes) -> None:
     summary = json.loads((folder / "segment.json").read_text())
     summary["files"][name] = {"bytes": len(content), "crc32c": file_crc(folder / name)}
     (folder / "segment.json").write_text(json.dumps(summary))
+
+
+def break_streams(root: Path, rows: set[int]) -> None:
+    """Spoil streams of an HTJ2K data set so that decoders refuse them, under checksums that are right: a defect of a writer."""
+    manifest = read_manifest(root)
+    index = open_index(root, manifest)
+    records = index.records.copy()
+    for row in rows:
+        record = records[row]
+        path, offset, length = root / index.shard_names[record["shard"]], int(record["offset"]), int(record["length"])
+        content = bytearray(path.read_bytes())
+        stream = content[offset : offset + length]
+        at = stream.index(b"\xff\x5c") + 5  # the first exponent of QCD: more bit planes than there are
+        stream[at] ^= 0xFF
+        content[offset : offset + length] = stream
+        path.write_bytes(content)
+        ends = [length, *(int(end) for end in record["level_end"])]
+        crcs = prefix_crcs(bytes(stream), ends)
+        record["level_crc"] = np.where(record["level_crc"] == 0, 0, crcs)
+    rewrite(root, "records.bin", records.tobytes())
 
 
 def ct_slice(seed: int, rows: int = 64, cols: int = 64, noise: float = 35.0) -> NDArray[np.int16]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
 from radload.kernels import cpu
+from radload.kernels import gpu as kernel
 from radload.kernels.gpu import DTYPE_CODES
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import Loader, streams
 from radload.loading.cache import MemoryCache
-from radload.loading.gpu import StreamDecoder
+from radload.loading.calibrate import check_decode
+from radload.loading.decoder import DaliDecoder
+from radload.loading.device import choose_device
 from radload.loading.plan import Planner
 from radload.loading.recipe import make_recipe
 from radload.loading.ring import Layout
@@ -32,8 +36,66 @@ needs_dali = pytest.mark.skipif(importlib.util.find_spec("nvidia.dali") is None,
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_without_a_gpu_it_says_so(ct_data: Path) -> None:
-    with pytest.raises(UsageError, match=r"no CUDA device.*cuda13"):
+    with pytest.raises(UsageError, match=r"CUDA .*; .*use device=\"cpu\""):
         Loader(ct_data, batch_size=4, device="cuda")
+
+
+MISSING = [
+    ({"version": None}, "is built without CUDA; install one from pytorch.org"),
+    ({"available": False}, "finds no CUDA device or driver for its CUDA 13.0; look at `nvidia-smi`"),
+    ({"count": 1}, "'cuda:3' does not exist: this machine has 1 CUDA devices"),
+    ({"kernel": "CuPy cannot be imported (No module named 'cupy')"}, r"CuPy cannot be imported .* radload\[cuda13\]"),
+]
+
+
+@pytest.mark.parametrize(("lacks", "sentence"), MISSING, ids=lambda v: str(v)[:20])
+def test_what_is_missing_is_said_in_one_sentence(
+    ct_data: Path, lacks: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A torch without CUDA, no driver, a device that is not there, no CuPy: what is missing, what to install; "auto" takes the CPU."""
+    machine = {"version": "13.0", "available": True, "count": 4, "kernel": None} | lacks
+    monkeypatch.setattr(torch.version, "cuda", machine["version"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: machine["available"])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: machine["count"])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(kernel, "unavailable", lambda: machine["kernel"])
+    with pytest.raises(UsageError, match=sentence) as caught:
+        Loader(ct_data, batch_size=4, device="cuda:3")
+    assert "\n" not in str(caught.value)
+    if "count" not in lacks:
+        assert choose_device() == "cpu"
+        with Loader(ct_data, batch_size=4, size=8, device="auto") as loader:
+            assert next(iter(loader))["image"].device.type == "cpu"
+
+
+def test_missing_dali_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(UsageError, match=r'needs NVIDIA DALI.*install radload\[cuda13\].*decode="cpu"'):
+        DaliDecoder(4, device_id=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"device": "tpu"}, 'choose "cpu", "cuda" or "auto"'),
+        ({"static": True}, 'static goes with device="cuda"'),
+    ],
+)
+def test_arguments_that_cannot_be(ct_data: Path, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Loader(ct_data, batch_size=4, **options)
+
+
+def test_an_unknown_place_to_decode() -> None:
+    with pytest.raises(UsageError, match="decode='fpga' is unknown"):
+        check_decode("fpga", cached=False)
+
+
+def test_channels_last_on_the_cpu(ct_data: Path) -> None:
+    options: dict[str, Any] = {"batch_size": 4, "size": 16}
+    with Loader(ct_data, **options) as plain, Loader(ct_data, channels_last=True, **options) as last:
+        one, other = next(iter(plain))["image"], next(iter(last))["image"]
+    assert torch.equal(one, other) and other.is_contiguous(memory_format=torch.channels_last)
 
 
 def _slot(root: Path, augment: str | None, cache: MemoryCache | None = None) -> tuple[dict[str, NDArray[Any]], Index]:
@@ -42,9 +104,10 @@ def _slot(root: Path, augment: str | None, cache: MemoryCache | None = None) -> 
     count = len(index.records)
     wanted = settings(make_recipe(), augment=augment)
     planner = Planner(index, wanted)
-    fields = streams.fields(count + 1, 3, streams.longest(index, range(count), decoded=cache is not None))
+    fields = streams.fields(count + 1, 3, streams.capacities(index, range(count)))
     layout = Layout.of({**fields, "rows": ("<i8", (count + 1,)), "valid": ("?", (count + 1,))})
     arrays = layout.arrays(np.zeros(layout.size, np.uint8), 0)
+    arrays["share"][0] = cache is not None
     rows = np.arange(count)
     places = np.where(rows < count - 1, rows, count)
     plan = planner.plan(rows, 1, rows)
@@ -78,12 +141,12 @@ def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str
     }
     out = np.zeros((len(there), 3, 24, 20), np.float32)
     for i, place in enumerate(there):
-        data, item = arrays["data"][place], items[place]
+        data, item = streams.content(arrays, int(place)), items[place]
         shape = (int(item["rows"]), int(item["cols"]))
         if item["kind"] == streams.STREAM:
-            pixels: NDArray[Any] = htj2k.imagecodecs.htj2k_decode(data[: item["length"]].tobytes())
+            pixels: NDArray[Any] = htj2k.imagecodecs.htj2k_decode(data.tobytes())
         else:
-            pixels = data[: item["length"]].view(streams.PIXEL_TYPES[item["kind"]]).reshape(shape)
+            pixels = data.view(streams.PIXEL_TYPES[item["kind"]]).reshape(shape)
         assert pixels.shape == shape
         cpu.render_into(
             pixels,
@@ -91,7 +154,7 @@ def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str
             arrays["windows"][place : place + 1].view(WINDOW),
             normalisation([0.5] * 3, [0.25] * 3),
             out[i],
-            tables=arrays["tables"][: max(int(arrays["used"][0]), 1)],
+            tables=arrays["tables"][: max(int(arrays["taken"][streams.TABLES]), 1)],
         )
     assert np.array_equal(out, want)
 
@@ -100,15 +163,15 @@ def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str
 def test_dali_decodes_the_streams_bit_for_bit(ct_data: Path) -> None:
     """Ragged, cut at several levels, in batches of several sizes; after an error the decoder works again."""
     index = open_index(ct_data, read_manifest(ct_data))
-    decoder = StreamDecoder(8, device_id=None)
+    decoder = DaliDecoder(8, device_id=None)
     with ShardFiles(ct_data, index.shard_names) as files:
         for rows, level in (([0, 29, 5], 0), ([29], 1), (list(range(20, 28)), 2)):
             records = index.records[rows]
             data = [files.read(record, level) for record in records]
             found = decoder.decode([np.frombuffer(htj2k.cut(d, level), np.uint8) for d in data])
             for i, d in enumerate(data):
-                assert np.array_equal(np.asarray(found[i])[..., 0], htj2k.decode(d, level))
+                assert np.array_equal(found.pixels(i), htj2k.decode(d, level))
         with pytest.raises(RuntimeError):
             decoder.decode([np.zeros(100, np.uint8)])
         found = decoder.decode([np.frombuffer(data[0] if level == 0 else htj2k.cut(data[0], level), np.uint8)])
-        assert np.asarray(found[0]).dtype == np.uint16
+        assert found.pixels(0).dtype == np.uint16

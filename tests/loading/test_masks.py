@@ -184,7 +184,7 @@ def test_the_gpu_s_slot_has_the_same_masks(masked: Path) -> None:
     mode = {"fit": "pad", "augment": "default"}
     planned = settings(make_recipe(), SIZE, masks=True, **mode)
     planner = Planner(index, planned)
-    layout = Layout.of({**streams.fields(13, 3, streams.longest(index, range(12))), **base_fields(13, planned)})
+    layout = Layout.of({**streams.fields(13, 3, streams.capacities(index, range(12))), **base_fields(13, planned)})
     arrays = layout.arrays(np.zeros(layout.size, np.uint8), 0)
     rows = np.arange(12)
     with ShardFiles(masked, index.shard_names) as files:

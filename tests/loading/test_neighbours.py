@@ -331,7 +331,7 @@ def test_the_gpu_s_slot_has_all_slices(data: Path) -> None:
     with load(data, augment=AUGMENT, batch_size=21) as loader:
         batch = next(iter(loader))
     rows = batch["index"].numpy()
-    slot = {**streams.fields(21, 3, streams.longest(index, range(27)), 3), **base_fields(21, wanted)}
+    slot = {**streams.fields(21, 3, streams.capacities(index, range(27)), 3), **base_fields(21, wanted)}
     layout = Layout.of(slot)
     arrays = layout.arrays(np.zeros(layout.size, np.uint8), 0)
     with ShardFiles(data, index.shard_names) as files:
@@ -342,8 +342,7 @@ def test_the_gpu_s_slot_has_all_slices(data: Path) -> None:
             deliverer.deliver(arrays, i, plan, i, 0, i, None)
     out: NDArray[np.float32] = np.empty((63, 3, *SIZE), np.float32)
     for i in range(63):
-        length = int(arrays["items"][i].view(streams.ITEM)[0]["length"])
-        pixels = htj2k.imagecodecs.htj2k_decode(arrays["data"][i, :length].tobytes())
+        pixels = htj2k.imagecodecs.htj2k_decode(streams.content(arrays, i).tobytes())
         sample, window = arrays["samples"][i : i + 1].view(SAMPLE)[:, 0], arrays["windows"][i : i + 1].view(WINDOW)
         cpu.render_into(pixels, sample, window, normalisation(recipe.mean, recipe.std), out[i])
     assert np.array_equal(out.reshape(21, 9, *SIZE), batch["image"].numpy()) and np.array_equal(arrays["rows"], rows)

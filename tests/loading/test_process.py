@@ -129,8 +129,8 @@ def test_its_errors_reach_the_consumer(ct_data: Path, monkeypatch: pytest.Monkey
     """A sentence of its own, with its own type."""
     original = LoaderProcess.__init__
 
-    def changed(self: LoaderProcess, config, in_flight: int) -> None:  # type: ignore[no-untyped-def]
-        original(self, {**config, "fingerprint": "another"}, in_flight)
+    def changed(self: LoaderProcess, config, in_flight: int, pinned: bool = False) -> None:  # type: ignore[no-untyped-def]
+        original(self, {**config, "fingerprint": "another"}, in_flight, pinned)
 
     monkeypatch.setattr(LoaderProcess, "__init__", changed)
     loader = _loader(ct_data)
@@ -141,9 +141,9 @@ def test_its_errors_reach_the_consumer(ct_data: Path, monkeypatch: pytest.Monkey
 def test_a_defect_is_reported_as_one(ct_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = LoaderProcess.__init__
 
-    def changed(self: LoaderProcess, config, in_flight: int) -> None:  # type: ignore[no-untyped-def]
+    def changed(self: LoaderProcess, config, in_flight: int, pinned: bool = False) -> None:  # type: ignore[no-untyped-def]
         fields = {**config["fields"], "image": ("<f8", config["fields"]["image"][1])}  # the kernel writes no float64
-        original(self, {**config, "fields": fields}, in_flight)
+        original(self, {**config, "fields": fields}, in_flight, pinned)
 
     monkeypatch.setattr(LoaderProcess, "__init__", changed)
     loader = _loader(ct_data)

@@ -1,0 +1,44 @@
+"""benchmarks/gpu_check.py runs without a GPU as far as it can, and writes no figure that it did not measure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gpu_check
+import pytest
+import torch
+from gpu_rates import SETTINGS
+
+pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
+
+
+def test_a_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What needs no GPU is done and good; every row that needs one is there, and says that it is not measured."""
+    assert gpu_check.main(["--dry-run", "--json", str(tmp_path / "rows.json")]) == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [r["what"] for r in rows if r["good"]] == [
+        "every configuration opens and delivers, on the CPU",
+        "the kernel compiles for sm_80, sm_90, sm_100",
+        "DALI's CPU decoder = CPU decoder, all levels, cut streams",
+    ]
+    others = [r for r in rows if not r["good"]]
+    assert {r["found"] for r in others} == {gpu_check.NOT_RUN} and {r["good"] for r in others} == {None}
+    for setting in SETTINGS:
+        assert any(r["what"].startswith(setting.name) for r in others)
+    assert all(word in str(others) for word in ("copy bandwidth", "ResNet-50", "host CPU", "GPU decoder = CPU decoder"))
+    assert capsys.readouterr().out.count(gpu_check.NOT_RUN) == len(others)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_without_a_gpu_it_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu_check.main([])
+    assert "--dry-run" in capsys.readouterr().err
+
+
+def test_what_fails_is_a_result() -> None:
+    def fail() -> tuple[str, bool]:
+        raise RuntimeError("first line\nout of memory")
+
+    assert gpu_check.row("x", "1", fail) == gpu_check.Row("x", "1", "failed: out of memory", False)
