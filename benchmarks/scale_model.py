@@ -20,7 +20,7 @@ from radload.loading.sampling import Sampler, Uniform
 
 @dataclass(frozen=True)
 class S3:
-    """Published figures of Amazon S3 Standard, us-east-1: the limit from "Optimizing Amazon S3 performance", prices from its list."""
+    """Published figures of Amazon S3 Standard, us-east-1, 2026: limits of "Optimizing Amazon S3 performance", prices of its price list."""
 
     requests: float = 5500.0  # GET per second and prefix
     get_price: float = 0.0004 / 1000  # USD

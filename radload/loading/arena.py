@@ -240,9 +240,14 @@ def _read_space(descriptor: int) -> tuple[int, int] | None:
     return (found[0], found[1]) if found is not None else None
 
 
+def cache_file(folder: Path, identity: bytes) -> Path:
+    """Where a folder keeps the images of a data set."""
+    return folder / (identity.hex()[:32] + SUFFIX)
+
+
 def _open(folder: Path, identity: bytes, limit: int) -> tuple[int, int]:
     """(descriptor, buckets) of the data set's file, made where it is missing or useless. Raises OSError."""
-    path = folder / (identity.hex()[:32] + SUFFIX)
+    path = cache_file(folder, identity)
     deadline = time.monotonic() + _START_PATIENCE
     while time.monotonic() < deadline:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -115,6 +115,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         neighbour_edges: str = "repeat",
         block: int | None = None,
         runs: int | None = None,
+        version: int | str | None = None,
         fetch: str = "auto",
         shard_cache: str | PathLike[str] | None = None,
         shard_cache_bytes: int | str | None = None,
@@ -162,6 +163,7 @@ class Loader(IterableDataset[dict[str, Any]]):
                 shard_cache: folder for them, shared by all ranks and data sets; None: one of yours in the folder for temporary files.
                 shard_cache_bytes: how much of them is kept, the longest unused go first; None: half of what is free. See docs/loading.md.
             block, runs: of "blocks": samples that are read in one run (32), and runs that are open at once (four global batches).
+            version: of the data set, by number, None: the current one (docs/versions.md). A loader keeps the version that it opened.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -169,7 +171,7 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._closed = True  # until everything is open
         kept_bytes = None if shard_cache_bytes is None else parse_bytes(shard_cache_bytes, "shard_cache_bytes")
         root, remote = find_source(path, fetch, shard_cache, kept_bytes)
-        manifest = read_manifest(root)
+        manifest = read_manifest(root, version)
         self._index: Index = open_index(root, manifest, scattered=True)
         self._split, self._rows = split, split_range(self._index, split)
         rank, world_size = world_place(rank, world_size)
@@ -179,11 +181,13 @@ class Loader(IterableDataset[dict[str, Any]]):
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
         training, together = shuffle and drop_last, batch_size * world_size
-        sampling = check_sampling(sampler, weights, split, self._labels, training, root, together, block, runs)
+        sampling = check_sampling(
+            sampler, weights, split, self._labels, training, self._index.label_root, together, block, runs
+        )
         beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
         self.views: Views = check_views(views, local_views, output_size(local_size, "local_size"), local_area, augment)
         rows = drawn_rows(self._index, self._rows, beside)
-        drawn = open_sampler(sampling, root, self._index, seed, rows)
+        drawn = open_sampler(sampling, self._index, seed, rows)
         self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
         check_order(self._order, split, sampling.name)
         fit, scale = check_fit(fit, spacing)
@@ -252,6 +256,7 @@ class Loader(IterableDataset[dict[str, Any]]):
             "threads": threads if threads is not None else core_share(),
             "sampling": sampling.as_dict(),
             "cache": kept,
+            "generation": manifest.generation,
             "remote": remote,
         }
         self._process = LoaderProcess(config, prefetch) if self._order.steps else None
@@ -381,15 +386,19 @@ class Loader(IterableDataset[dict[str, Any]]):
             epoch, position = epoch + 1, 0
         return make_state(self._facts, epoch, position)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], allow_new_version: bool = False) -> None:
         """Go on where `state` was taken, on any number of ranks with the same global batch.
+
+        Args:
+            allow_new_version: a state of another version of the data set goes on with the samples of this one at the start of the
+                next epoch (of the same epoch where none of it was delivered).
 
         Raises:
             UsageError: the state belongs to other data or another order; it says which and what to do.
         """
         self._check_open()
         self._placed = True
-        self._move(*read_state(state, self._facts, self._order.steps, self._order.world_size))
+        self._move(*read_state(state, self._facts, self._order.steps, self._order.world_size, allow_new_version))
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; if it is the current one, nothing changes, so a resumed run keeps its place."""

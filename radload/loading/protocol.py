@@ -35,6 +35,7 @@ class Config(TypedDict):
     threads: int
     sampling: dict[str, Any]  # strata.Sampling.as_dict()
     cache: CacheConfig | None
+    generation: int
     remote: RemoteConfig | None  # of shards in a bucket; `root` is then the local copy of its index
 
 

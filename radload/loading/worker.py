@@ -67,14 +67,14 @@ class Worker:
 
     def __init__(self, channel: socket.socket, config: protocol.Config) -> None:
         root = Path(config["root"])
-        manifest = read_manifest(root)
+        manifest = read_manifest(root, config["generation"])
         if manifest.fingerprint != config["fingerprint"]:
             raise FormatError(f"the data set in {root} was replaced while it was being opened: start again")
         index = open_index(root, manifest, scattered=True)
         settings = Settings.from_dict(config["settings"])
         self._rows = drawn_rows(index, range(*config["rows"]), settings.neighbours)
         sampling = Sampling.from_dict(config["sampling"])
-        sampler = open_sampler(sampling, root, index, config["order"]["seed"], self._rows)
+        sampler = open_sampler(sampling, index, config["order"]["seed"], self._rows)
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})

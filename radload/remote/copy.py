@@ -63,7 +63,7 @@ def open_copy(url: str, folder: str | PathLike[str] | None = None) -> Path:
         root.mkdir(mode=0o700, exist_ok=True)
         with _alone(root):
             _index(store, entries, manifest, root)
-            _labels(store, entries, root)
+            _labels(store, entries, root, _label_folder(manifest))
             if not (root / MANIFEST).is_file():
                 with atomic_file(root / MANIFEST) as file:
                     file.write(manifest)
@@ -101,6 +101,8 @@ def _index(store: Store, entries: dict[str, Entry], manifest: bytes, root: Path)
         segments = [segment_folder(int(generation)) for generation in generations]
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{store.url}/{MANIFEST} is damaged ({error}): upload it again from a copy") from None
+    if not segments:
+        raise FormatError(f"{store.url}/{MANIFEST} names no index: upload it again from a copy")
     for segment in segments:
         (root / segment).mkdir(parents=True, exist_ok=True)
         summary = _small(store, entries, f"{segment}/segment.json")
@@ -125,15 +127,21 @@ def _index(store: Store, entries: dict[str, Entry], manifest: bytes, root: Path)
             file.write(summary)
 
 
-def _labels(store: Store, entries: dict[str, Entry], root: Path) -> None:
+def _label_folder(manifest: bytes) -> str:
+    """Where the label sets of the current version are; see Index.label_root. The manifest has been looked at by `_index`."""
+    generation = int(json.loads(manifest)["generations"][-1])
+    return f"{segment_folder(generation)}/labels/" if generation else "labels/"
+
+
+def _labels(store: Store, entries: dict[str, Entry], root: Path, prefix: str) -> None:
     """Label sets change while shards do not: each is fetched again where the store's mark of it is another."""
-    folder, tags = root / "labels", root / _TAGS
+    folder, tags = root / prefix, root / _TAGS
     there = {
-        name.removeprefix("labels/"): entry
+        name.removeprefix(prefix): entry
         for name, entry in entries.items()
-        if name.startswith("labels/") and _PLAIN.fullmatch(name.removeprefix("labels/"))
+        if name.startswith(prefix) and _PLAIN.fullmatch(name.removeprefix(prefix))
     }
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         before: dict[str, Any] = json.loads(tags.read_bytes())
     except (OSError, ValueError):
