@@ -89,7 +89,9 @@ def _files(root: Path) -> Iterator[Path]:
     """Shards, index and labels: all that a data set is, but its manifest."""
     for split in SPLITS:
         yield from sorted((root / split).glob("[!.]*.tar"))
-    yield from sorted(path for path in (root / "index").glob("*/[!.]*") if path.is_file())
+    yield from sorted(  # with the labels and manifests of later versions
+        path for path in (root / "index").rglob("*") if path.is_file() and not path.name.startswith(".")
+    )
     yield from sorted((root / "labels").glob("[!.]*.arrow"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,7 @@ from radload.loading import filelock
 from radload.remote.download import download
 from radload.remote.store import Store
 
+_NAME = re.compile(r"(train|val|test)/[A-Za-z0-9_-]+\.tar")
 _SLACK = 20  # this part of the limit is freed beyond need, so that the folders are seldom looked through
 _ABANDONED = 600.0  # seconds without a write after which a temporary file belongs to nobody
 _PATIENCE = 60.0  # seconds for the lock of the space
@@ -30,11 +32,19 @@ class NodeCache:
     Args:
         root: of this data set's copy; names, sizes (bytes) and hashes (SHA-256): of its shards.
         limit: bytes of shards below `base`.
+
+    Raises:
+        FormatError: a name that could lead out of the folder.
     """
 
     def __init__(
         self, base: Path, root: Path, limit: int, names: list[str], sizes: list[int], hashes: list[bytes]
     ) -> None:
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise FormatError(
+                    f"the index lists a shard {name[:80]!r}, which is no name of one: it is no radload index"
+                )
         self._base, self._root, self._limit = base, root, limit
         self._names, self._sizes, self._hashes = names, sizes, hashes
         self._spare = 0  # bytes that may still be taken before the folders are looked through again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from serve import s3_server
 import radload
 from radload.errors import RadloadError, UsageError
 from radload.pack import dry_run, pack
+from radload.pack.display import Display
+from radload.pack.upload import upload
 from radload.remote import store as store_module
 
 
@@ -115,3 +118,18 @@ def test_a_store_that_refuses_is_a_sentence(volumes: Path, tmp_path: Path, monke
         with pytest.raises(RadloadError, match="cannot be reached after 1 tries"):
             pack(pack_options(volumes, URL, tmp_path / "private"))
     assert not (tmp_path / "private").exists()
+
+
+def test_labels_of_later_versions_go_too(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 1 has its labels below its index (Index.label_root); what begins with a dot stays here."""
+    root = tmp_path / "root"
+    shutil.copytree(packed, root)
+    for name in ("index/000001/labels/default.arrow", "index/000000/manifest.json", "index/000000/.half.tmp"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    with s3_server(tmp_path / "buckets") as server:
+        point_at(server, monkeypatch)
+        store = store_module.Store(URL)
+        upload(root, store, Display(None))
+        found = {entry.name for entry in store.list()}
+    assert found == set(content(root)) - {"index/000000/.half.tmp"}

@@ -1,0 +1,167 @@
+"""The node's shards: fetched once whoever asks, whole or not at all, within the limit, never outside of their folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from radload.errors import FormatError, RadloadError
+from radload.remote.download import PART
+from radload.remote.node_cache import NodeCache
+
+SIZE = 100_000
+
+
+class Objects:
+    """A store of some objects, in memory or from a folder; counts what is read."""
+
+    url = "s3://bucket/set"
+
+    def __init__(self, content: dict[str, bytes], on_read: Callable[[], None] = lambda: None) -> None:
+        self.content, self.on_read = content, on_read
+        self.reads: Counter[str] = Counter()
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        self.on_read()
+        self.reads[name] += 1
+        return self.content[name][offset : offset + length]
+
+
+NAMES = [f"train/{i:06d}.tar" for i in range(8)]
+CONTENT = {name: hashlib.shake_256(name.encode()).digest(SIZE) for name in NAMES}
+HASHES = [hashlib.sha256(CONTENT[name]).digest() for name in NAMES]
+
+
+def make(base: Path, limit: int = 10**9, names: list[str] = NAMES) -> NodeCache:
+    root = base / "set"
+    root.mkdir(parents=True, exist_ok=True)
+    return NodeCache(base, root, limit, names, [SIZE] * 8, HASHES)
+
+
+@pytest.fixture
+def pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(4)
+
+
+def files(base: Path) -> set[str]:
+    return {path.name for path in base.rglob("*") if path.is_file() and path.name != ".shards.lock"}
+
+
+def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    store = Objects(CONTENT)
+    cache = make(tmp_path)
+    seen = []
+    store.on_read = lambda: seen.append(cache.has(3))
+    assert not cache.has(3)
+    assert cache.fetch(3, store, pool)  # type: ignore[arg-type]
+    assert cache.has(3) and seen == [False]
+    assert cache.path(3).read_bytes() == CONTENT[NAMES[3]]
+    assert cache.fetch(3, store, pool) and store.reads[NAMES[3]] == 1  # type: ignore[arg-type]
+    assert files(tmp_path) == {"000003.tar"}
+
+
+def test_large_shards_come_in_parts(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    """More parts than are in memory at a time, and a last one that is not full."""
+    content = os.urandom(6 * PART + 17)
+    store = Objects({NAMES[0]: content})
+    (tmp_path / "set").mkdir()
+    cache = NodeCache(tmp_path, tmp_path / "set", 10**9, NAMES[:1], [len(content)], [hashlib.sha256(content).digest()])
+    assert cache.fetch(0, store, pool)  # type: ignore[arg-type]
+    assert cache.path(0).read_bytes() == content
+    assert store.reads[NAMES[0]] == 7
+
+
+@pytest.mark.parametrize("change", [lambda b: b[:-1] + b"\0", lambda b: b[:-100], lambda b: b""])
+def test_what_is_not_the_shard_is_not_kept(
+    tmp_path: Path, pool: ThreadPoolExecutor, change: Callable[[bytes], bytes]
+) -> None:
+    store = Objects({**CONTENT, NAMES[0]: change(CONTENT[NAMES[0]])})
+    with pytest.raises(FormatError, match=r"wrong checksum|fewer bytes"):
+        make(tmp_path).fetch(0, store, pool)  # type: ignore[arg-type]
+    assert files(tmp_path) == set()
+
+
+def test_a_body_that_was_damaged_on_the_way_is_fetched_again(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    store = Objects(dict(CONTENT))
+    good = CONTENT[NAMES[0]]
+
+    def damage_once() -> None:
+        store.content[NAMES[0]] = bytes(SIZE) if store.reads[NAMES[0]] == 0 else good
+
+    store.on_read = damage_once
+    assert make(tmp_path).fetch(0, store, pool)  # type: ignore[arg-type]
+    assert store.reads[NAMES[0]] == 2 and (tmp_path / "set" / NAMES[0]).read_bytes() == good
+
+
+def test_the_longest_unused_goes_first(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    store, cache = Objects(CONTENT), make(tmp_path, 3 * SIZE)
+    for shard in range(3):
+        assert cache.fetch(shard, store, pool)  # type: ignore[arg-type]
+        os.utime(cache.path(shard), (1000 + shard, 1000 + shard))
+    cache.used(0)
+    assert cache.fetch(3, store, pool)  # type: ignore[arg-type]
+    assert cache.has(0) and cache.has(3) and not cache.has(1)
+    for shard in range(8):
+        cache.fetch(shard, store, pool)  # type: ignore[arg-type]
+        assert sum(path.stat().st_size for path in tmp_path.rglob("*.tar*")) <= 3 * SIZE
+    assert not make(tmp_path / "small", SIZE - 1).fetch(0, store, pool)  # type: ignore[arg-type]
+
+
+def test_what_somebody_else_fetches_is_left_to_him(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    first, second = make(tmp_path), make(tmp_path)
+    store, found = Objects(CONTENT), []
+    store.on_read = lambda: found.append(second.fetch(0, Objects(CONTENT), pool))  # type: ignore[arg-type]
+    assert first.fetch(0, store, pool)  # type: ignore[arg-type]
+    assert found == [False]
+    assert second.fetch(0, store, pool) and store.reads[NAMES[0]] == 1  # type: ignore[arg-type]
+
+
+def die_in_the_middle(base: Path) -> None:
+    make(base).fetch(0, Objects(CONTENT, lambda: os._exit(9)), ThreadPoolExecutor(1))  # type: ignore[arg-type]
+
+
+def test_who_dies_while_fetching_is_in_nobodys_way(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    process = multiprocessing.get_context("fork").Process(target=die_in_the_middle, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    assert files(tmp_path) == {".000000.tar.tmp"}
+    assert make(tmp_path).fetch(0, Objects(CONTENT), pool)  # type: ignore[arg-type]
+    assert files(tmp_path) == {"000000.tar"}
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        make(tmp_path).fetch(0, Objects(CONTENT), pool)  # type: ignore[arg-type]
+    assert files(tmp_path) == set()
+
+
+def test_a_store_that_fails_leaves_nothing_behind(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    def fail() -> None:
+        raise RadloadError("cannot be reached")
+
+    with pytest.raises(RadloadError):
+        make(tmp_path).fetch(0, Objects(CONTENT, fail), pool)  # type: ignore[arg-type]
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["../train/0.tar", "/etc/x.tar", "train/../../x.tar", "train/.0.tar", "train/0.zip", ""]
+)
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FormatError, match="no name of one"):
+        make(tmp_path, names=[*NAMES[:7], name])
