@@ -9,7 +9,8 @@ import pytest
 
 from radload.errors import UsageError
 from radload.loading import Augment
-from radload.train.config import Config, check_resume, parse, resolve
+from radload.train.config import Config, check_resume, resolve
+from radload.train.options import parse
 
 
 def fill(config: Config, device: str = "cpu", world: int = 1, samples: int = 1000) -> Config:
