@@ -72,12 +72,12 @@ def real(config: Config) -> torch.dtype:
 def class_weights(task: Task) -> Tensor:
     """(K,) float32: single labels in inverse proportion to their number in the training split, 1 on average over its samples; of several
     labels, negatives per positive. At most 12, 1 for what was never seen."""
-    counts = np.maximum(task.counts["train"], 1)
+    seen = task.counts["train"]
+    counts = np.maximum(seen, 1)
     if task.multi:
         weights = (task.labelled["train"] - counts) / counts
     else:
-        seen = int((task.counts["train"] > 0).sum())
-        weights = np.where(task.counts["train"] > 0, counts.sum() / (seen * counts), 1.0)
+        weights = np.where(seen > 0, seen.sum() / ((seen > 0).sum() * counts), 1.0)
     return torch.from_numpy(np.clip(weights, 1 / _LARGEST, _LARGEST).astype(np.float32))
 
 
