@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,16 +53,9 @@ def test_the_loop_costs_less_than_a_millisecond_a_step(
         ticks.append(time.thread_time())
 
     monkeypatch.setattr(Meter, "add", timed)
-    flags = (
-        "--data=replay",
-        "--max-steps=400",
-        "--epochs=1000",
-        "--labels=none",
-        "--objective=supervised",
-        "--checkpoint-every=1000",
-    )
+    flags = ("--data=replay", "--max-steps=200", "--epochs=1000", "--checkpoint-every=1000")
     run(labelled, tmp_path / "run", *flags, "--log-every=1000")
-    in_epoch = [later - sooner for sooner, later in zip(ticks, ticks[1:], strict=False)]
+    in_epoch = [later - sooner for sooner, later in pairwise(ticks)]
     steps_per_epoch = 5
     costs = [cost for number, cost in enumerate(in_epoch, 1) if number % steps_per_epoch]
     model = Tiny()
@@ -73,7 +67,9 @@ def test_the_loop_costs_less_than_a_millisecond_a_step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         bare.append(time.thread_time() - began)
-    assert median(costs) - median(bare) < 1e-3
+    own = median(costs) - median(bare)
+    print(f"{1e3 * own:.3f} ms a step, bare {1e3 * median(bare):.3f}")
+    assert own < 1e-3, f"{1e3 * own:.2f} ms"
     ends = [cost for number, cost in enumerate(in_epoch, 1) if number % steps_per_epoch == 0]
     assert median(ends) < 1.0, "with validation and a checkpoint"
 
