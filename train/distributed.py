@@ -182,6 +182,14 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return zlib.crc32(b"%d %d %d" % (seed, step, rank))
 
 
+def set_random_state(device: torch.device, seed: int) -> None:
+    """As torch.manual_seed, for the CPU and `device` alone: that one also formats a stack trace for each kind of device that is not
+    there, which took 0.1 to 1 ms a step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+
+
 class StopRequest:
     """SIGTERM and SIGINT as a request to stop after the current step, agreed on by all ranks. A second SIGINT stops at once."""
 

@@ -40,6 +40,7 @@ from radload.train.distributed import (
     leave,
     multiplies_bf16,
     parallel,
+    set_random_state,
     step_seed,
     without_exchange,
 )
@@ -174,7 +175,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         """One step of all ranks. Nothing in it waits for the device."""
         for group in optimizer.param_groups:
             group["lr"] = lr_at(step, total, config.peak_lr, config.warmup)
-        torch.manual_seed(step_seed(config.seed, step, ranks.rank))
+        set_random_state(device, step_seed(config.seed, step, ranks.rank))
         parts, sums = pieces(batch, config.accumulate), torch.zeros(3, device=device, dtype=real(config))
         for number, part in enumerate(parts, 1):
             with without_exchange(net, last=number == len(parts)):
