@@ -4,8 +4,9 @@
     torchrun --nproc-per-node=8 train/pretrain.py --shards /data/shards --out runs/a --arch densenet121
     python train/pretrain.py --help
 
-The run's folder (--out) holds run.json (options, windows, classes), log.jsonl, checkpoints/, backbone.safetensors with
-backbone.json, val.json and predictions.npz of the last validation, and in the end DONE (or STOPPED after SIGTERM or Ctrl-C).
+The run's folder (--out) holds run.json (options, windows, classes), config.toml (options, for --config), log.jsonl, checkpoints/,
+backbone.safetensors with backbone.json, val.json and predictions.npz of the last validation, and in the end DONE (or STOPPED after
+SIGTERM or Ctrl-C).
 The same command again goes on where it stopped: the loader, the optimizer and the random state continue as if nothing had
 happened, on as many processes as divide the batch.
 docs/training.md says more, and what several machines and automatic restarts need.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -12,6 +13,7 @@ import pytest
 import torch
 from test_pretrain import SMALL
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from radload.train import checkpoint, pretrain
 from radload.train.config import Config
@@ -71,6 +73,29 @@ def test_the_loop_costs_less_than_a_millisecond_a_step(
     assert own < 1e-3, f"{1e3 * own:.2f} ms"
     ends = [cost for number, cost in enumerate(in_epoch, 1) if number % steps_per_epoch == 0]
     assert median(ends) < 1.0, "with validation and a checkpoint"
+
+
+class Waits(TorchDispatchMode):
+    """Takes down from where values of tensors are asked for, which on a GPU waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[list[str]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self.places.append([frame.name for frame in traceback.extract_stack()])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("flags", ["", "--objective=lejepa --local-views=1 --local-size=16"])
+def test_no_step_asks_for_a_value(labelled: Path, tmp_path: Path, flags: str) -> None:
+    options = ("--max-steps=3", "--ema=0.9", "--clip-grad=1", "--accumulate=2", "--optimizer=adamw", *flags.split())
+    with Waits() as waits:
+        run(labelled, tmp_path / "run", *options)
+        torch.ones(1).item()
+    assert waits.places, "it can be seen"
+    assert not [place for place in waits.places if "learn" in place]
 
 
 @pytest.mark.parametrize("kind", ["replay", "synthetic"])
