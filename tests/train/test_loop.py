@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -184,3 +185,22 @@ def test_quantiles() -> None:
     assert [quantile([3.0, 1.0, 2.0], share) for share in (0.5, 0.99, 0.01)] == [2.0, 3.0, 1.0] and quantile(
         [], 0.5
     ) == 0
+
+
+def test_a_compiled_network_learns_the_same_and_leaves_timm_s_names(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced as torch.compile does, and run by torch's own kernels: making others takes minutes."""
+    traced: list[Any] = []
+    monkeypatch.setattr(
+        pretrain.torch, "compile", partial(torch.compile, backend=lambda graph, _: traced.append(graph) or graph)
+    )
+    for name, flags in (("eager", ()), ("compiled", ("--compile",))):
+        run(labelled, tmp_path / name, "--max-steps=4", "--sizes=24:0.5,32", "--ema=0.9", *flags)
+    assert len(traced) >= 2, "each size is compiled"
+    one, other = (
+        checkpoint.load(checkpoint.path_of(tmp_path / n / "checkpoints", 4))["model"] for n in ("eager", "compiled")
+    )
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value)
