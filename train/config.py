@@ -105,6 +105,10 @@ class Config:
         identity=True,
     )
 
+    version: int | None = _option(None, "version of the data set, by its number (default: the current one)")
+    allow_new_version: bool = _option(
+        False, "resume with another version of the data set than the run had: from the start of the next pass"
+    )
     objective: str = _option(
         "auto",
         "what is learned: from labels, or without them; auto: supervised where there are labels, else lejepa",
@@ -257,7 +261,7 @@ def check_resume(before: dict[str, Any], config: Config) -> list[str]:
             raise UsageError(
                 f"the run to resume has {flag} {old}, not {new}: give {flag} {old}, or another --out for a new run"
             )
-        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb", "tensorboard", "wandb",
+        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb", "tensorboard", "wandb", "version",
                                "ceiling_steps", "watchdog_minutes", "checkpoint_minutes"):  # fmt: skip
             changed.append(f"{flag} {new} (was {old})")
     return ["resumed with " + ", ".join(changed)] if changed else []

@@ -66,10 +66,10 @@ class Feed:
         self._stages: tuple[Stage, ...] = ()
         self._step = 0
 
-    def start(self, stages: tuple[Stage, ...], step: int, state: dict[str, Any] | None) -> None:
-        """Be at `step` of the run; `state`: of the loader there, None at the beginning."""
+    def start(self, stages: tuple[Stage, ...], step: int) -> None:
+        """Be at `step` of a run, which is where the loader is."""
         self._stages, self._step = stages, step
-        self._turn(self.stage.size, state)
+        self._turn(self.stage.size)
 
     @property
     def stage(self) -> Stage:
@@ -79,8 +79,7 @@ class Feed:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The batches up to the end of the current stage; take an iterator anew for the next one."""
         stage = self.stage
-        if stage.size != self._size:
-            self._turn(stage.size, self.loader.state_dict())
+        self._turn(stage.size)
         for batch in self._batches():
             self._step += 1
             yield batch
@@ -98,11 +97,11 @@ class Feed:
         while True:
             yield batch
 
-    def _turn(self, size: int, state: dict[str, Any] | None) -> None:
+    def _turn(self, size: int) -> None:
         if size != self._size:
+            state = self.loader.state_dict()
             self.loader.close()
             self.loader, self._size = self._open(size), size
-        if state is not None:
             self.loader.load_state_dict(state)
 
     def close(self) -> None:

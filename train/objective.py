@@ -33,6 +33,11 @@ def losses(logits: Tensor, target: Tensor) -> Tensor:
     return (each * known).sum(dim=1) / known.sum(dim=1)
 
 
+def mean_loss(total: Tensor, count: Tensor) -> Tensor:
+    """Mean over the labels of this rank; 0, with zero gradients, where a batch has none."""
+    return total / count.clamp(min=1)
+
+
 def correct(logits: Tensor, target: Tensor) -> Tensor:
     """Number of right answers (0-dimensional): the best class, or for several labels the side of zero."""
     if target.ndim == 1:

@@ -29,6 +29,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import radload
 from radload.dataset.files import write_json
+from radload.dataset.manifest import read_manifest
 from radload.errors import AgreedEnd, RadloadError, UsageError
 from radload.train import checkpoint
 from radload.train.ceiling import rehearse
@@ -81,7 +82,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         torch.set_float32_matmul_precision("high")
 
     # What to learn, and from how much.
-    dataset, task = open_task(config.shards, config.labels, device)
+    version = ranks.decide(lambda: read_manifest(Path(config.shards), config.version).generation)
+    dataset, task = open_task(config.shards, config.labels, device, version)
     fingerprint, samples = dataset.manifest.fingerprint, dataset.splits
     keys = dataset.index.records["key"]
     check_subgroups(dataset.index, config.subgroup_names)
@@ -112,6 +114,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "cache_bytes": None if config.cache_gb is None else int(config.cache_gb * 1e9),
         "max_failures": config.max_failures,
         "group": ranks.group,
+        "version": version,
     }
     augment, mine = config.loader_augment, batch_size // ranks.world
     fake = Fake(mine, len(task.classes), task.multi, **several)
@@ -146,7 +149,6 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         stack.callback(val_loader.close)
     steps_per_epoch = len(feed.loader)
     total = min(steps_per_epoch * (config.epochs or 0), config.max_steps or sys.maxsize)
-    stages = stages_of(sizes, total)
 
     # The network, its optimizer, and what it learns. `judged` is validated and exported: the moving average, where there is one.
     channels, classes = feed.loader.channels, len(task.classes) if config.supervised else 0
@@ -183,9 +185,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                 outcome = objective(net, part, step)
                 torch.autograd.backward(outcome.loss / len(parts))
             sums += torch.stack([outcome.total, outcome.count, outcome.right])
-        if (
-            unequal
-        ):  # the gradient is of the sum of losses over images: make it one of the mean over labels, of all ranks
+        if unequal:  # the gradient is of the mean over images: make it that over labels, of all ranks
             labels = ranks.sum(sums[1].clone()).clamp(min=1)
             torch._foreach_mul_(
                 [parameter.grad for parameter in parameters if parameter.grad is not None], batch_size / labels
@@ -209,20 +209,30 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
 
     # Where an earlier run stopped.
     folder = out / "checkpoints"
-    step, state = ranks.decide(lambda: find_start(config, folder, notes)), None
+    step = ranks.decide(lambda: find_start(config, folder, notes))
     if step:
         before = checkpoint.load(start_path(config, folder, step))
-        if (before["classes"], before["fingerprint"]) != (list(task.classes), fingerprint):
+        other = before["fingerprint"] != fingerprint and before["loader"]["generation"] == version
+        if other or before["classes"] != list(task.classes):
             raise UsageError(f"the run in {out} was made with other shards or labels: give another --out")
         notes += check_resume(before["config"], config)
         model.load_state_dict(before["model"])
         optimizer.load_state_dict(before["optimizer"])
         if average is not None:
             average.module.load_state_dict(before["average"])
-        state = before["loader"]
         guard.remember()
+        feed.loader.load_state_dict(before["loader"], config.allow_new_version)
+        if before["loader"]["generation"] != version:
+            notes.append(
+                f"version {version} of the data set from pass {feed.loader.epoch} on (before: {before['loader']['generation']})"
+            )
         del before
-    feed.start(stages, step, state)
+    place = feed.loader.state_dict()
+    # 0, unless a version with other samples was gone over to: what the step is ahead of the loader's passes.
+    ahead = step - (place["epoch"] * steps_per_epoch + place["position"]) if config.data == "real" else 0
+    total = min(steps_per_epoch * (config.epochs or 0) + ahead, config.max_steps or sys.maxsize)
+    stages = stages_of(sizes, total)
+    feed.start(stages, step)
 
     # The run's folder, and what the user should know before he waits.
     about: dict[str, Any] = {
@@ -273,7 +283,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
             if config.supervised
             else (validate_views(judged, batches, objective, ranks), None)
         )
-        log.write("val", step, epoch=round(step / steps_per_epoch, 4), **result)
+        log.write("val", step, epoch=round((step - ahead) / steps_per_epoch, 4), **result)
         log.say(validation_line(step, result))
         scores[:] = [score_of(result)]
         return seen
@@ -292,8 +302,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
             learn(batch, step)
             step += 1
 
-            last, epoch_over = step == total, step % steps_per_epoch == 0
-            due = False
+            last, epoch_over, due = step == total, (step - ahead) % steps_per_epoch == 0, False
             if step % stop_every == 0:
                 stopped, due = stop.agreed(time.monotonic() - saved > 60 * config.checkpoint_minutes)
             save_now = last or stopped or due or epoch_over or step % config.checkpoint_every == 0
@@ -306,7 +315,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                 log.write(
                     "train",
                     step,
-                    epoch=round(step / steps_per_epoch, 4),
+                    epoch=round((step - ahead) / steps_per_epoch, 4),
                     lr=lr,
                     size=stage.size,
                     skipped=skipped,

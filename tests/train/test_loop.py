@@ -173,7 +173,8 @@ def test_sizes_change_at_their_steps_and_no_sample_is_lost(first: int) -> None:
         return opened[-1]
 
     feed = Feed(open_loader, 8, "real", Fake(1, 2, False))
-    feed.start((Stage(8, 0, 4), Stage(16, 4, 11), Stage(32, 11, 14)), first, {"next": first} if first else None)
+    feed.loader.load_state_dict({"next": first})
+    feed.start((Stage(8, 0, 4), Stage(16, 4, 11), Stage(32, 11, 14)), first)
     given = []
     while len(given) < 14 - first:
         given += [(batch["number"], batch["size"]) for batch in feed]

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from radload.train.objective import correct, loss_sum, losses
-
-
-def mean_loss(total: Tensor, count: Tensor) -> Tensor:
-    return total / count.clamp(min=1)
+from radload.train.objective import correct, loss_sum, losses, mean_loss
 
 
 def test_unlabelled_samples_do_not_count() -> None:
