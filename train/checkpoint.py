@@ -1,12 +1,14 @@
 """Checkpoints: whole or absent, checked before they are believed, loaded as plain tensors and values (no code runs).
 
-A checkpoint holds model, optimizer, step, the loader's state (what was delivered), the options and the classes. The random state
-is a function of (seed, step, rank) and needs no place in it (see `step_seed`).
+A checkpoint holds model and its moving average, optimizer, step, the loader's state (what was delivered), the options and the classes.
+The random state is a function of (seed, step, rank) and needs no place in it (see `step_seed`).
 """
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError  # what torch.load raises for content that is not plain; nothing is unpickled here
@@ -14,10 +16,11 @@ from typing import Any
 
 import torch
 
-from radload.dataset.files import atomic_file
-from radload.errors import FormatError, UsageError
+from radload.dataset.files import atomic_file, write_json
+from radload.errors import FormatError, RadloadError, UsageError
 
 VERSION = 1
+BEST = "best.pt"
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 
@@ -30,11 +33,39 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write the checkpoint of `step` atomically, then remove all but the newest `keep`. `state`: tensors and plain values."""
     folder.mkdir(parents=True, exist_ok=True)
     path = path_of(folder, step)
-    with atomic_file(path) as file:
-        torch.save({"version": VERSION, "step": step, **state}, file)
+    try:
+        with atomic_file(path) as file:
+            torch.save({"version": VERSION, "step": step, **state}, file)
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk, after the OSError
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
+        usable, _ = newest(folder)
+        left = f"{usable.name} is the last usable one" if usable is not None else "there is no other"
+        raise RadloadError(
+            f"the checkpoint of step {step} cannot be written ({reason.strerror}), {left}: make room in {folder} and start again"
+        ) from None
     for old in known(folder)[keep:]:
         old.unlink()
     return path
+
+
+def mark_best(folder: Path, step: int, score: float) -> bool:
+    """Let `best.pt` be the checkpoint of `step` if no earlier one had such a score; it is a second name of the file (a copy where the file
+    system has none), and outlives the newest. best.json has its score."""
+    record = folder / "best.json"
+    if record.is_file() and json.loads(record.read_bytes())["score"] >= score:
+        return False
+    temporary = folder / f".{BEST}.tmp"
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.hardlink_to(path_of(folder, step))
+        temporary.replace(folder / BEST)
+    except OSError:
+        with atomic_file(folder / BEST) as file, path_of(folder, step).open("rb") as source:
+            shutil.copyfileobj(source, file)
+    write_json(record, {"step": step, "score": score})
+    return True
 
 
 def known(folder: Path) -> list[Path]:
@@ -45,7 +76,9 @@ def known(folder: Path) -> list[Path]:
 
 
 def step_of(path: Path) -> int:
-    """The step in a checkpoint's name."""
+    """The step in a checkpoint's name; that of the best one stands inside."""
+    if path.name == BEST:
+        return int(load(path)["step"])
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise UsageError(f"{path.name} is no checkpoint of a run: give a file called step-NNNNNNNNN.pt")

@@ -1,23 +1,22 @@
-"""What a run is: one frozen dataclass, filled from the command line and saved in the run's folder.
+"""What a run is: one frozen dataclass, filled by `options.parse` and saved in the run's folder.
 
 Options whose default is None depend on the device or on the optimizer; `resolve` fills them once these are known.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from radload.errors import UsageError
 from radload.loading.augment import AUTO, JITTER, Augment
-from radload.loading.fit import FITS, MAX_SPACING, MIN_SPACING, check_fit
-from radload.loading.levels import MAX_SLACK, MIN_SLACK
+from radload.loading.fit import FITS, check_fit
 from radload.loading.recipe import read_window
+from radload.train.stages import sizes_of
 
 CROP_SLACK = 1.5  # decision 101: networks that have to see fine detail learn no less, and a crop costs half
-NO_LABELS = "none"  # --labels none: train on the stand-in classes although there is a label set
+NO_LABELS = "none"  # --labels none: train as if there were no label set
+SUPERVISED, SELF_SUPERVISED = "supervised", ("lejepa", "simclr")
 
 
 def _option(default: Any, text: str, *, identity: bool = False, choices: tuple[str, ...] = ()) -> Any:
@@ -30,7 +29,7 @@ class Config:
 
     shards: str = _option("shards", "data set that `radload pack --out` wrote")
     out: str = _option("runs/default", "folder of the run: log, checkpoints, exported backbone")
-    labels: str | None = _option(None, "label set; by default the data set's own, `none`: modality and body part")
+    labels: str | None = _option(None, "label set; by default the data set's own; `none`: train as without labels")
     arch: str = _option("resnet50", "network, by its timm name", identity=True)
     size: int = _option(224, "side of the square images, pixels", identity=True)
     channels: int = _option(3, "channels (windows) per image, 3 or 1", identity=True)
@@ -45,7 +44,9 @@ class Config:
     )
     epochs: int | None = _option(None, "passes over the data (default: 30 on a GPU, 10 on the CPU)")
     max_steps: int | None = _option(None, "end after so many steps if the epochs are not over by then")
-    optimizer: str = _option("sgd", "optimizer", identity=True, choices=("sgd", "adamw"))
+    optimizer: str | None = _option(
+        None, "optimizer (default: sgd; adamw without labels)", identity=True, choices=("sgd", "adamw")
+    )
     lr: float | None = _option(
         None,
         "learning rate per 256 images of the batch; the rate used is lr x batch / 256 (default: sgd 0.125, adamw 2.5e-4)",
@@ -55,8 +56,8 @@ class Config:
     label_smoothing: float = _option(0.1, "label smoothing, for one label per image")
     amp: str = _option(
         "auto",
-        "bfloat16 autocast; auto: where the hardware multiplies bfloat16 matrices",
-        choices=("auto", "bf16", "off"),
+        "bfloat16 autocast; auto: where the hardware multiplies bfloat16 matrices; float64: all in double precision, to compare runs",
+        choices=("auto", "bf16", "off", "float64"),
     )
     channels_last: bool = _option(True, "keep images as NHWC in memory")
     device: str = _option("auto", "auto takes the GPUs that are there", choices=("auto", "cpu", "cuda"))
@@ -108,6 +109,47 @@ class Config:
     allow_new_version: bool = _option(
         False, "resume with another version of the data set than the run had: from the start of the next pass"
     )
+    objective: str = _option(
+        "auto",
+        "what is learned: from labels, or without them; auto: supervised where there are labels, else lejepa",
+        identity=True,
+        choices=("auto", SUPERVISED, *SELF_SUPERVISED),
+    )
+    views: int = _option(2, "self-supervised: differently augmented images of each slice", identity=True)
+    local_views: int = _option(0, "self-supervised: smaller images of small parts besides", identity=True)
+    local_size: int = _option(96, "side of the local views, pixels", identity=True)
+    sizes: str | None = _option(
+        None,
+        "progressive resizing: SIZE:SHARE,…,SIZE, as 128:0.4,176:0.7,224: 128 pixels for the first 0.4 of the steps (overrules --size)",
+        identity=True,
+    )
+    data: str = _option(
+        "real",
+        "replay: one batch again and again; synthetic: random numbers; both tell what the network alone can do",
+        identity=True,
+        choices=("real", "replay", "synthetic"),
+    )
+    compile: bool = _option(False, "torch.compile the network")
+    accumulate: int = _option(1, "passes that each process makes for one step, on equal parts of its images")
+    clip_grad: float | None = _option(None, "largest norm of the gradient (default: any)")
+    ema: float = _option(
+        0.0, "decay of a moving average of the weights, which is then validated and exported; 0: none", identity=True
+    )
+    mixup: float = _option(0.0, "mixup with shares from Beta(A, A), for labels; 0: none")
+    class_weights: str = _option(
+        "none", "balanced: each class has the same part in the loss", choices=("none", "balanced")
+    )
+    checkpoint_minutes: float = _option(60.0, "a checkpoint at least every so many minutes")
+    max_nonfinite: int = _option(
+        10, "steps in a row with a gradient that is not finite before the run ends; they are skipped"
+    )
+    watchdog_minutes: float = _option(5.0, "say which process waits for what after so many minutes without a step")
+    ceiling_steps: int | None = _option(
+        None,
+        "steps on synthetic images that show the network's own rate before training (default: 20 on a GPU, 0 on the CPU)",
+    )
+    tensorboard: bool = _option(True, "curves for TensorBoard, where it is installed")
+    wandb: str | None = _option(None, "project of Weights & Biases for curves (default: none are sent)")
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
@@ -117,6 +159,11 @@ class Config:
     def peak_lr(self) -> float:
         """The learning rate after warm-up, by the linear scaling rule (Goyal et al. 2017): lr x batch size / 256."""
         return (self.lr or 0.0) * (self.batch_size or 0) / 256
+
+    @property
+    def supervised(self) -> bool:
+        """Whether labels, or their stand-in, are learned."""
+        return self.objective == SUPERVISED
 
     @property
     def subgroup_names(self) -> tuple[str, ...]:
@@ -142,81 +189,14 @@ class Config:
         )
 
 
-def parse(argv: Sequence[str] | None = None) -> Config:
-    """Options from the command line (`sys.argv` for None). Ends the program with code 2 where argparse cannot read them.
-
-    Raises:
-        UsageError: a value that no run can have.
-    """
-    parser = argparse.ArgumentParser(
-        prog="pretrain.py", description="Trains a network on packed radiology images.", allow_abbrev=False
-    )
-    hints = get_type_hints(Config)
-    for option in fields(Config):
-        flag, text = "--" + option.name.replace("_", "-"), option.metadata["text"]
-        if option.default is not None:
-            text += " (default: %(default)s)"
-        if bool in (hints[option.name], *get_args(hints[option.name])):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=text)
-            continue
-        kind = next((part for part in get_args(hints[option.name]) if part is not type(None)), hints[option.name])
-        choices = option.metadata["choices"] or None
-        parser.add_argument(flag, type=kind, default=option.default, choices=choices, help=text)
-    return check(Config(**vars(parser.parse_args(argv))))
-
-
-def check(config: Config) -> Config:
-    """Refuse values that no run can have. Raises UsageError."""
-    for name in ("size", "batch_size", "epochs", "max_steps", "threads", "log_every", "checkpoint_every", "keep"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {value} cannot be used: give a whole number of at least 1")
-    for name in ("lr", "weight_decay"):
-        value = getattr(config, name)
-        if value is not None and not 0 <= value < float("inf"):
-            raise UsageError(f"--{name.replace('_', '-')} {value} cannot be used: give a number that is not negative")
-    if config.spacing is not None and not MIN_SPACING <= config.spacing <= MAX_SPACING:
-        raise UsageError(
-            f"--spacing {config.spacing} cannot be used: give millimetres per pixel, {MIN_SPACING} to {MAX_SPACING}"
-        )
-    if config.cache_gb is not None and (config.cache is None or not 0.01 <= config.cache_gb < 1e9):
-        raise UsageError(f"--cache-gb {config.cache_gb:g} cannot be used: give 0.01 or more, and a folder with --cache")
-    if not 0 <= config.max_failures < float("inf"):
-        raise UsageError(f"--max-failures {config.max_failures} cannot be used: give a fraction below 1, or a number")
-    for name in ("warmup", "label_smoothing"):
-        if not 0 <= getattr(config, name) < 1:
-            raise UsageError(
-                f"--{name.replace('_', '-')} {getattr(config, name)} cannot be used: give a share from 0 up to 1"
-            )
-    if config.channels not in (1, 3):
-        raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
-    if config.level_slack is not None and not MIN_SLACK <= config.level_slack <= MAX_SLACK:
-        raise UsageError(
-            f"--level-slack {config.level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
-            f"{MIN_SLACK} to {MAX_SLACK:g}"
-        )
-    _ = config.loader_window
-    _check_augment(config)
-    return config
-
-
-def _check_augment(config: Config) -> None:
-    """UsageError for augmentation flags that cannot be, or that `--augment none` would silently ignore."""
-    try:
-        _ = config.loader_augment
-    except UsageError as error:
-        raise UsageError(f"--{str(error).replace('_', '-', 1)}") from None
-    asked = [name for name in ("flip", "rotate", "gamma", "noise") if getattr(config, name)]
-    if config.augment == "none" and asked:
-        raise UsageError(f"--{asked[0]} does nothing with --augment none: leave one of them out")
-
-
-def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool) -> tuple[Config, list[str]]:
+def resolve(
+    config: Config, *, device: str, world: int, samples: int, bf16: bool, labelled: bool = True
+) -> tuple[Config, list[str]]:
     """Fill what depends on the machine and on the data; also the sentences that tell the user what was changed for him.
 
     Args:
         device: "cpu" or "cuda"; world: number of processes; samples: in the training split.
-        bf16: whether the device multiplies bfloat16 matrices in hardware.
+        bf16: whether the device multiplies bfloat16 matrices in hardware; labelled: whether there are labels to learn from.
 
     Raises:
         UsageError: no samples, fewer than processes, or a batch that cannot be divided among the processes.
@@ -234,11 +214,26 @@ def resolve(config: Config, *, device: str, world: int, samples: int, bf16: bool
     if batch > samples:
         batch = samples // world * world
         notes.append(f"only {samples} training samples: the batch is reduced to {batch}")
-    sgd = config.optimizer == "sgd"
+    if batch // world % config.accumulate:
+        raise UsageError(
+            f"--accumulate {config.accumulate} does not divide the {batch // world} images of a process: give a divisor"
+        )
+    objective = config.objective if config.objective != "auto" else SUPERVISED if labelled else SELF_SUPERVISED[0]
+    optimizer = config.optimizer or ("sgd" if objective == SUPERVISED else "adamw")
+    sgd = optimizer == "sgd"
+    if objective != SUPERVISED and (config.augment == "none" or config.mixup or config.class_weights != "none"):
+        wrong = "--augment none" if config.augment == "none" else "--mixup" if config.mixup else "--class-weights"
+        raise UsageError(
+            f"{wrong} cannot be used with --objective {objective}, which compares augmented views: leave it out"
+        )
     # Where all images have one scale, a slack would show training another level than validation, image by image.
     random_scale = config.augment != "none" and config.spacing is None
     resolved = replace(
         config,
+        objective=objective,
+        optimizer=optimizer,
+        size=sizes_of(config.sizes, config.size)[-1][0],
+        ceiling_steps=config.ceiling_steps if config.ceiling_steps is not None else (20 if device == "cuda" else 0),
         batch_size=batch,
         epochs=config.epochs or (30 if device == "cuda" else 10),
         lr=config.lr if config.lr is not None else (0.125 if sgd else 2.5e-4),
@@ -266,6 +261,7 @@ def check_resume(before: dict[str, Any], config: Config) -> list[str]:
             raise UsageError(
                 f"the run to resume has {flag} {old}, not {new}: give {flag} {old}, or another --out for a new run"
             )
-        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb", "version"):
+        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb", "tensorboard", "wandb", "version",
+                               "ceiling_steps", "watchdog_minutes", "checkpoint_minutes"):  # fmt: skip
             changed.append(f"{flag} {new} (was {old})")
     return ["resumed with " + ", ".join(changed)] if changed else []

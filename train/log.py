@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from radload.dataset.files import atomic_file
+from radload.train.trackers import Tracker
 
 
 class RunLog:
     """Appends to `path` while the run lives. On a rank that is not the first, everything is a no-op."""
 
-    def __init__(self, path: Path, active: bool, step: int = 0, console: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        active: bool,
+        step: int = 0,
+        console: TextIO | None = None,
+        trackers: Sequence[Tracker] = (),
+    ) -> None:
         """Open the log of a run that is at `step`: lines of later steps, which a killed run left behind, are dropped."""
-        self._active, self._console = active, console or sys.stdout
+        self._active, self._console, self._trackers = active, console or sys.stdout, trackers
         if active:
             if path.is_file():
                 _drop_after(path, step)
@@ -32,10 +41,15 @@ class RunLog:
         if self._active:
             self._file.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
             self._file.flush()
+            numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+            for tracker in self._trackers:
+                tracker.add(kind, step, numbers)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and the trackers."""
         if self._active:
+            for tracker in self._trackers:
+                tracker.close()
             self._file.close()
 
 

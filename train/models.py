@@ -17,8 +17,12 @@ from radload.train.config import Config
 PAPER = ("resnet50", "densenet121", "inception_v3", "inception_resnet_v2")  # of RadImageNet, Mei et al. 2022
 
 
-def arguments(arch: str, in_chans: int, size: int) -> dict[str, Any]:
-    """Arguments of `timm.create_model` for `arch`, but num_classes. Raises UsageError for a name that timm does not know."""
+def arguments(arch: str, in_chans: int, size: int, several_sizes: bool = False) -> dict[str, Any]:
+    """Arguments of `timm.create_model` for `arch`, but num_classes. Raises UsageError for a name that timm does not know.
+
+    Args:
+        several_sizes: a network whose position embedding has the size of the images interpolates it for others.
+    """
     if not timm.is_model(arch):  # hub names among them: training must not depend on a download
         near = difflib.get_close_matches(arch, [*PAPER, *timm.list_models()], n=4)
         hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else f"try {', '.join(PAPER)}"
@@ -29,16 +33,21 @@ def arguments(arch: str, in_chans: int, size: int) -> dict[str, Any]:
         configuration is not None and configuration.fixed_input_size
     ):  # a ViT's position embedding has the size of the images
         fixed["img_size"] = size
+        if several_sizes:
+            fixed["dynamic_img_size"] = True
     return fixed
 
 
-def build_model(arch: str, in_chans: int, classes: int, size: int, seed: int = 0) -> nn.Module:
-    """A randomly initialised network for (n, in_chans, size, size) -> (n, classes); the same weights for the same seed.
+def build_model(
+    arch: str, in_chans: int, classes: int, size: int, seed: int = 0, several_sizes: bool = False
+) -> nn.Module:
+    """A randomly initialised network for (n, in_chans, size, size) -> (n, classes), or features for 0 classes; the same weights for
+    the same seed.
 
     Raises:
         UsageError: no such network, or one that cannot take images of this size.
     """
-    fixed = arguments(arch, in_chans, size)
+    fixed = arguments(arch, in_chans, size, several_sizes)
     torch.manual_seed(seed)
     try:
         model: nn.Module = timm.create_model(**fixed, num_classes=classes)

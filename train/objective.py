@@ -1,4 +1,4 @@
-"""The loss: cross-entropy for one label per image, binary cross-entropy per class for several; what has no label is masked."""
+"""The loss of labels: cross-entropy for one per image, binary cross-entropy per class for several; what has no label is masked."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def loss_sum(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+def loss_sum(
+    logits: Tensor, target: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Sum of the losses and number of labels (both 0-dimensional, on the device: nothing waits for it).
 
     Args:
         logits: (N, K) float32; target: (N,) int64, -1 for none, or (N, K) float, NaN for unknown; smoothing: of single labels.
+        weights: (K,) of the classes; of several labels, of their positives.
     """
     if target.ndim == 1:
-        total = F.cross_entropy(logits, target, ignore_index=-1, reduction="sum", label_smoothing=smoothing)
+        total = F.cross_entropy(logits, target, weights, ignore_index=-1, reduction="sum", label_smoothing=smoothing)
         return total, (target >= 0).sum()
     known = ~target.isnan()
-    each = F.binary_cross_entropy_with_logits(logits, target.nan_to_num(), reduction="none")
+    each = F.binary_cross_entropy_with_logits(logits, target.nan_to_num(), reduction="none", pos_weight=weights)
     return (each * known).sum(), known.sum()
 
 

@@ -4,8 +4,9 @@
     torchrun --nproc-per-node=8 train/pretrain.py --shards /data/shards --out runs/a --arch densenet121
     python train/pretrain.py --help
 
-The run's folder (--out) holds run.json (options, windows, classes), log.jsonl, checkpoints/, backbone.safetensors with
-backbone.json, val.json and predictions.npz of the last validation, and in the end DONE (or STOPPED after SIGTERM or Ctrl-C).
+The run's folder (--out) holds run.json (options, windows, classes), config.toml (options, for --config), log.jsonl, checkpoints/,
+backbone.safetensors with backbone.json, val.json and predictions.npz of the last validation, and in the end DONE (or STOPPED after
+SIGTERM or Ctrl-C).
 The same command again goes on where it stopped: the loader, the optimizer and the random state continue as if nothing had
 happened, on as many processes as divide the batch.
 docs/training.md says more, and what several machines and automatic restarts need.
@@ -18,6 +19,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,8 @@ from radload.dataset.files import write_json
 from radload.dataset.manifest import read_manifest
 from radload.errors import AgreedEnd, RadloadError, UsageError
 from radload.train import checkpoint
-from radload.train.config import Config, check_resume, parse, resolve
+from radload.train.ceiling import rehearse
+from radload.train.config import Config, check_resume, resolve
 from radload.train.distributed import (
     Ranks,
     RankZeroFailed,
@@ -39,18 +42,30 @@ from radload.train.distributed import (
     leave,
     multiplies_bf16,
     parallel,
+    set_random_state,
     step_seed,
+    without_exchange,
 )
+from radload.train.ema import Average
 from radload.train.export import export_backbone
+from radload.train.feed import Fake, Feed
+from radload.train.guard import Guard, gradient_norm
 from radload.train.judge import check_subgroups, is_judged, judge, summary
+from radload.train.learn import make_objective, pieces, real
+from radload.train.lines import training_line, validation_line
 from radload.train.log import RunLog
 from radload.train.meter import Meter
 from radload.train.models import build_model, build_optimizer, check_shapes
-from radload.train.objective import correct, loss_sum, mean_loss
+from radload.train.options import parse, write_config
 from radload.train.predictions import Seen, gather_predictions
+from radload.train.resume import find_start, keep_checkpoint, score_of, start_path
 from radload.train.schedule import lr_at
+from radload.train.self_supervised import Embedder
+from radload.train.stages import sizes_of, stages_of
 from radload.train.tasks import open_task
-from radload.train.validate import validate
+from radload.train.trackers import Tracker, open_trackers
+from radload.train.validate import validate, validate_views
+from radload.train.watchdog import Watchdog
 
 
 def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
@@ -60,6 +75,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         RadloadError: the options, the data or the run's folder do not allow it, or the loss is not finite.
     """
     device, out = ranks.device, Path(config.out)
+    watchdog = Watchdog(ranks.rank, ranks.world, config.watchdog_minutes)
+    stack.callback(watchdog.close)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
@@ -72,18 +89,21 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     check_subgroups(dataset.index, config.subgroup_names)
     dataset.close()  # the shards; the index stays
     config, notes = resolve(
-        config, device=device.type, world=ranks.world, samples=samples["train"], bf16=multiplies_bf16(device)
-    )
-    notes += task.notes()
-    batch_size, amp = config.batch_size or 0, config.amp == "bf16"
+        config, device=device.type, world=ranks.world, samples=samples["train"], bf16=multiplies_bf16(device),
+        labelled=not task.stand_in,
+    )  # fmt: skip
+    notes += task.notes(config.supervised)
+    batch_size, amp, sizes = config.batch_size or 0, config.amp == "bf16", sizes_of(config.sizes, config.size)
+    several: dict[str, Any] = {} if config.supervised else {
+        "views": config.views, "local_views": config.local_views, "local_size": config.local_size,
+    }  # fmt: skip
 
     # Batches. Each rank gets its part of every global batch, and all ranks the same number of batches.
     shared: dict[str, Any] = {
-        "size": config.size,
         "device": device.type,
         "window": config.loader_window,
         "channels": config.channels,
-        "labels": task.labels,
+        "labels": task.labels if config.supervised else False,
         "seed": config.seed,
         "rank": ranks.rank,
         "world_size": ranks.world,
@@ -96,201 +116,253 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "group": ranks.group,
         "version": version,
     }
-    augment = config.loader_augment
-    loader = radload.Loader(
-        config.shards, "train", batch_size=batch_size // ranks.world, augment=augment, sampler=config.sampler,
-        level_slack=config.level_slack or 1.0, **shared,
-    )  # fmt: skip
-    stack.callback(loader.close)
+    augment, mine = config.loader_augment, batch_size // ranks.world
+    fake = Fake(mine, len(task.classes), task.multi, **several)
+
+    def open_loader(size: int) -> radload.Loader:
+        return radload.Loader(
+            config.shards, "train", batch_size=mine, size=size, augment=augment, sampler=config.sampler,
+            level_slack=config.level_slack or 1.0, **several, **shared,
+        )  # fmt: skip
+
+    feed = Feed(open_loader, sizes[0][0], config.data, fake)
+    stack.callback(feed.close)
     val_loader = None
-    if task.labelled["val"]:
+    if config.supervised and task.labelled["val"]:
         val_batch = -(-min(batch_size, samples["val"]) // ranks.world)  # per rank, rounded up
         val_loader = radload.Loader(
-            config.shards, "val", batch_size=val_batch, shuffle=False, drop_last=False, **shared
+            config.shards, "val", batch_size=val_batch, size=config.size, shuffle=False, drop_last=False, **shared
         )
+    elif not config.supervised and samples["val"] >= 2 * ranks.world:
+        val_batch = min(batch_size, samples["val"]) // ranks.world  # whole batches: views are compared with each other
+        val_loader = radload.Loader(
+            config.shards,
+            "val",
+            batch_size=val_batch,
+            size=config.size,
+            shuffle=False,
+            augment=augment,
+            **several,
+            **shared,
+        )
+    if val_loader is not None:
         stack.callback(val_loader.close)
-    steps_per_epoch = len(loader)
+    steps_per_epoch = len(feed.loader)
+    total = min(steps_per_epoch * (config.epochs or 0), config.max_steps or sys.maxsize)
 
-    # The network and its optimizer.
-    channels = loader.recipe.channels
+    # The network, its optimizer, and what it learns. `judged` is validated and exported: the moving average, where there is one.
+    channels, classes = feed.loader.channels, len(task.classes) if config.supervised else 0
+    resizes = len(sizes) > 1 or config.local_views > 0
+    model = build_model(config.arch, channels, classes, config.size, config.seed, resizes)
+    shape = (mine // config.accumulate, channels, config.size, config.size)
+    for size in {*(size for size, _ in sizes), *([config.local_size] if config.local_views else [])}:
+        check_shapes(model, config.arch, (*shape[:2], size, size))
+    if not config.supervised:
+        model = Embedder(model, shape)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    model = build_model(config.arch, channels, len(task.classes), config.size, config.seed)
-    shape = (batch_size // ranks.world, channels, config.size, config.size)
-    check_shapes(model, config.arch, shape)
-    model = model.to(device).to(memory_format=layout)
+    model = model.to(device, real(config)).to(memory_format=layout)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = build_optimizer(model, config)
-    net = parallel(model, ranks, torch.zeros(shape, device=device).contiguous(memory_format=layout), amp)
+    average = Average(model, config.ema) if config.ema else None
+    judged = model if average is None else average.module
+    modules = [model] if average is None else [model, average.module]
+    guard = Guard(modules, optimizer, device, config.max_nonfinite)
+    objective = make_objective(config, task, ranks)
+    compiled: Any = torch.compile(model, dynamic=False) if config.compile else model
+    rehearsed = pieces(fake.batch(config.size, channels), config.accumulate)[0]
+    net = parallel(compiled, ranks, lambda net: objective(net, rehearsed, 0).loss)
+    unequal = config.supervised and (task.multi or task.unlabelled["train"] > 0)  # numbers of labels in a batch
+    meter = Meter(ranks)
+
+    def learn(batch: dict[str, Any], step: int) -> None:
+        """One step of all ranks. Nothing in it waits for the device."""
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(step, total, config.peak_lr, config.warmup)
+        set_random_state(device, step_seed(config.seed, step, ranks.rank))
+        parts, sums = pieces(batch, config.accumulate), torch.zeros(3, device=device, dtype=real(config))
+        for number, part in enumerate(parts, 1):
+            with without_exchange(net, last=number == len(parts)):
+                outcome = objective(net, part, step)
+                torch.autograd.backward(outcome.loss / len(parts))
+            sums += torch.stack([outcome.total, outcome.count, outcome.right])
+        if unequal:  # the gradient is of the mean over images: make it that over labels, of all ranks
+            labels = ranks.sum(sums[1].clone()).clamp(min=1)
+            torch._foreach_mul_(
+                [parameter.grad for parameter in parameters if parameter.grad is not None], batch_size / labels
+            )
+        norm = gradient_norm(parameters, config.clip_grad)
+        guard.watch(norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if average is not None:
+            average.update(step)
+        meter.add(sums, norm, guard.skipped)
+
+    ceilings: dict[int, float] = {}
+    net.train()
+    for size, _ in sizes if config.ceiling_steps else ():
+        watchdog.doing(f"measures the network at {size} pixels")
+        fakes = {name: column.to(device) for name, column in fake.batch(size, channels).items()}
+        ceilings[size] = rehearse(
+            partial(learn, fakes, 0), config.ceiling_steps or 0, batch_size, modules, optimizer, device
+        )
 
     # Where an earlier run stopped.
     folder = out / "checkpoints"
     step = ranks.decide(lambda: find_start(config, folder, notes))
     if step:
         before = checkpoint.load(start_path(config, folder, step))
-        notes += check_resume(before["config"], config)
         other = before["fingerprint"] != fingerprint and before["loader"]["generation"] == version
         if other or before["classes"] != list(task.classes):
             raise UsageError(f"the run in {out} was made with other shards or labels: give another --out")
+        notes += check_resume(before["config"], config)
         model.load_state_dict(before["model"])
         optimizer.load_state_dict(before["optimizer"])
-        loader.load_state_dict(before["loader"], config.allow_new_version)
+        if average is not None:
+            average.module.load_state_dict(before["average"])
+        guard.remember()
+        feed.loader.load_state_dict(before["loader"], config.allow_new_version)
         if before["loader"]["generation"] != version:
             notes.append(
-                f"version {version} of the data set from pass {loader.epoch} on (before: {before['loader']['generation']})"
+                f"version {version} of the data set from pass {feed.loader.epoch} on (before: {before['loader']['generation']})"
             )
         del before
-    place = loader.state_dict()
+    place = feed.loader.state_dict()
     # 0, unless a version with other samples was gone over to: what the step is ahead of the loader's passes.
-    ahead = step - (place["epoch"] * steps_per_epoch + place["position"])
+    ahead = step - (place["epoch"] * steps_per_epoch + place["position"]) if config.data == "real" else 0
     total = min(steps_per_epoch * (config.epochs or 0) + ahead, config.max_steps or sys.maxsize)
+    stages = stages_of(sizes, total)
+    feed.start(stages, step)
 
     # The run's folder, and what the user should know before he waits.
     about: dict[str, Any] = {
         "classes": list(task.classes),
         # What `radload.prepare` makes the same pixels by: those of validation, whose levels are never enlarged.
-        "preparation": replace(loader.preparation, level_slack=1.0).as_dict(),
+        "preparation": replace(feed.loader.preparation, size=(config.size, config.size), level_slack=1.0).as_dict(),
         "fingerprint": fingerprint,
         "augment": None if augment is None else augment.as_dict(),
     }
+    trackers: list[Tracker] = []
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)
         for marker in ("DONE", "STOPPED"):
             (out / marker).unlink(missing_ok=True)
         versions = {"radload": radload.__version__, "torch": torch.__version__, "timm": timm.__version__}
         write_json(out / "run.json", {"config": config.as_dict(), "world": ranks.world, "versions": versions, **about})
-    log = RunLog(out / "log.jsonl", ranks.first, step)
+        write_config(out / "config.toml", config)
+        trackers = open_trackers(out, config.tensorboard, config.wandb, step, config.as_dict())
+    log = RunLog(out / "log.jsonl", ranks.first, step, trackers=trackers)
     stack.callback(log.close)
-    parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    log.say(f"data: {', '.join(f'{name} {count}' for name, count in samples.items())} samples; "
-            f"{len(task.classes)} classes ({task.name})")  # fmt: skip
-    log.say(loader.recipe.describe())
     scale = f" at {config.spacing:g} mm" if config.spacing else ""
-    log.say(f"{config.arch}: {parameters:.1f} M parameters, images of {channels} x {config.size} x {config.size} ({config.fit}{scale}), "
-            f"{config.amp if amp else 'float32'}, {ranks.world} x {device.type}")  # fmt: skip
+    counts = ", ".join(f"{name} {count}" for name, count in samples.items())
+    learned = (
+        f"{len(task.classes)} classes ({task.name})" if config.supervised else f"{config.objective}, {fake.seen} views"
+    )
+    log.say(f"data: {counts} samples; {learned}")
+    log.say(feed.loader.recipe.describe())
+    millions = sum(parameter.numel() for parameter in parameters) / 1e6
+    log.say(f"{config.arch}: {millions:.1f} M parameters, images of {channels} x {config.size} x {config.size} ({config.fit}{scale}), "
+            f"{config.amp if config.amp != 'off' else 'float32'}, {ranks.world} x {device.type}")  # fmt: skip
     log.say(f"{total} steps of {batch_size} images, {steps_per_epoch} a pass; "
             f"{config.optimizer}, learning rate up to {config.peak_lr:.3g}")  # fmt: skip
+    for stage in stages if len(stages) > 1 else ():
+        log.say(f"images of {stage.size} pixels up to step {stage.end}")
+    for size, ceiling in ceilings.items():
+        log.say(f"the network alone, on {size} pixels: {ceiling:.0f} images/s")
     for note in notes:
         log.say("note: " + note)
     if step:
         log.say(f"going on after step {step}")
 
-    # Training. Nothing in a step waits for the device; `meter.flush` does, once per line of the log.
+    scores: list[float | None] = []  # of the last validation
+
+    def look(batches: radload.Loader) -> Seen | None:
+        watchdog.doing("validates")
+        result, seen = (
+            validate(judged, batches, task, keys, ranks, amp, layout)
+            if config.supervised
+            else (validate_views(judged, batches, objective, ranks), None)
+        )
+        log.write("val", step, epoch=round((step - ahead) / steps_per_epoch, 4), **result)
+        log.say(validation_line(step, result))
+        scores[:] = [score_of(result)]
+        return seen
+
+    # Training. `meter.flush` waits for the device, once per line of the log.
     stop = StopRequest(ranks)
     stack.callback(stop.close)
     stop_every = config.log_every if device.type == "cuda" else 1  # agreeing waits for the device
-    meter, stopped, began, first_step = Meter(ranks), False, time.monotonic(), step
-
-    def look(batches: radload.Loader) -> Seen:
-        result, seen = validate(model, batches, task, keys, ranks, amp, layout)
-        log.write("val", step, epoch=round((step - ahead) / steps_per_epoch, 4), **result)
-        log.say(validation_line(step, result))
-        return seen
-
-    net.train()
+    began = saved = time.monotonic()
+    first_step, stopped = step, False
+    meter.doing = watchdog.doing
+    meter.restart()
     while step < total and not stopped:
-        for batch in meter.timed(loader):
-            lr = lr_at(step, total, config.peak_lr, config.warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            torch.manual_seed(step_seed(config.seed, step, ranks.rank))
-            image = batch["image"].to(device, non_blocking=True).contiguous(memory_format=layout)
-            target = task.targets(batch, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                logits = net(image)
-            logits = logits.float()
-            loss, labels = loss_sum(logits, target, config.label_smoothing)
-            torch.autograd.backward(mean_loss(loss, labels))
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            meter.add(loss, labels, correct(logits.detach(), target))
+        stage = feed.stage
+        for batch in meter.timed(feed):
+            learn(batch, step)
             step += 1
 
-            last = step == total
-            epoch_over = (step - ahead) % steps_per_epoch == 0
+            last, epoch_over, due = step == total, (step - ahead) % steps_per_epoch == 0, False
             if step % stop_every == 0:
-                stopped = stop.agreed()
-            save_now = last or stopped or epoch_over or step % config.checkpoint_every == 0
-            if save_now or step % config.log_every == 0:
+                stopped, due = stop.agreed(time.monotonic() - saved > 60 * config.checkpoint_minutes)
+            save_now = last or stopped or due or epoch_over or step % config.checkpoint_every == 0
+            if save_now or step % config.log_every == 0 or step == stage.end:
+                lr = optimizer.param_groups[0]["lr"]
                 window = meter.flush(batch_size)
-                log.write("train", step, epoch=round((step - ahead) / steps_per_epoch, 4), lr=lr, **window)
-                left = (time.monotonic() - began) / (step - first_step) * (total - step)
-                log.say(
-                    f"step {step}/{total}  loss {window['loss']:.4f}  accuracy {window['accuracy']:.3f}  lr {lr:.2e}  "
-                    f"{window['images_per_s']:.0f} images/s  waiting for data {window['data_wait']:.1%}  {duration(left)} left"
+                skipped, failing = guard.check(step, config.lr or 0.0, last)
+                if stage.size in ceilings:
+                    window["ceiling"] = round(window["images_per_s"] / ceilings[stage.size], 4)
+                log.write(
+                    "train",
+                    step,
+                    epoch=round((step - ahead) / steps_per_epoch, 4),
+                    lr=lr,
+                    size=stage.size,
+                    skipped=skipped,
+                    **window,
                 )
-                if window["loss"] - window["loss"] != 0:  # NaN or infinite, the same on all ranks
-                    if not ranks.first:
-                        raise RankZeroFailed("the loss is not finite")
-                    raise RadloadError(
-                        f"the loss is not finite at step {step}: start again with a smaller --lr (now {config.lr:g}); "
-                        "the checkpoints before this step are whole"
-                    )
-            if val_loader is not None and epoch_over and not last and not stopped:
+                left = (time.monotonic() - began) / (step - first_step) * (total - step)
+                log.say(training_line(step, total, lr, stage.size if len(stages) > 1 else None, skipped, window, left))
+                save_now = save_now and not failing  # weights that give no finite loss are none to go on from
+            if val_loader is not None and epoch_over and save_now and not last and not stopped:
                 look(val_loader)
             if save_now:
+                watchdog.doing("writes a checkpoint, or waits for rank 0 that does")
                 state = {
                     "model": model.state_dict(),
                     "optimizer": optimizer.state_dict(),
-                    "loader": loader.state_dict(),
+                    "loader": feed.loader.state_dict(),
                     "config": config.as_dict(),
+                    **({} if average is None else {"average": average.module.state_dict()}),
                     **about,
                 }
-                if ranks.first:
-                    checkpoint.save(folder, step, state, config.keep)
-                del state
-                meter.pause()
-            if last or stopped:
+                score = scores.pop() if scores else None
+                ranks.decide(lambda: keep_checkpoint(folder, step, state, config.keep, score))  # noqa: B023
+                saved = time.monotonic()
+                meter.restart()
+            if last or stopped or step == stage.end:
                 break
 
     # The end. DONE is what tells a scheduler that nothing is left to do: torchrun's exit code after SIGTERM does not.
+    watchdog.doing("ends")
     if val_loader is not None and step >= total and not ranks.decide(lambda: int(is_judged(out, step))):
-        predictions = gather_predictions(ranks, look(val_loader))
+        seen = look(val_loader)
+        predictions = None if seen is None else gather_predictions(ranks, seen)
+        if seen is None and ranks.first:
+            write_json(out / "val.json", {"step": step, "objective": config.objective, "score": scores[-1]})
         if predictions is not None:  # on rank 0
             verdict = judge(out, predictions, task.classes, dataset.index, config.subgroup_names, step)
             log.say(f"verdict on {verdict['patients']} patients never seen: {summary(verdict)}")
+        if ranks.first and scores and scores[-1] is not None:
+            checkpoint.mark_best(folder, step, scores[-1])
     if ranks.first and step >= total:
-        export_backbone(model, out, config.arch, channels, config.size, {"step": step, **about})
+        backbone = judged.backbone if isinstance(judged, Embedder) else judged
+        export_backbone(backbone, out, config.arch, channels, config.size, {"step": step, **about})
         write_json(out / "DONE", {"reason": "all steps done", "step": step})
         log.say(f"done after {step} steps: {out / 'backbone.safetensors'}")
     elif ranks.first:
         write_json(out / "STOPPED", {"reason": "asked to stop by a signal", "step": step})
         log.say(f"stopped after step {step} of {total}: the same command goes on from here")
-
-
-def find_start(config: Config, folder: Path, notes: list[str]) -> int:
-    """Step of the checkpoint to start from, 0 for a new run. Runs on rank 0.
-
-    Raises:
-        UsageError: --resume never, but there is a run; or --resume names what is no checkpoint.
-    """
-    if config.resume not in ("auto", "never"):
-        return checkpoint.step_of(Path(config.resume))
-    if config.resume == "never":
-        if checkpoint.known(folder):
-            raise UsageError(f"--resume never, but {config.out} holds a run: give another --out, or remove it")
-        return 0
-    path, damaged = checkpoint.newest(folder)
-    notes += damaged
-    return checkpoint.step_of(path) if path is not None else 0
-
-
-def start_path(config: Config, folder: Path, step: int) -> Path:
-    """The file of the checkpoint to start from."""
-    return checkpoint.path_of(folder, step) if config.resume == "auto" else Path(config.resume)
-
-
-def validation_line(step: int, result: dict[str, Any]) -> str:
-    """The metrics of a validation for the console."""
-    names = [name for name in ("loss", "top1", "top5", "balanced_accuracy", "auroc") if result.get(name) is not None]
-    short = f"  ({result['unreadable']} samples cannot be read and are left out)" if result["unreadable"] else ""
-    return f"validation at step {step}: " + "  ".join(f"{name} {result[name]:.4f}" for name in names) + short
-
-
-def duration(seconds: float) -> str:
-    """ "3 h 20 min", "20 min" or "20 s"."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @record

@@ -54,7 +54,12 @@ class Task:
             return target.masked_fill(~valid, -1)
         return target
 
-    def notes(self) -> list[str]:
+    @property
+    def stand_in(self) -> bool:
+        """Whether there are no labels, and modality and body part stand in for them."""
+        return self.table is not None
+
+    def notes(self, supervised: bool = True) -> list[str]:
         """One sentence for each thing about the labels that the user may not expect.
 
         Raises:
@@ -62,7 +67,14 @@ class Task:
         """
         train, val = self.counts["train"], self.counts["val"]
         said = []
-        if self.table is not None:
+        if not supervised:
+            if self.stand_in:
+                said.append(
+                    "no labels: learning from the images alone (add labels with `radload label`; "
+                    f"--objective supervised learns {NAME})"
+                )
+            return said
+        if self.stand_in:
             said.append(f"no labels: training on {NAME} as stand-in classes (add labels with `radload label`)")
         if not self.multi and len(self.classes) == 1:
             said.append(

@@ -13,12 +13,38 @@ from torch import nn
 from radload.dataset.schema import key_text
 from radload.train.auroc import auroc_by_class
 from radload.train.distributed import Ranks
+from radload.train.learn import Objective
 from radload.train.metrics import balanced_accuracy, right_by_class, top_k
 from radload.train.objective import loss_sum, losses
 from radload.train.predictions import Seen, concatenate, hardest
 from radload.train.tasks import Task
 
 HARDEST = 10  # keys in a line of the log
+
+
+@torch.inference_mode()
+def validate_views(
+    model: nn.Module, batches: Iterable[dict[str, Any]], objective: Objective, ranks: Ranks
+) -> dict[str, Any]:
+    """A self-supervised objective on augmented views of `batches`, whose padding is none.
+
+    Returns:
+        "loss", "samples", "unreadable" (damaged samples: black images), "found" (share of images whose second view is nearest to the
+        first in its batch).
+    """
+    ranks.share_buffers(model)
+    model.eval()
+    totals = torch.zeros(4, dtype=torch.float64, device=ranks.device)  # loss, images, found, unreadable
+    for number, batch in enumerate(batches):
+        outcome = objective(model, batch, number)
+        damaged = (~batch["valid"]).sum().to(ranks.device, non_blocking=True)
+        totals += torch.stack(
+            [outcome.total.double(), outcome.count.double(), outcome.right.double(), damaged.double()]
+        )
+    model.train()
+    loss, images, found, damaged_count = ranks.sum(totals).tolist()
+    share = max(images, 1)
+    return {"loss": loss / share, "samples": int(images), "unreadable": int(damaged_count), "found": found / share}
 
 
 @torch.inference_mode()
@@ -44,13 +70,14 @@ def validate(
     """
     ranks.share_buffers(model)
     model.eval()
+    kind = next(model.parameters()).dtype
     classes = len(task.classes)
     totals = torch.zeros(5, dtype=torch.float64, device=ranks.device)  # loss, labels, samples, top-1, top-5
     by_class = torch.zeros((2, classes), dtype=torch.float64, device=ranks.device)  # right, all
     unreadable = torch.zeros((), dtype=torch.float64, device=ranks.device)
     parts: list[Seen] = []
     for batch in batches:
-        image = batch["image"].to(ranks.device, non_blocking=True).contiguous(memory_format=layout)
+        image = batch["image"].to(ranks.device, kind, non_blocking=True).contiguous(memory_format=layout)
         target = task.targets(batch, ranks.device)
         with torch.autocast(ranks.device.type, torch.bfloat16, enabled=amp):
             logits = model(image)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +107,48 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     torch.save({"version": 99}, path)
     with pytest.raises(FormatError, match="version 99"):
         checkpoint.load(path)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from radload.errors import RadloadError
+from radload.train import checkpoint
+folder = Path(sys.argv[1])
+checkpoint.save(folder, 10, {"mark": 10}, keep=2)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    checkpoint.save(folder, 20, {"weight": torch.zeros(100_000)}, keep=2)
+except RadloadError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [4096, 300_000])
+def test_a_disk_without_room_is_a_sentence_and_the_last_checkpoint_stays(tmp_path: Path, room: int) -> None:
+    """The kernel refuses the write in the middle of the file, as a full disk does."""
+    said = subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "c"), str(room)], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith(
+        "the checkpoint of step 20 cannot be written (File too large), step-000000010.pt is the last usable"
+    )
+    found, notes = checkpoint.newest(tmp_path / "c")
+    assert found is not None and checkpoint.load(found)["mark"] == 10 and not notes
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["step-000000010.pt"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_best_outlives_the_newest(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not links:
+
+        def refuse(path: Path, target: Path) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    for step, score in ((1, 0.5), (2, 0.9), (3, 0.7), (4, 0.9)):
+        checkpoint.save(tmp_path, step, {**STATE, "mark": step}, keep=1)
+        assert checkpoint.mark_best(tmp_path, step, score) == (step < 3), "a later one must be better"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.json", "best.pt", "step-000000004.pt"]
+    assert checkpoint.load(tmp_path / "best.pt")["mark"] == 2 and checkpoint.step_of(tmp_path / "best.pt") == 2

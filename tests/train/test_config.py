@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from radload.errors import UsageError
 from radload.loading import Augment
-from radload.train.config import Config, check_resume, parse, resolve
+from radload.train.config import Config, check_resume, resolve
+from radload.train.options import parse, write_config
 
 
 def fill(config: Config, device: str = "cpu", world: int = 1, samples: int = 1000) -> Config:
@@ -46,7 +48,8 @@ def test_flags_are_read_with_their_types() -> None:
     ["--size 0", "--batch-size -4", "--lr -1", "--lr nan", "--warmup 1", "--label-smoothing 1.5", "--channels 2",
      "--window=a,b", "--window=1,2,3", "--log-every 0", "--epochs 0", "--spacing 0", "--spacing nan", "--spacing 2000",
      "--cache-gb 4", "--cache-gb 0 --cache=x", "--rotate 200", "--rotate nan", "--gamma -1", "--noise 2", "--window-jitter 1.5",
-     "--window-jitter nan", "--rotate 5 --augment none", "--flip --augment none", "--level-slack 0.2", "--level-slack nan",
+     "--window-jitter nan", "--accumulate 0", "--clip-grad 0", "--ema 1", "--views 1", "--mixup -1", "--sizes 9:2,8",
+     "--watchdog-minutes nan", "--rotate 5 --augment none", "--flip --augment none", "--level-slack 0.2", "--level-slack nan",
      "--level-slack 9"],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(flags: str) -> None:
@@ -121,3 +124,49 @@ def test_a_resumed_run_keeps_its_identity() -> None:
                    {"flip": True}, {"window_jitter": 0.2}, {"level_slack": 1.0}):  # fmt: skip
         with pytest.raises(UsageError, match=f"--{next(iter(change)).replace('_', '-')}"):
             check_resume(config.as_dict(), replace(config, **change))  # type: ignore[arg-type]
+
+
+def test_a_written_config_reads_as_what_it_was(tmp_path: Path) -> None:
+    config = fill(
+        parse(["--shards", 'a "b" ü', "--sizes", "64:0.5,96", "--lr", "1e-05", "--no-flip", "--resume", "never"])
+    )
+    write_config(tmp_path / "config.toml", config)
+    again = parse(["--config", str(tmp_path / "config.toml")])
+    assert again == replace(config, resume="auto") and again.size == 96
+    assert parse(["--config", str(tmp_path / "config.toml"), "--lr", "2", "--flip"]) == replace(
+        again, lr=2.0, flip=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoch = 3", "did you mean epochs"),
+        ("epochs = 'three'", "epochs to 'three': give a int"),
+        ("epochs = true", "give a int"),
+        ("optimizer = 'adam'", "one of sgd, adamw"),
+        ("epochs =", "is no TOML"),
+        ("[a]\nb = 1", "which is no option"),
+        ("warmup = 3", "--warmup 3.0"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_sets_what_cannot_be_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "c.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        parse(["--config", str(path)])
+
+
+def test_without_labels_it_learns_from_views_with_adamw() -> None:
+    given = {"device": "cpu", "world": 1, "samples": 100, "bf16": False}
+    config = resolve(Config(), labelled=False, **given)[0]  # type: ignore[arg-type]
+    assert (config.objective, config.optimizer, config.supervised) == ("lejepa", "adamw", False)
+    config = resolve(Config(objective="supervised"), labelled=False, **given)[0]  # type: ignore[arg-type]
+    assert (config.objective, config.optimizer) == ("supervised", "sgd")
+
+
+def test_the_parts_of_a_step_are_equal() -> None:
+    with pytest.raises(UsageError, match="--accumulate 3 does not divide the 16 images"):
+        fill(Config(batch_size=32, accumulate=3), world=2)

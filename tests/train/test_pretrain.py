@@ -109,7 +109,7 @@ def test_a_labelled_run_leaves_everything_that_it_promises(labelled: Path, run: 
 def test_without_labels_it_learns_modality_and_body_part_and_says_so(
     unlabelled: Path, run: Run, tmp_path: Path
 ) -> None:
-    code, out, _ = run(unlabelled, "--epochs 12 --lr 2 --augment none")
+    code, out, _ = run(unlabelled, "--objective supervised --optimizer sgd --epochs 12 --lr 2 --augment none")
     assert code == 0 and "no labels: training on modality and body part as stand-in classes" in out
     assert json.loads((tmp_path / "run" / "run.json").read_text())["classes"] == ["CT CHEST", "MR"]
     val = lines(tmp_path, "val")[-1]
@@ -118,20 +118,20 @@ def test_without_labels_it_learns_modality_and_body_part_and_says_so(
 
 
 def test_the_stand_in_can_be_asked_for(labelled: Path, run: Run, tmp_path: Path) -> None:
-    assert run(labelled, "--max-steps 1 --labels none")[0] == 0
+    assert run(labelled, "--max-steps 1 --labels none --objective supervised")[0] == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["classes"] == ["CT CHEST", "MR"]
 
 
 def test_one_stand_in_class_runs_through_and_says_that_there_is_nothing_to_learn(run: Run, tmp_path: Path) -> None:
     shards = write(tmp_path / "shards", modalities=("CT",))
-    code, out, _ = run(shards, "--max-steps 3")
+    code, out, _ = run(shards, "--max-steps 3 --objective supervised")
     assert code == 0 and "CT CHEST" in out and "nothing to learn yet" in out
     assert lines(tmp_path, "train")[-1]["loss"] == 0 and lines(tmp_path, "val")[-1]["auroc"] is None
 
 
 def test_an_empty_validation_split_is_said(run: Run, tmp_path: Path) -> None:
     shards = write(tmp_path / "shards", val=False)
-    code, out, _ = run(shards, "--max-steps 2")
+    code, out, _ = run(shards, "--max-steps 2 --objective supervised")
     assert code == 0 and "nothing is validated" in out and not lines(tmp_path, "val")
     assert (tmp_path / "run" / "DONE").is_file()
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from radload.train import checkpoint
-from radload.train.distributed import step_seed
+from radload.train.distributed import set_random_state, step_seed
 from radload.train.log import read_log
 
 SCRIPT = Path(__file__).parents[2] / "train" / "pretrain.py"
@@ -75,6 +75,13 @@ def descendants(pid: int) -> list[int]:
 def test_the_random_state_of_a_step_is_its_own() -> None:
     seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(100) for rank in range(8)}
     assert len(seeds) == 2400 and step_seed(1, 2, 3) == step_seed(1, 2, 3)
+
+
+def test_the_random_state_is_that_of_torch() -> None:
+    torch.manual_seed(step_seed(0, 5, 1))
+    expected = torch.rand(4)
+    set_random_state(torch.device("cpu"), step_seed(0, 5, 1))
+    assert torch.equal(torch.rand(4), expected)
 
 
 def test_killed_and_stopped_runs_end_with_the_same_bits(labelled: Path, tmp_path: Path) -> None:
