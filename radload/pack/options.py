@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -23,6 +23,7 @@ from radload.pack.thin import Thinnings, parse_thinning
 from radload.pack.transform import load_transform
 from radload.pack.wide import WideMode
 from radload.pack.worker import Limits
+from radload.remote.store import as_url
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ GIBIBYTE = 1 << 30
 INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes that these files are rejected with else
 UNCERTAIN = ("ignore", "zero", "one")
 _LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
+_SCHEDULER = re.compile(r"(tcp|tls)://[^/\s]+:\d+")
+STAGED: Final = ".shards"  # after the private folder's name: shards before they are uploaded
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
@@ -60,6 +63,8 @@ class PackOptions:
         link_duplicates: divide patients who share an image as one (`duplicates`).
         attest_no_phi: the user vouches that PNG and JPEG files, which have no header to tell, hold no burned-in text.
         crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
+        scheduler: "tcp://HOST:PORT" or "tls://HOST:PORT" of a Dask scheduler whose workers write the shards (`cluster`), None: this
+            machine; tls_ca_file, tls_cert, tls_key: PEM files of `tls://`. None of the four is part of the plan.
     """
 
     source: Path
@@ -96,6 +101,10 @@ class PackOptions:
     attest_no_phi: bool = False
     crop_us_regions: bool = False
     decisions: Path | None = None
+    scheduler: str | None = None
+    tls_ca_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -157,7 +166,6 @@ def check(options: PackOptions) -> Checked:
     Raises:
         UsageError: one sentence about the first that cannot be used.
     """
-    _check_local(options)
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
     wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
@@ -176,14 +184,12 @@ def check(options: PackOptions) -> Checked:
         check_labels_from(options.labels_from)
     if options.shard_size is not None and not 0 < options.shard_size <= 1 << 20:
         raise UsageError(f"--shard-size {options.shard_size:g} is no size in MiB: give a number above 0, such as 128")
-    if options.workers is not None and options.workers < 0:
-        raise UsageError(
-            f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
-        )
+    check_workers(options.workers)
     thinnings = Thinnings(
         parse_thinning(options.slices, "--slices", False), parse_thinning(options.frames, "--frames", True)
     )
     limits = check_limits(options.timeout, options.memory)
+    _check_scheduler(options)
     if options.decisions is not None:
         read_decisions(options.decisions)
     ratio, include = parse_ratio(options.split), check_include(options.include)
@@ -194,6 +200,14 @@ def check(options: PackOptions) -> Checked:
         load_transform(options.transform)
     kept = understand(options.keep, options.retain)
     return Checked(ratio, codec, color, axis, limits, include, wide, thinnings, kept, _key(options))
+
+
+def check_workers(workers: int | None) -> None:
+    """Raises UsageError for what is no number of processes."""
+    if workers is not None and workers < 0:
+        raise UsageError(
+            f"--workers {workers} is no number of processes: give 1 or more, or leave it out for all cores"
+        )
 
 
 def check_axis(text: str) -> int:
@@ -219,10 +233,43 @@ def check_include(kinds: Sequence[str]) -> frozenset[str]:
     return frozenset(kinds)
 
 
-def _check_local(options: PackOptions) -> None:
-    """An object store is not written yet; whoever asks for one must say where the private folder is, for it must not lie there."""
-    if _SCHEME.match(str(options.out)) is None:
+def _check_scheduler(options: PackOptions) -> None:
+    files = {"--tls-ca-file": options.tls_ca_file, "--tls-cert": options.tls_cert, "--tls-key": options.tls_key}
+    if options.scheduler is not None and not _SCHEDULER.fullmatch(options.scheduler):
+        raise UsageError(
+            f"--scheduler {options.scheduler} is no address: give tcp://HOST:PORT or tls://HOST:PORT, as the Dask scheduler prints it"
+        )
+    if options.scheduler is None or not options.scheduler.startswith("tls:"):
+        if given := [option for option, path in files.items() if path is not None]:
+            raise UsageError(f"{given[0]} is for --scheduler tls://HOST:PORT: give that address, or leave it out")
         return
+    for option, path in files.items():
+        if path is None:
+            raise UsageError(
+                f"--scheduler {options.scheduler} needs {option}: give the PEM file that the scheduler was started with"
+            )
+        if not path.is_file():
+            raise UsageError(f"{option} {path} is not there: give a PEM file")
+
+
+def in_a_folder(options: PackOptions, what: str) -> None:
+    """UsageError where `out` is an address, for what works on folders only."""
+    if _SCHEME.match(str(options.out)) is not None:
+        raise UsageError(
+            f"{what} works on a local folder, and --out {options.out} is an address: copy the data set to a folder and back"
+        )
+
+
+def on_this_machine(options: PackOptions) -> tuple[PackOptions, str | None]:
+    """The options with `out` on this machine, and the address that is uploaded to; None where `out` is a folder.
+
+    Shards that go to a bucket are first written beside the private folder, which must not lie in the bucket.
+
+    Raises:
+        UsageError: no private folder on this machine, or an address that cannot be used.
+    """
+    if _SCHEME.match(str(options.out)) is None:
+        return options, None
     if options.private is None:
         raise UsageError(
             f"--out {options.out} is not on this machine, and nobody's names may lie beside it: give a local folder by --private"
@@ -231,7 +278,9 @@ def _check_local(options: PackOptions) -> None:
         raise UsageError(
             f"--private {options.private} is not on this machine: give a local folder that only you can read"
         )
-    raise UsageError(f"--out {options.out} cannot be written yet: pack to a local folder and copy it there")
+    url = as_url(options.out)
+    private = options.private.resolve()
+    return replace(options, out=private.with_name(f"{private.name}{STAGED}")), url
 
 
 def _key(options: PackOptions) -> bytes | None:

@@ -22,8 +22,10 @@ from radload.dataset.manifest import MANIFEST
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack.catalog import CATALOG, JOURNAL
+from radload.pack.forgotten import FORGOTTEN
 from radload.pack.options import PackOptions
 from radload.pack.part import PACKING
+from radload.pack.planned import JOBS, WALK
 from radload.pack.privacy import new_key, parse_key
 from radload.pack.scan import InputFile
 
@@ -32,8 +34,12 @@ PLAN: Final = "plan.json"
 CROSSWALK: Final = "crosswalk.parquet"
 REJECTS: Final = "rejects.parquet"
 SPLITS_FILE: Final = "splits.parquet"
+EXPORTS: Final = "exports.json"  # of `radload export`
 REVIEW: Final = "review"  # folder of `radload review`
-_PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE))
+_PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE, JOBS, WALK))
+_STAYING: Final = frozenset(
+    (CATALOG, JOURNAL, REVIEW, FORGOTTEN, EXPORTS)
+)  # there before a pack, and after one of which nothing comes
 
 
 class State(Enum):
@@ -105,7 +111,7 @@ def _check_private(private: Path, state: State) -> None:
         )
     except OSError as error:
         raise UsageError(f"--private {private} cannot be read ({error.strerror}): give another folder") from None
-    if names - _PRIVATE_FILES - {CATALOG, JOURNAL, REVIEW}:
+    if names - _PRIVATE_FILES - _STAYING:
         raise UsageError(f"--private {private} exists and holds other things: give a new or an empty folder")
     if state is State.FRESH:
         if CROSSWALK in names:
@@ -142,7 +148,7 @@ class Workspace:
         try:
             self._make(self.out, 0o755, "--out")
             self._make(self.private, 0o700, "--private")
-            self._take_lock()
+            self._lock = lock_folder(self.out)
             self._new_key = not (self.private / KEY).exists()
             self.key = (key or new_key()) if self._new_key else read_key(self.private)
             check_same_key(self.private, self.key, key)
@@ -188,29 +194,14 @@ class Workspace:
             if mode == 0o700:
                 folder.chmod(mode)  # whatever the umask, or whoever made it
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, "permission denied")
+                locked = os.statvfs(folder).f_flag & os.ST_RDONLY
+                code = errno.EROFS if locked else errno.EACCES
+                raise OSError(code, os.strerror(code))
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise UsageError(
                 f"{option} {folder} cannot be written ({reason}): give a folder where you may write"
             ) from None
-
-    def _take_lock(self) -> None:
-        self._lock = os.open(self.out, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another radload pack is writing to {self.out}: wait for its end, or give another --out"
-            ) from None
-        except OSError as error:
-            if error.errno not in (
-                errno.ENOTSUP,
-                errno.ENOLCK,
-                errno.ENOSYS,
-                errno.EINVAL,
-            ):  # some network file systems cannot
-                raise
 
     def _leave(self, stopped: bool = False) -> None:
         """stopped: by the user, who may go on: what was scanned stays."""
@@ -233,6 +224,30 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave(stopped=isinstance(error, KeyboardInterrupt))
+
+
+def lock_folder(out: Path, shared: bool = False) -> int:
+    """Lock a data set for who writes to it; returns the descriptor whose end is the lock's. Raises UsageError where another has it.
+
+    Args:
+        shared: others may have it shared too; on network file systems the lock may hold on this machine only, or not at all.
+    """
+    lock = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(f"another radload pack is writing to {out}: wait for its end, or give another --out") from None
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOTSUP,
+            errno.ENOLCK,
+            errno.ENOSYS,
+            errno.EINVAL,
+        ):  # some network file systems cannot
+            os.close(lock)
+            raise
+    return lock
 
 
 def read_plan(folders: Folders) -> tuple[bytes, dict[str, Any]]:
