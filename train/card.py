@@ -39,7 +39,8 @@ def write_card(
     """
     preparation = Preparation.from_dict(about["preparation"])
     options = {key: value for key, value in run.get("config", {}).items() if key not in _LOCAL and value is not None}
-    classes = about.get("classes") or []
+    objective = run.get("config", {}).get("objective", "supervised")
+    classes = (about.get("classes") or []) if objective == "supervised" else []
     height, width = preparation.size
     scale = (
         "" if preparation.spacing is None else f", {preparation.spacing[0]:g} x {preparation.spacing[1]:g} mm per pixel"
@@ -52,7 +53,7 @@ def write_card(
             licence if licence != UNKNOWN_LICENCE else "not stated by those who trained it: ask before you use it",
         ),
         ("data set (fingerprint of its pixels)", f"`{about.get('fingerprint', 'unknown')}`"),
-        ("classes of the training", _listed(classes) if classes else "none: trained without labels"),
+        ("classes of the training", _listed(classes) if classes else f"none: {_without(objective)}"),
         ("steps", str(about.get("step", "unknown"))),
         ("software", ", ".join(f"{key} {value}" for key, value in run.get("versions", {}).items()) or "unknown"),
     ]
@@ -71,7 +72,7 @@ def write_card(
 
 
 def _verdict(verdict: Mapping[str, Any] | None) -> str:
-    if verdict is None:
+    if verdict is None or "slice" not in verdict:
         return "None: it was trained without labels, or no validation sample has one.\n"
     rows = []
     for level, found in (
@@ -98,6 +99,10 @@ def _figure(measured: Mapping[str, float | None]) -> str:
     if value is None:
         return "cannot be judged"
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _without(objective: str) -> str:
+    return "trained without labels" + ("" if objective == "supervised" else f" ({objective})")
 
 
 def _listed(names: Sequence[str]) -> str:

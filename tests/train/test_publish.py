@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import radload
 from radload.train import publish as script
 from radload.train.backbones import make_backbone
-from radload.train.card import example
+from radload.train.card import example, write_card
 from radload.train.export import export_backbone, open_backbone
 from radload.train.models import PAPER, build_model
 from radload.train.pretrain import main as pretrain
@@ -66,6 +66,15 @@ def test_the_folder_holds_all_that_a_stranger_needs(run: Path, tmp_path: Path) -
     recipe = radload.loading.recipe.default_recipe()
     probed = make_backbone(str(tmp_path / "out"), "test_resnet", 3, 32, recipe)
     assert torch.equal(probed(image), first(image)), "a published folder is a run's folder to a probe"
+
+
+def test_a_self_supervised_run_has_no_classes_and_no_figures(run: Path, tmp_path: Path) -> None:
+    about = json.loads((run / "backbone.json").read_text())
+    card = write_card(
+        about, {"config": {"objective": "simclr"}}, {"step": 9, "objective": "simclr", "score": 0.3}, [], "MIT", "x"
+    )
+    assert "none: trained without labels (simclr)" in card and "None: it was trained without labels" in card
+    assert "nodule" not in card
 
 
 @pytest.mark.parametrize("arch", ["test_resnet", "test_vit"])
