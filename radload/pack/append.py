@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -122,7 +123,6 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         slices = write_shards(plan, workspace, workers, checked.limits, display)
         fresh = [file for file in files if file.source not in prepared.skipped]
         division = prepared.division
-        write_private_splits(workspace, division, add=True)
         written = write_dataset(workspace, plan, screened.catalog, fresh, division.patients, division.labels, before)
         notes = [*division.notes, *selection_notes(options), *mask_notes(written), *quarantine.notes(options, screened)]
         if (suspects := describe(written.suspect)) is not None:
@@ -131,6 +131,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
             codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
             notes.append(f"none of the new files can be packed ({codes}): the data set stays as it is")
         else:
+            write_private_splits(workspace, division, add=True)  # now, and not for an append that never ends
             added = _manifest(options, manifest, written.manifest, written, identity)
             write_manifest(workspace.out, added)
             notes.append(
@@ -189,7 +190,13 @@ def _before(workspace: Workspace, manifest: Manifest, identity: dict[str, Any], 
 
 def _passed(workspace: Workspace) -> frozenset[str]:
     """Files that an earlier pack did not select."""
-    table = pq.read_table(workspace.private / REJECTS, columns=["source", "frame", "code"])
+    path = workspace.private / REJECTS
+    try:
+        table = pq.read_table(path, columns=["source", "frame", "code"])
+    except (OSError, pa.ArrowInvalid, KeyError):
+        raise UsageError(
+            f"{path} cannot be read, and it says which files were left out: restore it from a copy"
+        ) from None
     whole = pc.and_(pc.is_null(table.column("frame")), pc.equal(table.column("code"), NOT_SELECTED))
     return frozenset(table.filter(whole).column("source").to_pylist())
 

@@ -89,8 +89,8 @@ def test_images_for_which_a_condition_is_true(data: ds.Dataset, expression: str,
         "rows in (select 512)",
         "exists (from duckdb_settings())",
         "getenv('HOME') <> ''",
-        "copy catalog to '/tmp/x'",
-        "attach '/tmp/x.db'",
+        "copy catalog to '/tmp/radload-must-not-exist'",
+        "attach '/tmp/radload-must-not-exist.db'",
         "install httpfs",
         "set enable_external_access = true",
         "pragma version",
@@ -125,7 +125,7 @@ def test_anything_else_is_refused_in_one_sentence(data: ds.Dataset, expression: 
         said = str(refused.value)
         assert said.startswith("--where ") and "\n" not in said
         assert "root:" not in said, "it quotes the file"
-    assert not Path("/tmp/x").exists() and not Path("/tmp/x.db").exists()
+    assert not Path("/tmp/radload-must-not-exist").exists() and not Path("/tmp/radload-must-not-exist.db").exists()
 
 
 def test_the_connection_is_locked_and_reaches_nothing(data: ds.Dataset, tmp_path: Path) -> None:
