@@ -14,10 +14,12 @@ from radload.commands.export import export
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
+from radload.commands.plan import finish, plan
 from radload.commands.prepare import prepare
 from radload.commands.review import review
 from radload.commands.scan import scan
 from radload.commands.trace import trace
+from radload.commands.verify import verify
 from radload.commands.versions import compact, forget, versions
 from radload.errors import RadloadError
 
@@ -33,6 +35,8 @@ app = typer.Typer(
 )
 app.command()(scan)
 app.command()(pack)
+app.command()(plan)
+app.command()(finish)
 app.command()(label)
 app.command()(inspect)
 app.command()(bench)
@@ -40,6 +44,7 @@ app.command()(audit)
 app.command()(trace)
 app.command()(cohort)
 app.command()(review)
+app.command()(verify)
 app.command()(versions)
 app.command()(forget)
 app.command()(compact)

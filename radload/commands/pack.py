@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.console import Console
+
+from radload.errors import UsageError
+
+if TYPE_CHECKING:
+    from radload.pack import PackOptions
+
+_OF_SHARE: Final = frozenset(("out", "private", "job", "workers", "timeout", "memory", "quiet"))
 
 
 def pack(
-    src: Annotated[
-        Path, typer.Option(help="Folder with DICOM, NIfTI, PNG or JPEG files, at any depth.", show_default=False)
-    ],
+    context: typer.Context,
     out: Annotated[
         Path, typer.Option(help="Folder for the shards; new, empty, or of a pack that was stopped.", show_default=False)
     ],
+    src: Annotated[
+        Path | None, typer.Option(help="Folder with DICOM, NIfTI, PNG or JPEG files, at any depth.", show_default=False)
+    ] = None,
     private: Annotated[
         Path | None,
         typer.Option(help="Folder that says which sample is which file. [default: OUT.private]", show_default=False),
@@ -155,71 +166,119 @@ def pack(
             "--append", help="Add the files of --src that are new to the data set in --out, as its next version."
         ),
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="tcp://HOST:PORT or tls://HOST:PORT of a Dask scheduler whose workers write the shards (docs/cluster.md).",
+            show_default=False,
+        ),
+    ] = None,
+    tls_ca_file: Annotated[
+        Path | None, typer.Option(help="PEM file, for --scheduler tls://…", show_default=False)
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file, likewise.", show_default=False)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file, likewise.", show_default=False)] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(
+            help="NUMBER/SHARES: write this share of the shards that `radload plan` has planned in --out, such as "
+            "$SLURM_ARRAY_TASK_ID/16.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
-    from rich.console import Console
+    given = dict(locals())  # first: what the command line said, and nothing else
+    for name in ("context", "dry_run", "quiet", "job", "append"):
+        del given[name]
+    console = None if quiet else Console(stderr=True)
+    if job is not None:
+        _only_of_share(context)
+        with stopped_is_said():
+            _pack_share(out, private, job, timeout, memory, workers, console)
+        return
+    options = pack_options(given)
+    if append and options.scheduler is not None:
+        raise UsageError("--append does not go with --scheduler: new files are packed on this machine")
+    if dry_run:
+        _dry_run(options, console)
+        return
 
-    from radload.pack import PackOptions, Stopped
-    from radload.pack import pack as run
+    from radload import pack as packing
     from radload.pack.summary import print_summary
 
-    options = PackOptions(
-        source=src,
-        out=out,
-        private=private,
-        codec=codec,
-        split=split,
-        split_seed=split_seed,
-        splits=splits,
-        patients=patients,
-        labels=labels,
-        labels_from=labels_from,
-        uncertain=uncertain,
-        color=color,
-        axis=axis,
-        order=order,
-        shard_size=shard_size,
-        workers=workers,
-        where=where,
-        holdout=holdout,
-        slices=slices,
-        frames=frames,
-        drop_empty=drop_empty,
-        masks=tuple(masks or ()),
-        include=tuple(include or ()),
-        wide=wide,
-        timeout=timeout,
-        memory=memory,
-        keep=tuple(keep or ()),
-        retain=tuple(name.strip() for name in (retain or "").split(",") if name.strip()),
-        key=key,
-        transform=transform,
-        link_duplicates=link_duplicates,
-        attest_no_phi=attest_no_phi,
-        crop_us_regions=crop_us_regions,
-        decisions=decisions,
-    )
-    if append:
-        from radload.pack import append as run
-    if dry_run:
-        from radload.pack.preview import dry_run as count
-        from radload.pack.preview import print_dry_run
+    run = packing.append if append else packing.pack
 
-        try:
-            found = count(options, None if quiet else Console(stderr=True))
-        except KeyboardInterrupt:
-            typer.echo("radload: stopped; nothing was written", err=True)
-            raise typer.Exit(130) from None
-        if not quiet:
-            print_dry_run(found, Console())
-        return
-    try:
-        summary = run(options, None if quiet else Console(stderr=True))
-    except KeyboardInterrupt as stopped:
-        typer.echo(
-            f"radload: {stopped if isinstance(stopped, Stopped) else 'stopped; run the same command again to go on'}",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+    with stopped_is_said():
+        summary = run(options, console)
     if not quiet:
         print_summary(summary, str(out), Console())
+
+
+def pack_options(given: Mapping[str, Any]) -> PackOptions:
+    """The options of a command line. Raises UsageError where --src is missing."""
+    from radload.pack import PackOptions
+
+    if given["src"] is None:
+        raise UsageError("--src is missing: give the folder with the images")
+    values = dict(given)
+    values["source"] = values.pop("src")
+    for name in ("masks", "include", "keep"):
+        values[name] = tuple(values[name] or ())
+    values["retain"] = tuple(name.strip() for name in (values["retain"] or "").split(",") if name.strip())
+    return PackOptions(**values)
+
+
+@contextmanager
+def stopped_is_said() -> Iterator[None]:
+    """On Ctrl-C: what is left, in one line, and exit code 130."""
+    from radload.pack import Stopped
+
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        text = stopped if isinstance(stopped, Stopped) else "stopped; run the same command again to go on"
+        typer.echo(f"radload: {text}", err=True)
+        raise typer.Exit(130) from None
+
+
+def _dry_run(options: PackOptions, console: Console | None) -> None:
+    from radload.pack.preview import dry_run, print_dry_run
+
+    try:
+        found = dry_run(options, console)
+    except KeyboardInterrupt:
+        typer.echo("radload: stopped; nothing was written", err=True)
+        raise typer.Exit(130) from None
+    if console is not None:
+        print_dry_run(found, Console())
+
+
+def _pack_share(
+    out: Path,
+    private: Path | None,
+    job: str,
+    timeout: float,
+    memory: float,
+    workers: int | None,
+    console: Console | None,
+) -> None:
+    from radload.pack.options import check_limits, check_workers
+    from radload.pack.stages import pack_share, parse_share
+
+    check_workers(workers)
+    done = pack_share(out, private, parse_share(job), check_limits(timeout, memory), workers, console)
+    if console is not None:
+        written = done.shards - done.finished
+        typer.echo(
+            f"share {job}: {done.shards:,} shards, {written:,} of them written now ({done.slices:,} slices in {done.seconds:.1f} s)"
+        )
+
+
+def _only_of_share(context: typer.Context) -> None:
+    """Options that decide what is packed belong to the plan: given here, they would be without effect."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in _OF_SHARE and source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} does not go with --job: give it to `radload plan`, which says what is packed")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,8 @@ from radload.dataset.mapped import COPIED, OpenFiles
 from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
 from radload.dataset.segment import ARROW_FILES, MASKS_FILE, Largest, file_crc
 from radload.errors import FormatError, UsageError
+
+SHARD_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})/[0-9A-Za-z_-]+\.tar")
 
 
 def segment_folder(generation: int) -> str:
@@ -84,6 +87,12 @@ class Index:
     def shard_names(self) -> list[str]:
         """Names of the shards, relative to the data set's folder; RECORD["shard"] is the position."""
         names: list[str] = self.table("shards").column("name").to_pylist()
+        for name in names:
+            if not SHARD_NAME.fullmatch(name):  # "../", "/etc/": whoever wrote the index must not choose what is opened
+                raise FormatError(
+                    f"shards.arrow in {self.folder} names a file that is no shard of the data set: restore the index from a copy, "
+                    "or pack again"
+                )
         return names
 
     def row_of(self, key: int) -> int:

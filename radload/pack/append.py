@@ -29,7 +29,7 @@ from radload.pack.codes import NOT_SELECTED
 from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
-from radload.pack.flow import Stopped, mask_notes, write_private_splits, write_shards
+from radload.pack.flow import Stopped, make_split_folders, mask_notes, write_private_splits, write_shards
 from radload.pack.forgotten import read_forgotten
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
@@ -120,6 +120,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym, following)
         (workspace.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         remove_unused_shards(workspace.out, manifest, {job.name for job in plan.jobs})
+        make_split_folders(plan, workspace)
         slices = write_shards(plan, workspace, workers, checked.limits, display)
         fresh = [file for file in files if file.source not in prepared.skipped]
         division = prepared.division

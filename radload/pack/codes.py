@@ -9,6 +9,7 @@ INTERNAL_ERROR: Final = "internal-error"
 DECODER_CRASHED: Final = "decoder-crashed"
 TIMEOUT: Final = "timeout"
 OUT_OF_MEMORY: Final = "out-of-memory"  # also a code of the sources
+CHANGED_FILE: Final = "changed-file"  # a code of the sources
 MISSING_FRAME: Final = "missing-frame"
 NOT_SELECTED: Final = "not-selected"
 EMPTY: Final = "empty"

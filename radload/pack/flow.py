@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -19,7 +20,7 @@ from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
 from radload.pack import privacy, quarantine
 from radload.pack.before import Before, NothingNew
-from radload.pack.catalog import scan_catalog
+from radload.pack.catalog import Scan, scan_catalog
 from radload.pack.codes import DECODER_CRASHED, TIMEOUT
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
@@ -29,9 +30,10 @@ from radload.pack.finish import GENERATION, Written, write_dataset
 from radload.pack.forgotten import read_forgotten
 from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
-from radload.pack.options import PackOptions, check
+from radload.pack.options import Checked, PackOptions, check
 from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob
+from radload.pack.plan import Plan, ShardJob, with_seen
+from radload.pack.planned import remove_planned
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
@@ -48,6 +50,8 @@ from radload.pack.workspace import (
     differences,
     read_plan,
 )
+
+_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
 
 class Stopped(KeyboardInterrupt):
@@ -72,38 +76,103 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     files = list(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
-    masks_given = mask_patterns(options.masks, files)
+    mask_patterns(options.masks, files)  # before anything is written
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
-    workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
-        description = describe_plan(workspace.key, identity, files)
-        pseudonym = partial(privacy.pseudonym, workspace.key)
-        forgotten = read_forgotten(workspace.private)
-        before = Before(forgotten, partial(pseudonym, "patient")) if forgotten else None
-        if folders.state is State.UNFINISHED:
-            _check_same(folders, description)
-        try:
-            display.start("scanning", len(files), "files")
-            scan = scan_catalog(
-                folders.source, files, checked.axis, workers, workspace.private, display.advance, checked.limits
-            )
-        except KeyboardInterrupt:
-            raise Stopped("stopped while scanning; run the same command again to go on") from None
-        try:
-            prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display, before)
-        except NothingNew:
-            raise UsageError(
-                f"all images in --src {options.source} are of patients who withdrew (forgotten.json of the private folder)"
-            ) from None
-        except KeyboardInterrupt:
-            raise Stopped("stopped before the first shard; run the same command again to go on") from None
-        plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
-        workspace.keep(description)
-        write_private_splits(workspace, prepared.division)
-        slices = write_shards(plan, workspace, workers, checked.limits, display)
-        summary = _finish(options, workspace, plan, screened, files, prepared.division, slices, started)
-        return replace(summary, notes=(*summary.notes, *reuse_notes(scan)))
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
+        made = make(options, checked, folders, files, workspace, display)
+        if options.scheduler is None:
+            slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display)
+        else:
+            from radload.pack.cluster import write_shards_on_cluster
+
+            slices = write_shards_on_cluster(made, options, checked.limits, workspace, display)
+        return finish_pack(options, workspace, made, slices, started)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A plan, and what it was made of; what `finish_pack` needs."""
+
+    plan: Plan
+    screened: Screened
+    files: Sequence[InputFile]
+    division: Division
+    scan: Scan
+
+
+def make(
+    options: PackOptions,
+    checked: Checked,
+    folders: Folders,
+    files: Sequence[InputFile],
+    workspace: Workspace,
+    display: Display,
+) -> Made:
+    """Scan, divide and plan, and write what a pack that is stopped from here on needs to go on.
+
+    Raises:
+        UsageError: nothing to pack, or --out holds a pack with another plan.
+        Stopped: on Ctrl-C.
+    """
+    masks_given = mask_patterns(options.masks, files)
+    workers = worker_count(options)
+    description = describe_plan(workspace.key, options.identity(), files)
+    pseudonym = partial(privacy.pseudonym, workspace.key)
+    forgotten = read_forgotten(workspace.private)
+    before = Before(forgotten, partial(pseudonym, "patient")) if forgotten else None
+    if folders.state is State.UNFINISHED:
+        _check_same(folders, description)
+    try:
+        display.start("scanning", len(files), "files")
+        scan = scan_catalog(
+            folders.source, files, checked.axis, workers, workspace.private, display.advance, checked.limits
+        )
+    except KeyboardInterrupt:
+        raise Stopped("stopped while scanning; run the same command again to go on") from None
+    try:
+        prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display, before)
+    except NothingNew:
+        raise UsageError(
+            f"all images in --src {options.source} are of patients who withdrew (forgotten.json of the private folder)"
+        ) from None
+    except KeyboardInterrupt:
+        raise Stopped("stopped before the first shard; run the same command again to go on") from None
+    plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
+    plan = with_seen(plan, files)
+    workspace.keep(description)
+    write_private_splits(workspace, prepared.division)
+    make_split_folders(plan, workspace)
+    return Made(plan, screened, files, prepared.division, scan)
+
+
+def make_split_folders(plan: Plan, workspace: Workspace) -> None:
+    """The folders that the shards of a plan go to."""
+    for split in {job.split for job in plan.jobs}:
+        (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
+
+
+def worker_count(options: PackOptions) -> int:
+    """Processes on this machine: as many as it has cores for us, where nobody says."""
+    return options.workers if options.workers is not None else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def disk_failures_are_said() -> Iterator[None]:
+    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
+    try:
+        yield
+    except OSError as error:
+        raise RadloadError(
+            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
+        ) from None
+
+
+def _why(error: OSError) -> str:
+    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
+    said = _ERRNO.search(str(error))
+    number = error.errno or (int(said[1]) if said else None)
+    return os.strerror(number).lower() if number else "input/output error"
 
 
 def _already_packed(
@@ -157,40 +226,56 @@ def write_private_splits(workspace: Workspace, division: Division, add: bool = F
 def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
     """Run the jobs that are not finished yet; returns the number of frames worked on."""
     workspace.clean()
-    for split in {job.split for job in plan.jobs}:
-        (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
     finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
     waiting = [job for job in plan.jobs if job.stem not in finished]
     total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
     display.start("packing", total, "slices", before)
-    ended = before
-
-    def tick(running: Mapping[int, int]) -> None:
-        display.reach(ended + sum(running.values()))
-
     try:
-        while waiting:
-            again: list[ShardJob] = []
-            with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
-                for position, result in results:
-                    job = waiting[position]
-                    if isinstance(result, Died):
-                        again.append(_after_death(job, result))
-                    else:
-                        ended += job.count
-            waiting = again
-    except KeyboardInterrupt:
-        raise Stopped(f"stopped: {_stopped(plan, workspace)}") from None
-    except OSError as error:
-        raise RadloadError(
-            f"packing stopped ({(error.strerror or 'input/output error').lower()}): {_stopped(plan, workspace)}"
-        ) from None
+        with stopping(lambda: _stopped(plan, workspace)):
+            run_shards(waiting, workers, limits, lambda done: display.reach(before + done))
     finally:
         workspace.clean()  # what workers that were ended had begun to write
     return total - before
 
 
-def _after_death(job: ShardJob, died: Died) -> ShardJob:
+def run_shards(
+    jobs: Sequence[ShardJob], workers: int, limits: Limits, reach: Callable[[int], None] = lambda done: None
+) -> None:
+    """Run the jobs, again without the file that ended their worker twice. reach: told the frames that are done.
+
+    Raises:
+        RadloadError: a worker ended twice, and no file explains it.
+        OSError: the output cannot be written.
+    """
+    ended = 0
+
+    def tick(running: Mapping[int, int]) -> None:
+        reach(ended + sum(running.values()))
+
+    waiting = jobs
+    while waiting:
+        again: list[ShardJob] = []
+        with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
+            for position, result in results:
+                if isinstance(result, Died):
+                    again.append(after_death(waiting[position], result))
+                else:
+                    ended += waiting[position].count
+        waiting = again
+
+
+@contextmanager
+def stopping(state: Callable[[], str]) -> Iterator[None]:
+    """What ends the writing of shards, in words. state: how far it is, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped: {state()}") from None
+    except OSError as error:
+        raise RadloadError(f"packing stopped ({_why(error)}): {state()}") from None
+
+
+def after_death(job: ShardJob, died: Died) -> ShardJob:
     """The job as it is to be run again: without the file that hung its worker, or that ended it for the second time.
 
     A crash has a second try, because an innocent file may have been read when the machine ran out of memory.
@@ -214,17 +299,10 @@ def _stopped_hint() -> str:
     return "run the same command again"
 
 
-def _finish(
-    options: PackOptions,
-    workspace: Workspace,
-    plan: Plan,
-    screened: Screened,
-    files: Sequence[InputFile],
-    division: Division,
-    slices: int,
-    started: float,
-) -> PackSummary:
-    written = write_dataset(workspace, plan, screened.catalog, files, division.patients, division.labels)
+def finish_pack(options: PackOptions, workspace: Workspace, made: Made, slices: int, started: float) -> PackSummary:
+    """From shards that are finished to a data set. slices: worked on; started: on the monotonic clock."""
+    screened, division = made.screened, made.division
+    written = write_dataset(workspace, made.plan, screened.catalog, made.files, division.patients, division.labels)
     if not written.segment.samples:
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
@@ -242,6 +320,7 @@ def _finish(
             folder.rmdir()
     write_manifest(workspace.out, _manifest(options, workspace, written, division, tuple(notes)))
     shutil.rmtree(workspace.out / PACKING, ignore_errors=True)
+    remove_planned(workspace.private)
     return PackSummary(
         True,
         written.segment.samples,
@@ -256,7 +335,7 @@ def _finish(
         written.pixels,
         time.monotonic() - started,
         slices,
-        tuple(notes),
+        (*notes, *reuse_notes(made.scan)),
         written.masks,
     )
 

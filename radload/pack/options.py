@@ -31,6 +31,7 @@ GIBIBYTE = 1 << 30
 INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes that these files are rejected with else
 UNCERTAIN = ("ignore", "zero", "one")
 _LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
+_SCHEDULER = re.compile(r"(tcp|tls)://[^/\s]+:\d+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
@@ -60,6 +61,8 @@ class PackOptions:
         link_duplicates: divide patients who share an image as one (`duplicates`).
         attest_no_phi: the user vouches that PNG and JPEG files, which have no header to tell, hold no burned-in text.
         crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
+        scheduler: "tcp://HOST:PORT" or "tls://HOST:PORT" of a Dask scheduler whose workers write the shards (`cluster`), None: this
+            machine; tls_ca_file, tls_cert, tls_key: PEM files of `tls://`. None of the four is part of the plan.
     """
 
     source: Path
@@ -96,6 +99,10 @@ class PackOptions:
     attest_no_phi: bool = False
     crop_us_regions: bool = False
     decisions: Path | None = None
+    scheduler: str | None = None
+    tls_ca_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -176,14 +183,12 @@ def check(options: PackOptions) -> Checked:
         check_labels_from(options.labels_from)
     if options.shard_size is not None and not 0 < options.shard_size <= 1 << 20:
         raise UsageError(f"--shard-size {options.shard_size:g} is no size in MiB: give a number above 0, such as 128")
-    if options.workers is not None and options.workers < 0:
-        raise UsageError(
-            f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
-        )
+    check_workers(options.workers)
     thinnings = Thinnings(
         parse_thinning(options.slices, "--slices", False), parse_thinning(options.frames, "--frames", True)
     )
     limits = check_limits(options.timeout, options.memory)
+    _check_scheduler(options)
     if options.decisions is not None:
         read_decisions(options.decisions)
     ratio, include = parse_ratio(options.split), check_include(options.include)
@@ -194,6 +199,14 @@ def check(options: PackOptions) -> Checked:
         load_transform(options.transform)
     kept = understand(options.keep, options.retain)
     return Checked(ratio, codec, color, axis, limits, include, wide, thinnings, kept, _key(options))
+
+
+def check_workers(workers: int | None) -> None:
+    """Raises UsageError for what is no number of processes."""
+    if workers is not None and workers < 0:
+        raise UsageError(
+            f"--workers {workers} is no number of processes: give 1 or more, or leave it out for all cores"
+        )
 
 
 def check_axis(text: str) -> int:
@@ -217,6 +230,25 @@ def check_include(kinds: Sequence[str]) -> frozenset[str]:
     for kind in kinds:
         _one_of(kind, INCLUDABLE, "--include")
     return frozenset(kinds)
+
+
+def _check_scheduler(options: PackOptions) -> None:
+    files = {"--tls-ca-file": options.tls_ca_file, "--tls-cert": options.tls_cert, "--tls-key": options.tls_key}
+    if options.scheduler is not None and not _SCHEDULER.fullmatch(options.scheduler):
+        raise UsageError(
+            f"--scheduler {options.scheduler} is no address: give tcp://HOST:PORT or tls://HOST:PORT, as the Dask scheduler prints it"
+        )
+    if options.scheduler is None or not options.scheduler.startswith("tls:"):
+        if given := [option for option, path in files.items() if path is not None]:
+            raise UsageError(f"{given[0]} is for --scheduler tls://HOST:PORT: give that address, or leave it out")
+        return
+    for option, path in files.items():
+        if path is None:
+            raise UsageError(
+                f"--scheduler {options.scheduler} needs {option}: give the PEM file that the scheduler was started with"
+            )
+        if not path.is_file():
+            raise UsageError(f"{option} {path} is not there: give a PEM file")
 
 
 def _check_local(options: PackOptions) -> None:

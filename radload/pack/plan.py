@@ -19,6 +19,7 @@ from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
 from radload.pack.redact import Redaction
+from radload.pack.scan import InputFile
 from radload.pack.stacks import Geometry
 from radload.pack.thin import EVERYTHING, LEFT_OUT, Thinnings, thin
 from radload.pack.wide import WideMode
@@ -80,6 +81,7 @@ class ShardJob:
         kept: attributes added by --keep and --retain; transform: "module:function", see `transform`.
         drop_empty: whether slices without content are rejected (`empty.is_empty`).
         redactions: catalog row -> what is cut away or blanked in all frames of that file.
+        seen: source -> (bytes, time of modification in ns) of its files as the walk saw them; empty: nobody compares.
     """
 
     name: str
@@ -97,6 +99,7 @@ class ShardJob:
     transform: str | None = None
     drop_empty: bool = False
     redactions: Mapping[int, Redaction] = field(default_factory=dict)
+    seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -250,6 +253,22 @@ def make_plan(
             )
     samples = samples_schema(options.kept)
     return Plan(tuple(jobs), *tables.arrow(), masks.headers, samples, tuple(left_out))
+
+
+def with_seen(plan: Plan, files: Sequence[InputFile]) -> Plan:
+    """`plan`, whose workers refuse a file that is no longer the one that was scanned."""
+    known = {file.source: (file.size, file.modified) for file in files}
+    jobs = []
+    for job in plan.jobs:
+        sources: set[str] = set()
+        for series in job.series:
+            headers = [file.header for file in series.files]
+            headers += [file.mask.header for file in series.files if file.mask is not None]
+            headers += [series.segments.header] if series.segments is not None else []
+            sources.update(source for header in headers for source in (header.source, *header.parts))
+        seen = {source: known[source] for source in sorted(sources) if source in known}
+        jobs.append(replace(job, seen=seen))
+    return replace(plan, jobs=tuple(jobs))
 
 
 def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:

@@ -25,6 +25,7 @@ from radload.pack.catalog import CATALOG, JOURNAL
 from radload.pack.forgotten import FORGOTTEN
 from radload.pack.options import PackOptions
 from radload.pack.part import PACKING
+from radload.pack.planned import JOBS, WALK
 from radload.pack.privacy import new_key, parse_key
 from radload.pack.scan import InputFile
 
@@ -35,7 +36,7 @@ REJECTS: Final = "rejects.parquet"
 SPLITS_FILE: Final = "splits.parquet"
 EXPORTS: Final = "exports.json"  # of `radload export`
 REVIEW: Final = "review"  # folder of `radload review`
-_PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE))
+_PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE, JOBS, WALK))
 _STAYING: Final = frozenset(
     (CATALOG, JOURNAL, REVIEW, FORGOTTEN, EXPORTS)
 )  # there before a pack, and after one of which nothing comes
@@ -193,7 +194,9 @@ class Workspace:
             if mode == 0o700:
                 folder.chmod(mode)  # whatever the umask, or whoever made it
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, "permission denied")
+                locked = os.statvfs(folder).f_flag & os.ST_RDONLY
+                code = errno.EROFS if locked else errno.EACCES
+                raise OSError(code, os.strerror(code))
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise UsageError(
@@ -223,11 +226,15 @@ class Workspace:
         self._leave(stopped=isinstance(error, KeyboardInterrupt))
 
 
-def lock_folder(out: Path) -> int:
-    """Lock a data set for who writes to it; returns the descriptor whose end is the lock's. Raises UsageError where another has it."""
+def lock_folder(out: Path, shared: bool = False) -> int:
+    """Lock a data set for who writes to it; returns the descriptor whose end is the lock's. Raises UsageError where another has it.
+
+    Args:
+        shared: others may have it shared too; on network file systems the lock may hold on this machine only, or not at all.
+    """
     lock = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         raise UsageError(f"another radload pack is writing to {out}: wait for its end, or give another --out") from None
