@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -29,12 +28,20 @@ from radload.pack.codes import NOT_SELECTED
 from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
-from radload.pack.flow import Stopped, make_split_folders, mask_notes, write_private_splits, write_shards
+from radload.pack.flow import (
+    Stopped,
+    disk_failures_are_said,
+    make_split_folders,
+    mask_notes,
+    worker_count,
+    write_private_splits,
+    write_shards,
+)
 from radload.pack.forgotten import read_forgotten
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING
-from radload.pack.plan import Following
+from radload.pack.plan import Following, with_seen
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Reject, walk
 from radload.pack.summary import PackSummary, count_classes
@@ -87,13 +94,15 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         raise UsageError(
             f"--append adds to a data set, and --out {options.out} holds {folders.state.value}: pack without --append first"
         )
+    if options.scheduler is not None:
+        raise UsageError("--append packs on this machine alone: leave out --scheduler")
     identity = options.identity()
     files = list(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
-    workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    workers = worker_count(options)
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
         manifest = read_manifest(workspace.out)
         before = _before(workspace, manifest, identity, folders)
         description = describe_plan(workspace.key, identity, files)
@@ -118,8 +127,10 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         following = Following(index.next_key, index.next_shard, index.table("patients"), index.table("studies"))
         pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym, following)
+        plan = with_seen(plan, files)
         (workspace.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         remove_unused_shards(workspace.out, manifest, {job.name for job in plan.jobs})
+        make_split_folders(plan, workspace)
         make_split_folders(plan, workspace)
         slices = write_shards(plan, workspace, workers, checked.limits, display)
         fresh = [file for file in files if file.source not in prepared.skipped]

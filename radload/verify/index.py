@@ -35,7 +35,7 @@ def check_index(root: Path, manifest: Manifest, index: Index) -> tuple[list[Prob
         return found, False
     found += [Problem(INDEX, None, what, RESTORE_INDEX) for what in _people(index)]
     found += [Problem("manifest.json", None, what, RESTORE_INDEX) for what in _manifest(manifest, index)]
-    return found + _labels(root, index), True
+    return found + _labels(index.label_root, index), True
 
 
 def _files(index: Index) -> Iterator[str]:
@@ -69,7 +69,9 @@ def _records(index: Index) -> Iterator[tuple[int, str]]:
     tables = index.table("luts").num_rows
     luts = [index.table("samples").column(name).fill_null(0).to_numpy() for name in ("modality_lut", "voi_lut")]
     rules = {
-        "its key does not follow that of the row before": np.diff(keys.astype(np.int64), prepend=-1) <= 0,
+        "its key does not follow that of the row before": (np.diff(keys.astype(np.int64), prepend=-1) <= 0)
+        & (np.diff(records["split"].astype(np.int64), prepend=-1) == 0),
+        "another row has its key": _twice(keys),
         "it is in a shard that shards.arrow does not have": shard >= len(sizes),
         "its shard comes before that of the row before": np.diff(shard, prepend=0) < 0,
         "its split is not that of its shard": records["split"] != split_of[known],
@@ -94,6 +96,13 @@ def _records(index: Index) -> Iterator[tuple[int, str]]:
     counts = np.bincount(known, minlength=len(sizes))
     if not np.array_equal(counts, shards.column("samples").to_numpy()):
         yield int(keys[0]), "shards.arrow counts other numbers of samples than the records"
+
+
+def _twice(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which keys stand in an earlier row too."""
+    again = np.ones(len(keys), np.bool_)
+    again[np.unique(keys, return_index=True)[1]] = False
+    return again
 
 
 def _more(count: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from radload.codecs import EXTENSIONS
 from radload.dataset.files import atomic_file, sync_folder
 from radload.dataset.index import Index, open_index, segment_folder
 from radload.dataset.labels import label_names, read_labels, write_labels
-from radload.dataset.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from radload.dataset.manifest import MANIFEST, Manifest, generation_folder, read_manifest, write_manifest
 from radload.dataset.schema import MASK_RECORD, SAMPLES, SPLITS, Codec, key_text
 from radload.dataset.segment import ShardPart, write_segment
 from radload.dataset.shards import ShardFiles
@@ -90,17 +90,19 @@ def drop(root: Path, report: Report) -> Dropped:
 def _stage(root: Path, manifest: Manifest, index: Index, keep: NDArray[np.bool_], writer: _Writer) -> None:
     """Write shards, index, labels and manifest below the stage."""
     stage, generation = root / _STAGE, manifest.generation + 1
-    for name in (*SPLITS, "labels", "index"):
+    for name in (*SPLITS, "index"):
         (stage / name).mkdir(parents=True)
     schema = index.table("samples").schema.remove_metadata()
     folder = stage / segment_folder(generation)
-    segment = write_segment(folder, generation, writer.parts(), index.table("patients"), index.table("studies"), schema)
+    used = index.next_key, index.next_shard
+    patients, studies = index.table("patients"), index.table("studies")
+    segment = write_segment(folder, generation, writer.parts(), patients, studies, schema, used)
     ranges, start = {}, 0
     for name in SPLITS:
         ranges[name] = range(start, start := start + segment.splits[name]["samples"])
-    for name in label_names(root):
-        labels = read_labels(root, name, index.keys)
-        write_labels(stage, replace(labels, codes=labels.codes[keep]), index.records["key"][keep], ranges)
+    for name in label_names(index.label_root):
+        labels = read_labels(index.label_root, name, index.keys)
+        write_labels(folder, replace(labels, codes=labels.codes[keep]), index.records["key"][keep], ranges)
     dropped = int((~keep).sum())
     changed = replace(
         manifest,
@@ -118,15 +120,17 @@ def _stage(root: Path, manifest: Manifest, index: Index, keep: NDArray[np.bool_]
 
 
 def _apply(root: Path) -> None:
-    """Move all that is ready into place, the manifest before labels, and take away what no manifest names. May be repeated."""
+    """Move all that is ready into place, the manifest last, and take away what it does not name. May be repeated.
+
+    Versions before go, because their shards do; except those of patients who withdrew, by which `radload compact` knows what to remove.
+    """
     ready = root / _READY
     for name in (*SPLITS, "index"):
         for path in sorted((ready / name).glob("*")):
             (root / name).mkdir(exist_ok=True)
             path.replace(root / name / path.name)
-    for path in (*sorted((ready / "labels").glob("*")), ready / MANIFEST):
-        if path.exists():
-            path.replace(root / path.relative_to(ready))
+    if (ready / MANIFEST).exists():
+        (ready / MANIFEST).replace(root / MANIFEST)
     sync_folder(root)
     manifest = read_manifest(root)
     index = open_index(root, manifest)
@@ -135,9 +139,12 @@ def _apply(root: Path) -> None:
         for path in (root / split).glob("*.tar"):
             if path.relative_to(root).as_posix() not in known:
                 path.unlink()
+    staying = {index.folder, *(generation_folder(root, one) for one in manifest.withdrawn)}
     for path in (root / "index").iterdir():
-        if path != index.folder:
+        if path not in staying:
             shutil.rmtree(path, ignore_errors=True)
+    if not generation_folder(root, 0).is_dir():
+        shutil.rmtree(root / "labels", ignore_errors=True)
     shutil.rmtree(ready)
 
 
@@ -149,7 +156,7 @@ class _Writer:
     ) -> None:
         self._root, self._stage, self._index, self._keep, self._damaged = root, stage, index, keep, damaged
         self.written: list[str] = []
-        self._free = {split: 1 + max(_numbers(index.shard_names, split), default=-1) for split in SPLITS}
+        self._free = dict.fromkeys(SPLITS, index.next_shard)
 
     def parts(self) -> Iterator[ShardPart]:
         """A part of each shard that holds something, in their order."""
@@ -160,7 +167,8 @@ class _Writer:
                 rows = np.arange(bounds[number], bounds[number + 1])
                 rows = rows[self._keep[rows]]
                 if len(rows):
-                    yield self._part(shard["name"], shard["split"], shard["bytes"], shard["sha256"], rows, shards)
+                    part = self._part(shard["name"], shard["split"], shard["bytes"], shard["sha256"], rows, shards)
+                    yield replace(part, generation=shard["generation"]) if shard["name"] not in self._damaged else part
 
     def _part(
         self, name: str, split: int, size: int, sha256: bytes, rows: NDArray[np.int64], shards: ShardFiles
@@ -211,12 +219,6 @@ class _Writer:
             digest = tar.finish()
         self.written.append(new)
         return new, tar.size, digest
-
-
-def _numbers(names: Sequence[str], split: str) -> list[int]:
-    """Numbers of the shards of a split."""
-    stems = [Path(name).stem for name in names if name.startswith(f"{split}/")]
-    return [int(stem) for stem in stems if stem.isdecimal()]
 
 
 def _local_luts(samples: pa.Table, base: int) -> pa.Table:

@@ -18,6 +18,7 @@ from radload.dataset.schema import SPLITS
 from radload.errors import FormatError, RadloadError
 from radload.pack.display import Display
 from radload.pack.executor import Died, Limits, run_jobs
+from radload.pack.sweep import used_shards
 from radload.verify.index import check_index
 from radload.verify.problem import INDEX, Problem
 from radload.verify.shard import ShardFindings, ShardTask, check_shard
@@ -79,7 +80,7 @@ def verify(
     if index is not None and manifest is not None:
         found, usable = check_index(root, manifest, index)
         problems += found
-        problems += _strays(root, index) if usable else []
+        problems += _strays(root, manifest, index) if usable else []
     for problem in problems:
         on_problem(problem)
     if index is None or not usable:
@@ -110,9 +111,9 @@ def _open(root: Path) -> tuple[Manifest | None, Index | None, list[Problem]]:
     return manifest, index, []
 
 
-def _strays(root: Path, index: Index) -> list[Problem]:
-    """Shards that no index names: whoever reads the tars without the index would take them for part of the data set."""
-    known = set(index.shard_names)
+def _strays(root: Path, manifest: Manifest, index: Index) -> list[Problem]:
+    """Shards that no version's index names: whoever reads the tars without the index would take them for part of the data set."""
+    known = used_shards(root, manifest) | set(index.shard_names)
     found = sorted(path.relative_to(root).as_posix() for split in SPLITS for path in (root / split).glob("*.tar"))
     return [Problem(name, None, "is no shard of the index", "remove it") for name in found if name not in known]
 
