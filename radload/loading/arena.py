@@ -104,6 +104,14 @@ class FileCache:
             return None
         return pixels if whole and checksum.crc32c(pixels.data.cast("B")) == crc else None
 
+    def has(self, row: int, level: int, pivot: float) -> bool:
+        """Whether there is a slot for the image."""
+        key = _KEY.pack(row + 1, pivot + 0.0, level)
+        try:
+            return _find(self._page(self._bucket(key)), key) >= 0
+        except OSError:
+            return False
+
     def put(self, row: int, level: int, pivot: float, content: NDArray[Any]) -> None:
         """Keep what `get` did not find; rows and columns up to 65,535, types as `decode.decode_level` gives them."""
         if not self._writing or not 0 < content.nbytes < self._too_large or time.monotonic() < self._resume:

@@ -29,7 +29,6 @@ from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
 from radload.pack.flow import (
-    Stopped,
     disk_failures_are_said,
     make_split_folders,
     mask_notes,
@@ -39,11 +38,12 @@ from radload.pack.flow import (
 )
 from radload.pack.forgotten import read_forgotten
 from radload.pack.masks import mask_patterns
-from radload.pack.options import PackOptions, check
+from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING
 from radload.pack.plan import Following, with_seen
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Reject, walk
+from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
 from radload.pack.sweep import remove_temporaries, remove_unused_shards
@@ -88,6 +88,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         Stopped: on Ctrl-C.
     """
     started = time.monotonic()
+    in_a_folder(options, "--append")
     checked = check(options)
     folders = check_folders(options)
     if folders.state is not State.FINISHED:
@@ -130,7 +131,6 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         plan = with_seen(plan, files)
         (workspace.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         remove_unused_shards(workspace.out, manifest, {job.name for job in plan.jobs})
-        make_split_folders(plan, workspace)
         make_split_folders(plan, workspace)
         slices = write_shards(plan, workspace, workers, checked.limits, display)
         fresh = [file for file in files if file.source not in prepared.skipped]

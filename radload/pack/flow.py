@@ -30,15 +30,17 @@ from radload.pack.finish import GENERATION, Written, write_dataset
 from radload.pack.forgotten import read_forgotten
 from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
-from radload.pack.options import Checked, PackOptions, check
+from radload.pack.options import Checked, PackOptions, check, on_this_machine
 from radload.pack.part import PACKING, is_finished
 from radload.pack.plan import Plan, ShardJob, with_seen
 from radload.pack.planned import remove_planned
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
+from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
+from radload.pack.upload import pack_to_store
 from radload.pack.workspace import (
     SPLITS_FILE,
     Folders,
@@ -54,10 +56,6 @@ from radload.pack.workspace import (
 _ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
 
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C while packing; the message says what is left and how to go on."""
-
-
 def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     """Pack a folder of images into shards (docs/format.md). Progress goes to `console` where that is a terminal.
 
@@ -69,6 +67,9 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         RadloadError: packing had to stop.
         Stopped: on Ctrl-C.
     """
+    options, url = on_this_machine(options)
+    if url is not None:
+        return pack_to_store(options, url, lambda local: pack(local, console), console)
     started = time.monotonic()
     checked = check(options)
     folders = check_folders(options)

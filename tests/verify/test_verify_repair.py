@@ -58,8 +58,8 @@ def test_dropping_leaves_the_good_samples_as_they_were(data: Path, whole: Path) 
     assert left == {key: value for row, (key, value) in enumerate((k, before[k]) for k in keys) if row not in gone}
     now = read_manifest(data)
     assert (now.generation, now.fingerprint != manifest.fingerprint) == (manifest.generation + 1, True)
-    assert len(read_labels(data, "default", opened(data).keys).codes) == len(left)
-    assert {p.name for p in data.iterdir()} == {"index", "labels", "manifest.json", "train", "val", "test"}
+    assert len(read_labels(opened(data).label_root, "default", opened(data).keys).codes) == len(left)
+    assert {p.name for p in data.iterdir()} == {"index", "manifest.json", "train", "val", "test"}
     assert len(list((data / "index").iterdir())) == 1
     with radload.Loader(data, "train", batch_size=2, size=16, drop_last=False, shuffle=False) as loader:
         assert sum(int(batch["valid"].sum()) for batch in loader) == now.splits["train"]["samples"]
@@ -110,7 +110,7 @@ def test_a_repair_that_is_killed_anywhere_is_finished_by_the_next(data: Path, mo
             drop(data, verify(data, workers=0))
         assert verify(data, workers=0).problems == () and len(opened(data).records) == 22 - len(report.bad)
         assert not list(data.rglob("*.tmp")) and not (data / ".repair").exists()
-    assert 8 <= step < 60
+    assert 6 <= step < 60
 
 
 @pytest.mark.soak
