@@ -50,7 +50,7 @@ def read_targets(dataset: Dataset) -> Targets:
     """
     found = dataset.labels
     if found is None:
-        names = label_names(dataset.root)
+        names = label_names(dataset.index.label_root)
         choice = f"choose one of {', '.join(names)} with --labels" if names else "add labels with `radload label`"
         raise UsageError(f"there is nothing to test a network by in {dataset.root}: {choice}")
     multi = found.task == "multi"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -28,7 +28,14 @@ from radload.pack.codes import NOT_SELECTED
 from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
-from radload.pack.flow import make_split_folders, mask_notes, write_private_splits, write_shards
+from radload.pack.flow import (
+    disk_failures_are_said,
+    make_split_folders,
+    mask_notes,
+    worker_count,
+    write_private_splits,
+    write_shards,
+)
 from radload.pack.forgotten import read_forgotten
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, in_a_folder
@@ -88,13 +95,15 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         raise UsageError(
             f"--append adds to a data set, and --out {options.out} holds {folders.state.value}: pack without --append first"
         )
+    if options.scheduler is not None:
+        raise UsageError("--append packs on this machine alone: leave out --scheduler")
     identity = options.identity()
     files = list(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
-    workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    workers = worker_count(options)
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
         manifest = read_manifest(workspace.out)
         before = _before(workspace, manifest, identity, folders)
         description = describe_plan(workspace.key, identity, files)
@@ -126,7 +135,6 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         slices = write_shards(plan, workspace, workers, checked.limits, display)
         fresh = [file for file in files if file.source not in prepared.skipped]
         division = prepared.division
-        write_private_splits(workspace, division, add=True)
         written = write_dataset(workspace, plan, screened.catalog, fresh, division.patients, division.labels, before)
         notes = [*division.notes, *selection_notes(options), *mask_notes(written), *quarantine.notes(options, screened)]
         if (suspects := describe(written.suspect)) is not None:
@@ -135,6 +143,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
             codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
             notes.append(f"none of the new files can be packed ({codes}): the data set stays as it is")
         else:
+            write_private_splits(workspace, division, add=True)  # now, and not for an append that never ends
             added = _manifest(options, manifest, written.manifest, written, identity)
             write_manifest(workspace.out, added)
             notes.append(
@@ -193,7 +202,13 @@ def _before(workspace: Workspace, manifest: Manifest, identity: dict[str, Any], 
 
 def _passed(workspace: Workspace) -> frozenset[str]:
     """Files that an earlier pack did not select."""
-    table = pq.read_table(workspace.private / REJECTS, columns=["source", "frame", "code"])
+    path = workspace.private / REJECTS
+    try:
+        table = pq.read_table(path, columns=["source", "frame", "code"])
+    except (OSError, pa.ArrowInvalid, KeyError):
+        raise UsageError(
+            f"{path} cannot be read, and it says which files were left out: restore it from a copy"
+        ) from None
     whole = pc.and_(pc.is_null(table.column("frame")), pc.equal(table.column("code"), NOT_SELECTED))
     return frozenset(table.filter(whole).column("source").to_pylist())
 

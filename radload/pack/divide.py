@@ -83,7 +83,8 @@ def divide(
     given |= held
     strata = majority(labels, groups, [header.frames for header in headers])
     rest = {identity: stratum for identity, stratum in strata.items() if identity not in given}
-    of_unit = given | assign(rest, checked.ratio, options.split_seed)
+    added = before is not None and before.index is not None
+    of_unit = given | assign(rest, checked.ratio, options.split_seed, added)
     splits = {identity: of_unit[group] for identity, group in unit.items()}
     how = {
         **rule(checked.ratio, options.split_seed, len(strata), len(given), labels is not None),

@@ -49,7 +49,7 @@ def quotas(count: int, ratio: Ratio) -> tuple[int, int, int]:
     return given[0], given[1], given[2]
 
 
-def assign(strata: Mapping[str, str], ratio: Ratio, seed: int) -> dict[str, int]:
+def assign(strata: Mapping[str, str], ratio: Ratio, seed: int, added: bool = False) -> dict[str, int]:
     """Split (0 train, 1 val, 2 test) of every patient.
 
     From EXACT_BELOW patients on: by `split_hash` alone. Below: `quotas` are kept exactly; the patients stand in order of
@@ -57,9 +57,10 @@ def assign(strata: Mapping[str, str], ratio: Ratio, seed: int) -> dict[str, int]
 
     Args:
         strata: patient identity -> stratum (majority class), "" where there are no labels.
+        added: to others, who are divided: by hash however few they are, because quotas would send whoever comes alone to train.
     """
     hashes = {identity: split_hash(identity, seed) for identity in strata}
-    if len(strata) >= EXACT_BELOW:
+    if added or len(strata) >= EXACT_BELOW:
         train, val = ratio[0], ratio[0] + ratio[1]
         last = 2 if ratio[2] > 0 else 1 if ratio[1] > 0 else 0  # rounding of the sums never opens an empty split
         return {identity: min(0 if h < train else 1 if h < val else 2, last) for identity, h in hashes.items()}

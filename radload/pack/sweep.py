@@ -24,13 +24,15 @@ def shards_of(root: Path, generation: int) -> set[str]:
         raise FormatError(f"{path} cannot be read ({type(error).__name__}): restore it from a copy") from None
 
 
+def used_shards(root: Path, manifest: Manifest) -> set[str]:
+    """Names of the shards of all versions that are there, those that may not be opened included. Raises FormatError."""
+    closed = [one for one in manifest.withdrawn if generation_folder(root, one).is_dir()]
+    return set[str]().union(*(shards_of(root, one) for one in (*generations(root, manifest), *closed)))
+
+
 def remove_unused_shards(root: Path, manifest: Manifest, also: Collection[str] = ()) -> int:
     """Remove the shards that neither a version that is there, nor `also` names; returns their bytes. The caller holds the lock."""
-    there = [
-        *generations(root, manifest),
-        *(one for one in manifest.withdrawn if generation_folder(root, one).is_dir()),
-    ]
-    used = set(also).union(*(shards_of(root, one) for one in there))
+    used = used_shards(root, manifest).union(also)
     freed = 0
     for split in SPLITS:
         folder = root / split

@@ -71,6 +71,7 @@ def _records(index: Index) -> Iterator[tuple[int, str]]:
     rules = {
         "its key does not follow that of the row before": (np.diff(keys.astype(np.int64), prepend=-1) <= 0)
         & (np.diff(records["split"].astype(np.int64), prepend=-1) == 0),
+        "another row has its key": _twice(keys),
         "it is in a shard that shards.arrow does not have": shard >= len(sizes),
         "its shard comes before that of the row before": np.diff(shard, prepend=0) < 0,
         "its split comes before that of the row before": np.diff(records["split"].astype(np.int64), prepend=0) < 0,
@@ -97,6 +98,13 @@ def _records(index: Index) -> Iterator[tuple[int, str]]:
     counts = np.bincount(known, minlength=len(sizes))
     if not np.array_equal(counts, shards.column("samples").to_numpy()):
         yield int(keys[0]), "shards.arrow counts other numbers of samples than the records"
+
+
+def _twice(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which keys stand in an earlier row too."""
+    again = np.ones(len(keys), np.bool_)
+    again[np.unique(keys, return_index=True)[1]] = False
+    return again
 
 
 def _more(count: int) -> str:

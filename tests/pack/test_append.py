@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,43 @@ def test_an_image_of_a_packed_patient_draws_the_new_one_into_his_split(
     for pixels_of, split, _, _ in content(options.out).values():
         splits.setdefault(pixels_of, set()).add(split)
     assert all(len(found) == 1 for found in splits.values())
+
+
+def test_patients_who_come_one_by_one_are_divided_as_those_who_come_together(
+    clinic: Path, tmp_path: Path, write_series: WriteSeries
+) -> None:
+    """Quotas of one patient would be train each time."""
+    options = PackOptions(clinic, tmp_path / "out", split="50/25/25", workers=0)
+    pack(options)
+    for number in range(10, 22):
+        write_series(clinic / f"new{number}", 1, patient=f"P{number}", study=f"st{number}", series=f"s{number}")
+        append(options)
+    splits = pq.read_table(tmp_path / "out.private/splits.parquet").to_pylist()
+    mine = {row["name"]: row["split"] for row in splits if row["name"] in {f"P{number}" for number in range(10, 22)}}
+    assert len(mine) == 12 and set(mine.values()) == {"train", "val", "test"}
+    with radload.open(tmp_path / "out") as ds:
+        assert ds.manifest.generation == 12 and len(ds) == 24 + 12
+
+
+def test_a_list_of_splits_may_be_corrected_after_an_append_that_was_stopped(
+    options: PackOptions, tmp_path: Path, write_series: WriteSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(options)
+    write_series(options.source / "new", patient="P8", study="st8", series="s8")
+    table = tmp_path / "splits.csv"
+    table.write_text("patient,split\nP8,train\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            import_module("radload.pack.append"),
+            "write_dataset",
+            lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            append(replace(options, splits=table))
+    table.write_text("patient,split\nP8,test\n")
+    append(replace(options, splits=table))
+    with radload.open(options.out) as ds:
+        assert (
+            sum(s.split == "test" for s in ds) - sum(s.split == "test" for s in radload.open(options.out, version=0))
+            == 3
+        )
