@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import distributed
 
 _CONNECT: Final = 30.0  # seconds
+_INSTALL: Final = "install the same radload[cluster] on all machines, the scheduler's included"
 
 
 def write_shards_on_cluster(
@@ -147,10 +148,12 @@ def _failures_said(address: str, state: Any) -> Iterator[None]:
         ) from None
     except FutureCancelledError:
         raise RadloadError(f"the scheduler {address} is gone: {state()}") from None
-    except ImportError as error:
-        raise UsageError(
-            f"the workers of {address} cannot import {error.name}: install the same radload[cluster] on all machines"
-        ) from None
+    except ImportError:
+        raise UsageError(f"the workers of {address} cannot load the task: {_INSTALL}") from None
+    except RuntimeError as error:
+        if "deserialization of the task graph" not in str(error):
+            raise
+        raise UsageError(f"the scheduler {address} cannot load the task: {_INSTALL}") from None
 
 
 def _as_completed(client: distributed.Client, futures: list[Any]) -> Iterator[Any]:
