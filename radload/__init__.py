@@ -33,16 +33,19 @@ __all__ = [
 ]
 
 
-def open(path: str | PathLike[str], labels: str | None = None) -> Dataset:
+def open(path: str | PathLike[str], labels: str | None = None, version: int | str | None = None) -> Dataset:
     """Open the data set in folder `path` for random access; `labels` names a label set (see `radload label`).
 
+    Args:
+        version: number of a generation, None: the current one (docs/versions.md).
+
     Raises:
-        UsageError: no data set there, or no such label set.
+        UsageError: no data set there, no such version, or no such label set.
         FormatError: another format version, or a damaged index.
     """
     from radload.dataset import Dataset
 
-    return Dataset(path, labels)
+    return Dataset(path, labels, version)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import typer
 from radload.commands.audit import audit
 from radload.commands.bench import bench
 from radload.commands.cohort import cohort
+from radload.commands.export import export
 from radload.commands.inspect import inspect
 from radload.commands.label import label
 from radload.commands.pack import pack
@@ -18,6 +19,8 @@ from radload.commands.prepare import prepare
 from radload.commands.review import review
 from radload.commands.scan import scan
 from radload.commands.trace import trace
+from radload.commands.verify import verify
+from radload.commands.versions import compact, forget, versions
 from radload.errors import RadloadError
 
 FAILED = 2
@@ -41,6 +44,11 @@ app.command()(audit)
 app.command()(trace)
 app.command()(cohort)
 app.command()(review)
+app.command()(verify)
+app.command()(versions)
+app.command()(forget)
+app.command()(compact)
+app.command()(export)
 app.command()(prepare)
 
 

@@ -84,3 +84,28 @@ def weighted_auroc(
         with np.errstate(invalid="ignore", divide="ignore"):
             result[start : start + step] = u / (mine.sum(axis=1) * ahead[:, -1])
     return result
+
+
+def areas_by_class(
+    scores: NDArray[Any], present: NDArray[Any], units: NDArray[np.int64], weights: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """(B, K) `weighted_auroc` of each class; NaN where it has no positive or no negative.
+
+    Args:
+        scores: (n, K); present: (n, K) 1, 0, NaN for unknown; units: (n,); weights: (B, units).
+    """
+    areas = np.full((len(weights), scores.shape[1]), np.nan)
+    for k in range(scores.shape[1]):
+        known = ~np.isnan(present[:, k])
+        positive = present[known, k] > 0.5
+        if positive.any() and not positive.all():
+            areas[:, k] = weighted_auroc(scores[known, k], positive, units[known], weights)
+    return areas
+
+
+def macro(areas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B,) mean over the classes that can be judged, of (B, K); in a draw in which one of them cannot be, over the others."""
+    result = np.full(len(areas), np.nan)
+    some = np.isfinite(areas).any(axis=1)
+    result[some] = np.nanmean(areas[some], axis=1)
+    return result

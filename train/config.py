@@ -104,6 +104,11 @@ class Config:
         identity=True,
     )
 
+    version: int | None = _option(None, "version of the data set, by its number (default: the current one)")
+    allow_new_version: bool = _option(
+        False, "resume with another version of the data set than the run had: from the start of the next pass"
+    )
+
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""
         return asdict(self)
@@ -261,6 +266,6 @@ def check_resume(before: dict[str, Any], config: Config) -> list[str]:
             raise UsageError(
                 f"the run to resume has {flag} {old}, not {new}: give {flag} {old}, or another --out for a new run"
             )
-        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb"):
+        if option.name not in ("resume", "out", "shards", "device", "threads", "cache", "cache_gb", "version"):
             changed.append(f"{flag} {new} (was {old})")
     return ["resumed with " + ", ".join(changed)] if changed else []

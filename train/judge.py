@@ -15,7 +15,7 @@ from radload.dataset.index import Index
 from radload.dataset.schema import key_text
 from radload.errors import UsageError
 from radload.loading.columns import Columns
-from radload.train.auroc import weighted_auroc
+from radload.train.auroc import areas_by_class, macro
 from radload.train.bootstrap import CONFIDENCE, Measure, draw_patients, measure, resamples_for
 from radload.train.grouping import MIXED, RULES, group_scores, group_targets
 from radload.train.metrics import balanced_accuracy, confusion
@@ -127,17 +127,8 @@ def _measured(
     found: dict[str, Any] = {"samples": len(scores), "patients": count}
     if targets.ndim == 1:
         found |= _accuracies(scores, targets, units, weights)
-    areas = np.full((len(weights), len(classes)), np.nan)
-    for k in range(len(classes)):
-        known = ~np.isnan(present[:, k])
-        positive = present[known, k] > 0.5
-        if positive.any() and not positive.all():
-            areas[:, k] = weighted_auroc(scores[known, k], positive, units[known], weights)
-    # macro over the classes that the split can judge; a draw in which one of them cannot be judged takes the others
-    macro = np.full(len(weights), np.nan)
-    some = np.isfinite(areas).any(axis=1)
-    macro[some] = np.nanmean(areas[some], axis=1)
-    found["auroc"] = _of(macro)
+    areas = areas_by_class(scores, present, units, weights)
+    found["auroc"] = _of(macro(areas))
     by_class = {name: _of(areas[:, k]) for k, name in enumerate(classes)}
     found["auroc_by_class"] = {name: area for name, area in by_class.items() if area["value"] is not None}
     return found

@@ -27,6 +27,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import radload
 from radload.dataset.files import write_json
+from radload.dataset.manifest import read_manifest
 from radload.errors import AgreedEnd, RadloadError, UsageError
 from radload.train import checkpoint
 from radload.train.config import Config, check_resume, parse, resolve
@@ -64,7 +65,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         torch.set_float32_matmul_precision("high")
 
     # What to learn, and from how much.
-    dataset, task = open_task(config.shards, config.labels, device)
+    version = ranks.decide(lambda: read_manifest(Path(config.shards), config.version).generation)
+    dataset, task = open_task(config.shards, config.labels, device, version)
     fingerprint, samples = dataset.manifest.fingerprint, dataset.splits
     keys = dataset.index.records["key"]
     check_subgroups(dataset.index, config.subgroup_names)
@@ -92,6 +94,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "cache_bytes": None if config.cache_gb is None else int(config.cache_gb * 1e9),
         "max_failures": config.max_failures,
         "group": ranks.group,
+        "version": version,
     }
     augment = config.loader_augment
     loader = radload.Loader(
@@ -107,7 +110,6 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         )
         stack.callback(val_loader.close)
     steps_per_epoch = len(loader)
-    total = min(steps_per_epoch * (config.epochs or 0), config.max_steps or sys.maxsize)
 
     # The network and its optimizer.
     channels = loader.recipe.channels
@@ -125,12 +127,21 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     if step:
         before = checkpoint.load(start_path(config, folder, step))
         notes += check_resume(before["config"], config)
-        if (before["classes"], before["fingerprint"]) != (list(task.classes), fingerprint):
+        other = before["fingerprint"] != fingerprint and before["loader"]["generation"] == version
+        if other or before["classes"] != list(task.classes):
             raise UsageError(f"the run in {out} was made with other shards or labels: give another --out")
         model.load_state_dict(before["model"])
         optimizer.load_state_dict(before["optimizer"])
-        loader.load_state_dict(before["loader"])
+        loader.load_state_dict(before["loader"], config.allow_new_version)
+        if before["loader"]["generation"] != version:
+            notes.append(
+                f"version {version} of the data set from pass {loader.epoch} on (before: {before['loader']['generation']})"
+            )
         del before
+    place = loader.state_dict()
+    # 0, unless a version with other samples was gone over to: what the step is ahead of the loader's passes.
+    ahead = step - (place["epoch"] * steps_per_epoch + place["position"])
+    total = min(steps_per_epoch * (config.epochs or 0) + ahead, config.max_steps or sys.maxsize)
 
     # The run's folder, and what the user should know before he waits.
     about: dict[str, Any] = {
@@ -170,7 +181,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
 
     def look(batches: radload.Loader) -> Seen:
         result, seen = validate(model, batches, task, keys, ranks, amp, layout)
-        log.write("val", step, epoch=round(step / steps_per_epoch, 4), **result)
+        log.write("val", step, epoch=round((step - ahead) / steps_per_epoch, 4), **result)
         log.say(validation_line(step, result))
         return seen
 
@@ -194,13 +205,13 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
             step += 1
 
             last = step == total
-            epoch_over = step % steps_per_epoch == 0
+            epoch_over = (step - ahead) % steps_per_epoch == 0
             if step % stop_every == 0:
                 stopped = stop.agreed()
             save_now = last or stopped or epoch_over or step % config.checkpoint_every == 0
             if save_now or step % config.log_every == 0:
                 window = meter.flush(batch_size)
-                log.write("train", step, epoch=round(step / steps_per_epoch, 4), lr=lr, **window)
+                log.write("train", step, epoch=round((step - ahead) / steps_per_epoch, 4), lr=lr, **window)
                 left = (time.monotonic() - began) / (step - first_step) * (total - step)
                 log.say(
                     f"step {step}/{total}  loss {window['loss']:.4f}  accuracy {window['accuracy']:.3f}  lr {lr:.2e}  "

@@ -91,21 +91,24 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def open_task(shards: str, labels: str | None, device: torch.device) -> tuple[Dataset, Task]:
+def open_task(
+    shards: str, labels: str | None, device: torch.device, version: int | None = None
+) -> tuple[Dataset, Task]:
     """Open the data set in `shards`, and find what to learn from it.
 
     Args:
         labels: name of a label set; None: the set called "default", or the only one; "none": the stand-in.
+        version: of the data set, None: the current one.
 
     Raises:
         UsageError: no data set there, no such label set, or several and none chosen.
     """
-    dataset = radload.open(shards, None if labels == NO_LABELS else labels)
+    dataset = radload.open(shards, None if labels == NO_LABELS else labels, version)
     name: str
     chosen: str | bool
     found = None if labels == NO_LABELS else dataset.labels
     if found is None:
-        sets = label_names(dataset.root)
+        sets = label_names(dataset.index.label_root)
         if sets and labels != NO_LABELS:
             raise UsageError(
                 f"the data set has label sets {_listed(sets)}: choose one with --labels, or --labels {NO_LABELS}"

@@ -26,9 +26,11 @@ def uid_codes(private: Path, rows: Rows, level: str) -> NDArray[np.int64]:
         keys = table.column("key").cast(pa.uint64()).to_numpy()
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         raise UsageError(f"{path} cannot be read ({type(error).__name__}): restore it from a copy") from None
-    if not np.array_equal(keys, rows.index.records["key"]):
+    wanted, order = rows.index.records["key"], np.argsort(keys)  # it holds the samples of all versions
+    place = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)] if len(keys) else order
+    if len(place) != len(wanted) or not np.array_equal(keys[place], wanted):
         raise UsageError(f"{path} does not belong to these shards: give their private folder by --private")
-    return codes(table.column(level))
+    return codes(table.column(level).take(pa.array(place)))
 
 
 def patient_names(private: Path) -> dict[str, str]:

@@ -84,7 +84,7 @@ def open_rows(root: Path) -> Rows:
         first["series"][of_row],
         hashes,
         hashed,
-        tuple(read_labels(root, name, index.keys) for name in label_names(root)),
+        tuple(read_labels(index.label_root, name, index.keys) for name in label_names(index.label_root)),
     )
 
 

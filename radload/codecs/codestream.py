@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
-from radload.codecs.encoded import MAX_SIDE, BytesLike
+from radload.codecs.encoded import MAX_SIDE, MAX_VALUES, BytesLike
 from radload.dataset.schema import LEVELS
 from radload.errors import CorruptSample
 
@@ -105,6 +105,8 @@ def _size(siz: bytes) -> tuple[int, ...]:
         _refuse(f"has profile {profile:04X} where HTJ2K's 4000 is expected")
     if not (1 <= rows <= MAX_SIDE and 1 <= cols <= MAX_SIDE):
         _refuse(f"is of {rows} x {cols} pixels where sides of 1 to {MAX_SIDE} are possible")
+    if rows * cols * components > MAX_VALUES:  # before anybody makes room for them: a few bytes may say 8 GB
+        _refuse(f"is of {rows} x {cols} x {components} values, more than the {MAX_VALUES:,} that are possible")
     if (x0, y0, tx0, ty0) != (0, 0, 0, 0) or (tile_cols, tile_rows) != (cols, rows):
         _refuse("has several tiles or an offset")
     return (rows, cols) if components == 1 else (rows, cols, 3)

@@ -13,6 +13,7 @@ from radload.dataset.schema import STORED_DTYPES, Codec
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 EXTENSIONS = MappingProxyType({Codec.RAW: "npy", Codec.HTJ2K: "j2c"})  # a member is called KEY.<extension>
+MAX_VALUES = 100_000_000  # of an image: what sources.limits lets in
 MAX_SIDE = 65_535  # rows and columns are 16-bit numbers in the index
 
 

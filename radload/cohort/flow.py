@@ -80,7 +80,8 @@ def make_flow(dataset: Dataset, private: Path | None, counts: Counts, exact: boo
     if left := rejected - sum(reasons.values()):
         kinds = {NOT_RECORDED if name == "rejected" else name: count for name, count in source.items() if count}
         reasons = kinds if not reasons else reasons | {NOT_RECORDED: left}
-    seen, known = dataset.index.table("patients").num_rows, len(set(dataset.index.series["patient"].tolist()))
+    names = dataset.index.table("patients").column("pseudonym")  # null: withdrew
+    seen, known = len(names) - names.null_count, len(set(dataset.index.series["patient"].tolist()))
     excluded = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
     without = patients_text(seen - known, exact)
     return Flow(files, ignored, excluded, packed, frames, without, counts), notes

@@ -160,6 +160,12 @@ def pack(
             "--link-duplicates", help="Keep patients who share an image in one split; decodes every image once more."
         ),
     ] = False,
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append", help="Add the files of --src that are new to the data set in --out, as its next version."
+        ),
+    ] = False,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -183,7 +189,7 @@ def pack(
 ) -> None:
     """Pack a folder of images into shards, an index and a private folder. Run again to go on after a stop."""
     given = dict(locals())  # first: what the command line said, and nothing else
-    for name in ("context", "dry_run", "quiet", "job"):
+    for name in ("context", "dry_run", "quiet", "job", "append"):
         del given[name]
     console = None if quiet else Console(stderr=True)
     if job is not None:
@@ -192,12 +198,16 @@ def pack(
             _pack_share(out, private, job, timeout, memory, workers, console)
         return
     options = pack_options(given)
+    if append and options.scheduler is not None:
+        raise UsageError("--append does not go with --scheduler: new files are packed on this machine")
     if dry_run:
         _dry_run(options, console)
         return
 
-    from radload.pack import pack as run
+    from radload import pack as packing
     from radload.pack.summary import print_summary
+
+    run = packing.append if append else packing.pack
 
     with stopped_is_said():
         summary = run(options, console)

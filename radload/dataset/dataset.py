@@ -141,23 +141,41 @@ class Dataset:
         labels: the label set in use, or None.
     """
 
-    def __init__(self, path: str | PathLike[str], labels: str | None = None) -> None:
-        """Open the data set in `path`. `labels` names a label set; by default "default", or the only one there is.
+    def __init__(self, path: str | PathLike[str], labels: str | None = None, version: int | str | None = None) -> None:
+        """Open the data set in `path`, a folder or an address (s3://, gs://: samples are then read as ranges).
+
+        `labels` names a label set; by default "default", or the only one there is.
+
+        Args:
+            version: number of a generation, None: the current one (docs/versions.md).
 
         Raises:
-            UsageError: no data set there, or no such label set.
+            UsageError: no data set there, no such version, or no such label set.
             FormatError: another format version, or a damaged index.
         """
-        self.root = Path(path)
-        self.manifest: Manifest = read_manifest(self.root)
+        self.root, url = Path(path), None
+        if ":/" in str(path):  # an address: what reads it is not imported for a folder
+            from radload.remote.source import find_source
+
+            self.root, remote = find_source(path)
+            url = remote and remote["url"]
+        self.manifest: Manifest = read_manifest(self.root, version)
         self.index: Index = open_index(self.root, self.manifest)
-        self.shards = ShardFiles(self.root, self.index.shard_names)
+        self.shards = self._open_shards(url)
         self.labels: LabelSet | None = None
         if labels is None:
-            known = label_names(self.root)
+            known = label_names(self.index.label_root)
             labels = DEFAULT if DEFAULT in known else known[0] if len(known) == 1 else None
         if labels is not None:
-            self.labels = read_labels(self.root, labels, self.index.keys, self.index.files)
+            self.labels = read_labels(self.index.label_root, labels, self.index.keys, self.index.files)
+
+    def _open_shards(self, url: str | None) -> ShardFiles:
+        if url is None:
+            return ShardFiles(self.root, self.index.shard_names)
+        from radload.remote.shards import RemoteShards
+        from radload.remote.store import Store
+
+        return RemoteShards(self.root, self.index.shard_names, Store(url))
 
     def __len__(self) -> int:
         return len(self.index.records)

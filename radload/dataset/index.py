@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radload.dataset.manifest import Manifest
+from radload.dataset.manifest import Manifest, generation_folder
 from radload.dataset.mapped import COPIED, OpenFiles
 from radload.dataset.schema import FORMAT_VERSION, MASK_RECORD, RECORD, SERIES_RECORD, SPLITS, key_text
 from radload.dataset.segment import ARROW_FILES, MASKS_FILE, Largest, file_crc
 from radload.errors import FormatError, UsageError
 
+SHARD_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})/[0-9A-Za-z_-]+\.tar")
+
 
 def segment_folder(generation: int) -> str:
     """Folder of a generation's index segment, relative to the data set."""
-    return f"index/{generation:06d}"
+    return generation_folder(Path(), generation).as_posix()
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Index:
         sizes: name of a file -> its bytes and CRC-32C.
         keys: digest of all keys in order (segment.KeysDigest): what a label set must have been made for.
         largest: per split, what no sample of it exceeds.
+        next_key, next_shard: the first key, and number of a shard, that no version up to this one has used.
     """
 
     folder: Path
@@ -53,6 +57,18 @@ class Index:
     keys: str = ""
     largest: Mapping[str, Largest] = field(default_factory=dict)
     _tables: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+    next_key: int = 0
+    next_shard: int = 0
+
+    @property
+    def generation(self) -> int:
+        """The version of the data set that this is the index of."""
+        return int(self.folder.name)
+
+    @property
+    def label_root(self) -> Path:
+        """Folder whose `labels` are those of this version: the data set's own for generation 0, the segment's for others."""
+        return self.folder if self.generation else self.folder.parents[1]
 
     def table(self, name: str) -> pa.Table:
         """One of the Arrow tables (samples, series, shards, patients, studies, luts), opened when it is first asked for."""
@@ -71,15 +87,22 @@ class Index:
     def shard_names(self) -> list[str]:
         """Names of the shards, relative to the data set's folder; RECORD["shard"] is the position."""
         names: list[str] = self.table("shards").column("name").to_pylist()
+        for name in names:
+            if not SHARD_NAME.fullmatch(name):  # "../", "/etc/": whoever wrote the index must not choose what is opened
+                raise FormatError(
+                    f"shards.arrow in {self.folder} names a file that is no shard of the data set: restore the index from a copy, "
+                    "or pack again"
+                )
         return names
 
     def row_of(self, key: int) -> int:
-        """Row of a key (binary search). Raises KeyError."""
-        keys = self.records["key"]
-        row = bisect_left(keys, key)  # numpy.searchsorted would copy the column
-        if row == len(keys) or int(keys[row]) != key:
-            raise KeyError(key_text(key))
-        return row
+        """Row of a key (binary search in each split, within which keys ascend). Raises KeyError."""
+        for span in self.ranges.values():
+            keys = self.records["key"][span.start : span.stop]
+            place = bisect_left(keys, key)  # numpy.searchsorted would copy the column
+            if place < len(keys) and int(keys[place]) == key:
+                return span.start + place
+        raise KeyError(key_text(key))
 
     def series_in_order(self) -> NDArray[np.void]:
         """`series`, opened for reading all of it."""
@@ -122,6 +145,7 @@ def open_index(root: Path, manifest: Manifest, scattered: bool = False) -> Index
         files = {name: (int(entry["bytes"]), int(entry["crc32c"])) for name, entry in dict(summary["files"]).items()}
         modalities = tuple(summary["modalities"])
         ranges = {name: range(*summary["ranges"][name]) for name in SPLITS}
+        following = int(summary["next_key"]), int(summary["next_shard"])
         keys, largest = str(summary["keys"]), {name: Largest(*summary["largest"][name]) for name in SPLITS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
@@ -147,7 +171,7 @@ def open_index(root: Path, manifest: Manifest, scattered: bool = False) -> Index
             "restore it from a copy, or pack again"
         )
     series = array("series.bin", SERIES_RECORD)
-    return Index(folder, records, series, modalities, ranges, masks, opened, files, keys, largest)
+    return Index(folder, records, series, modalities, ranges, masks, opened, files, keys, largest, {}, *following)
 
 
 def _check_file(path: Path, size: int, crc: int) -> None:

@@ -52,6 +52,12 @@ class LabelSet:
             return np.asarray((part == 1).sum(axis=0), np.int64)
         return np.bincount(part[part >= 0], minlength=len(self.classes))
 
+    def content_digest(self) -> str:
+        """32 hex digits of task, classes and codes: what an order that follows the labels depends on."""
+        found = hashlib.blake2b(json.dumps([self.task, self.classes]).encode(), digest_size=16)
+        found.update(np.ascontiguousarray(self.codes, "<i4" if self.task == "single" else "<f4").data)
+        return found.hexdigest()
+
 
 @dataclass(frozen=True)
 class ClassRows:
@@ -83,7 +89,7 @@ def write_labels(root: Path, labels: LabelSet, keys: NDArray[np.uint64], ranges:
     folder.mkdir(exist_ok=True)
     path = folder / f"{check_name(labels.name)}.arrow"
     info: dict[str, Any] = {"version": 1, "task": labels.task, "classes": list(labels.classes), "origin": labels.origin}
-    info["digest"] = _digest(labels)
+    info["digest"] = labels.content_digest()
     made_for = KeysDigest()
     made_for.add(keys)
     info["keys"] = made_for.text()
@@ -101,13 +107,6 @@ def write_labels(root: Path, labels: LabelSet, keys: NDArray[np.uint64], ranges:
     with atomic_file(path) as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_table(pa.Table.from_arrays(list(columns.values()), schema=schema))
     return path
-
-
-def _digest(labels: LabelSet) -> str:
-    """32 hex digits of classes and codes: what an order that follows the labels depends on."""
-    found = hashlib.blake2b(json.dumps([labels.task, labels.classes]).encode(), digest_size=16)
-    found.update(np.ascontiguousarray(labels.codes, "<i4" if labels.task == "single" else "<f4").data)
-    return found.hexdigest()
 
 
 def _class_lists(labels: LabelSet, ranges: dict[str, range]) -> tuple[dict[str, list[int]], NDArray[np.uint64]]:

@@ -34,6 +34,7 @@ class Manifest:
         transform: "module:function" that had the slices before they were encoded, None where there was none.
         encoding: what else decided the stored values {"color", "axis" (0, 1 or 2), "wide"}, and "whole_series": False where slices
             of a series may have been left out (--where, --slices, --frames, --drop-empty).
+        withdrawn: generations that hold, or held, images of patients who withdrew (`radload forget`); none of them is opened.
     """
 
     generation: int
@@ -59,6 +60,12 @@ class Manifest:
     retained: list[str] = field(default_factory=list)
     transform: str | None = None
     encoding: dict[str, Any] = field(default_factory=dict)
+    withdrawn: list[int] = field(default_factory=list)
+
+
+def generation_folder(root: Path, generation: int) -> Path:
+    """Where a generation of the data set in `root` has its index segment and, once another has come after it, its manifest."""
+    return root / "index" / f"{generation:06d}"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -66,14 +73,57 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, asdict(manifest))
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read and check `folder`/manifest.json.
+def read_manifest(folder: Path, version: int | str | None = None) -> Manifest:
+    """Read and check the manifest of the data set in `folder`.
+
+    Args:
+        version: number of a generation ("000003", "3" or 3), None: the current one.
 
     Raises:
-        UsageError: no such folder, or no data set in it.
+        UsageError: no such folder, no data set in it, or no such version that may be opened.
         FormatError: another format version, or a damaged manifest.
     """
-    path = folder / MANIFEST
+    manifest = _read(folder, folder / MANIFEST)
+    if version is None:
+        return manifest
+    number = _generation(version)
+    if number in manifest.withdrawn:
+        raise UsageError(
+            f"version {number} of {folder} holds images of patients who withdrew their consent, so nobody may open it: take version "
+            f"{manifest.generation}, or leave version out"
+        )
+    if number == manifest.generation:
+        return manifest
+    path = generation_folder(folder, number) / MANIFEST
+    if not path.is_file():
+        known = ", ".join(map(str, generations(folder, manifest)))
+        raise UsageError(f"{folder} has no version {version} (there: {known}): give one of these, or leave it out")
+    return _read(folder, path)
+
+
+def read_generation(folder: Path, generation: int) -> Manifest:
+    """The manifest of a generation, also of one that may not be opened. Raises as `read_manifest`."""
+    path = generation_folder(folder, generation) / MANIFEST
+    return _read(folder, path if path.is_file() else folder / MANIFEST)
+
+
+def generations(folder: Path, manifest: Manifest) -> list[int]:
+    """Generations of the data set in `folder` that may be opened, oldest first; `manifest` is the current one."""
+    before = (path.parent.name for path in (folder / "index").glob(f"[0-9]*/{MANIFEST}"))
+    older = {int(name) for name in before if name.isdecimal() and int(name) < manifest.generation}
+    return [*sorted(older - set(manifest.withdrawn)), manifest.generation]
+
+
+def _generation(version: int | str) -> int:
+    """The number that a version is called by."""
+    if isinstance(version, int) and not isinstance(version, bool) and version >= 0:
+        return version
+    if isinstance(version, str) and version.isascii() and version.isdecimal() and len(version) <= 18:
+        return int(version)
+    raise UsageError(f"version={version!r} is no version: give its number, such as 0 (`radload versions` lists them)")
+
+
+def _read(folder: Path, path: Path) -> Manifest:
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: give the folder that `radload pack --out` wrote")
     if not path.is_file():

@@ -1,6 +1,6 @@
 """Writing an index segment: the rows of one generation, from the results of its shard jobs.
 
-Rows come in order of (split, shard, place in the shard), which is the order of keys: a split is a range of rows, a series too.
+Rows come in order of (split, shard, place in the shard): a split is a range of rows, in which keys ascend, and a series is one too.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class ShardPart:
         series_records: (m,) SERIES_RECORD with local "first_row", and global "patient" and "study".
         modalities: (m,) DICOM modality of each series; series: SERIES table of m rows; luts: LUTS table.
         masks: (n,) MASK_RECORD; may be left empty where no sample has a mask.
+        generation: in which the shard was written; None: in that of the segment.
     """
 
     name: str
@@ -66,6 +67,7 @@ class ShardPart:
     series: pa.Table
     luts: pa.Table = field(default_factory=LUTS.empty_table)
     masks: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, MASK_RECORD))
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,13 @@ def write_segment(
     patients: pa.Table,
     studies: pa.Table,
     samples: pa.Schema = SAMPLES,
+    used: tuple[int, int] = (0, 0),
 ) -> SegmentSummary:
     """Write index segment `folder` (made here, must not exist). `parts` come in order of (split, shard); one is held at a time.
 
     Args:
         samples: schema of the parts' samples: SAMPLES, and columns that a pack was asked to add.
+        used: next_key and next_shard of the generation before: what those that come may be called at least.
 
     The caller renames the folder into place: a reader never sees half a segment.
     """
@@ -138,6 +142,7 @@ def write_segment(
     seen_patients: list[set[int]] = [set() for _ in SPLITS]
     digest, keys = hashlib.sha256(), KeysDigest()
     largest = {name: Largest() for name in SPLITS}
+    next_key, next_shard = used
     with ExitStack() as stack:
         records_file = stack.enter_context((folder / "records.bin").open("wb"))
         series_file = stack.enter_context((folder / "series.bin").open("wb"))
@@ -172,7 +177,9 @@ def write_segment(
             tables["series"].write_table(part.series)
             tables["luts"].write_table(part.luts)
             row = {"name": part.name, "split": part.split, "samples": len(records), "bytes": part.size}
-            row |= {"sha256": part.sha256, "generation": generation}
+            row |= {"sha256": part.sha256, "generation": generation if part.generation is None else part.generation}
+            next_key = max(next_key, int(records["key"].max(initial=0)) + 1) if len(records) else next_key
+            next_shard = max(next_shard, shard_number(part.name) + 1)
             tables["shards"].write_table(pa.Table.from_pylist([row], schema=SHARDS))
             for value in part.samples.column("pixel_hash").to_pylist():
                 digest.update(value)
@@ -201,6 +208,8 @@ def write_segment(
         "studies": studies.num_rows,
         "modalities": list(modalities),
         "ranges": {name: [int(starts[i]), int(starts[i + 1])] for i, name in enumerate(SPLITS)},
+        "next_key": next_key,
+        "next_shard": next_shard,
         "keys": keys.text(),
         "largest": {name: [one.stream, one.pixels, one.coded] for name, one in largest.items()},
         "files": files,
@@ -211,6 +220,12 @@ def write_segment(
             os.fsync(file.fileno())
     sync_folder(folder)
     return SegmentSummary(totals["samples"], totals["series"], splits, digest.hexdigest(), masks)
+
+
+def shard_number(name: str) -> int:
+    """Number of a shard by its name, -1 where it has none."""
+    stem = Path(name).stem
+    return int(stem) if stem.isascii() and stem.isdecimal() else -1
 
 
 def file_crc(path: Path) -> int:

@@ -124,6 +124,9 @@ class ShardFiles:
             "cannot be read",
         )
 
+    def coming(self, records: NDArray[np.void], levels: NDArray[np.int64]) -> None:
+        """Told before the draws (n,) of a batch are read, up to their `levels`. Local files are not asked ahead of their readers."""
+
     def will_need(self, shard: int, offset: int, length: int) -> None:
         """Ask the system to read `length` bytes at `offset` of a shard in the background. What fails shows when reading."""
         with suppress(OSError, RadloadError):

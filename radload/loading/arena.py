@@ -104,6 +104,14 @@ class FileCache:
             return None
         return pixels if whole and checksum.crc32c(pixels.data.cast("B")) == crc else None
 
+    def has(self, row: int, level: int, pivot: float) -> bool:
+        """Whether there is a slot for the image."""
+        key = _KEY.pack(row + 1, pivot + 0.0, level)
+        try:
+            return _find(self._page(self._bucket(key)), key) >= 0
+        except OSError:
+            return False
+
     def put(self, row: int, level: int, pivot: float, content: NDArray[Any]) -> None:
         """Keep what `get` did not find; rows and columns up to 65,535, types as `decode.decode_level` gives them."""
         if not self._writing or not 0 < content.nbytes < self._too_large or time.monotonic() < self._resume:
@@ -232,9 +240,14 @@ def _read_space(descriptor: int) -> tuple[int, int] | None:
     return (found[0], found[1]) if found is not None else None
 
 
+def cache_file(folder: Path, identity: bytes) -> Path:
+    """Where a folder keeps the images of a data set."""
+    return folder / (identity.hex()[:32] + SUFFIX)
+
+
 def _open(folder: Path, identity: bytes, limit: int) -> tuple[int, int]:
     """(descriptor, buckets) of the data set's file, made where it is missing or useless. Raises OSError."""
-    path = folder / (identity.hex()[:32] + SUFFIX)
+    path = cache_file(folder, identity)
     deadline = time.monotonic() + _START_PATIENCE
     while time.monotonic() < deadline:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

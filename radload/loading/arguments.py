@@ -82,7 +82,7 @@ def find_labels(root: Path, labels: str | bool | None, index: Index) -> LabelSet
     if labels is False:
         return None
     if labels is None or labels is True:
-        known = label_names(root)
+        known = label_names(index.label_root)
         name = DEFAULT if DEFAULT in known else known[0] if len(known) == 1 else None
         if name is None:
             if labels is True:
@@ -91,4 +91,4 @@ def find_labels(root: Path, labels: str | bool | None, index: Index) -> LabelSet
                 )
             return None
         labels = name
-    return read_labels(root, labels, index.keys, index.files)
+    return read_labels(index.label_root, labels, index.keys, index.files)

@@ -29,13 +29,16 @@ T = TypeVar("T")
 
 
 class Cache(Protocol[T]):
-    """Kept contents. Safe to share between threads; neither method raises for what storage does."""
+    """Kept contents. Safe to share between threads; no method raises for what storage does."""
 
     def get(self, row: int, level: int, pivot: float) -> T | None:
         """The content of a row of the index at a resolution level, or None; `pivot`: see `plan.BatchPlan`."""
 
     def put(self, row: int, level: int, pivot: float, content: T) -> None:
         """Keep a copy, where there is room."""
+
+    def has(self, row: int, level: int, pivot: float) -> bool:
+        """Whether `get` will probably find it; reads no pixels."""
 
 
 class CacheConfig(TypedDict):
@@ -91,6 +94,9 @@ class MemoryCache:
         kept[...] = content
         kept.flags.writeable = False
         self._found[row, level, pivot] = kept
+
+    def has(self, row: int, level: int, pivot: float) -> bool:
+        return (row, level, pivot) in self._found
 
     def _take(self, size: int) -> NDArray[np.uint8] | None:
         """Memory for `size` bytes, or None: the cache is full, or the system has none."""

@@ -47,7 +47,7 @@ def cache_config(
     return {"folder": str(folder), "limit": limit, "identity": whose}
 
 
-def parse_bytes(size: int | str) -> int:
+def parse_bytes(size: int | str, name: str = "cache_bytes") -> int:
     """Bytes of a number or of a text such as "8GB" (10**9 each), "512 MiB" (2**20 each).
 
     Raises:
@@ -56,10 +56,10 @@ def parse_bytes(size: int | str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
     factor = _UNITS.get(found[2]) if found is not None and not isinstance(size, bool) else None
     if found is None or factor is None:
-        raise UsageError(f"cache_bytes={size!r} is no size: give bytes, or a text such as '8GB' or '512MiB'")
+        raise UsageError(f"{name}={size!r} is no size: give bytes, or a text such as '8GB' or '512MiB'")
     number = int(float(found[1]) * factor)
     if number < LEAST:
-        raise UsageError(f"cache_bytes={size!r} is too small to be of use: give 1 MiB or more")
+        raise UsageError(f"{name}={size!r} is too small to be of use: give 1 MiB or more")
     return number
 
 

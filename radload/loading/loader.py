@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +26,7 @@ from radload.loading.arguments import (
     world_place,
 )
 from radload.loading.augment import Augment, make_augment
-from radload.loading.cache_arguments import cache_config
+from radload.loading.cache_arguments import cache_config, parse_bytes
 from radload.loading.columns import Columns, label_column
 from radload.loading.failures import Failures
 from radload.loading.fit import check_fit, count_unscaled
@@ -45,6 +44,7 @@ from radload.loading.sinks import Sink, make_sink
 from radload.loading.state import make_state, read_state
 from radload.loading.strata import check_sampling, facts, open_sampler
 from radload.loading.views import Views, check_views
+from radload.remote.source import find_source
 
 _NO_WORKERS = "a Loader already reads in a process of its own"
 
@@ -115,8 +115,12 @@ class Loader(IterableDataset[dict[str, Any]]):
         neighbour_edges: str = "repeat",
         block: int | None = None,
         runs: int | None = None,
+        version: int | str | None = None,
+        fetch: str = "auto",
+        shard_cache: str | PathLike[str] | None = None,
+        shard_cache_bytes: int | str | None = None,
     ) -> None:
-        """Open the data set in `path` and start the loader's process.
+        """Open the data set in `path`, a folder or an address (s3://BUCKET/NAME, gs://BUCKET/NAME), and start the loader's process.
 
         Args:
             split: "train", "val", "test", or None for all.
@@ -155,14 +159,19 @@ class Loader(IterableDataset[dict[str, Any]]):
                 crops show `local_area` of the image, smallest and largest share; those of the others are the augmentation's.
             neighbours: slices on each side of the drawn one, as channels from before to after; neighbour_spacing: millimetres from
                 one to the next, None: by index; neighbour_edges: at the ends of a stack "repeat" its last slice, or "skip" such draws.
+            fetch: of shards in a bucket: "shards", kept on this machine, "ranges" of the bytes needed, or "auto", what costs less.
+                shard_cache: folder for them, shared by all ranks and data sets; None: one of yours in the folder for temporary files.
+                shard_cache_bytes: how much of them is kept, the longest unused go first; None: half of what is free. See docs/loading.md.
             block, runs: of "blocks": samples that are read in one run (32), and runs that are open at once (four global batches).
+            version: of the data set, by number, None: the current one (docs/versions.md). A loader keeps the version that it opened.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
         """
         self._closed = True  # until everything is open
-        root = Path(path)
-        manifest = read_manifest(root)
+        kept_bytes = None if shard_cache_bytes is None else parse_bytes(shard_cache_bytes, "shard_cache_bytes")
+        root, remote = find_source(path, fetch, shard_cache, kept_bytes)
+        manifest = read_manifest(root, version)
         self._index: Index = open_index(root, manifest, scattered=True)
         self._split, self._rows = split, split_range(self._index, split)
         rank, world_size = world_place(rank, world_size)
@@ -172,11 +181,13 @@ class Loader(IterableDataset[dict[str, Any]]):
         self.recipe: Recipe = make_recipe(window, channels, mean, std)
         self._labels = find_labels(root, labels, self._index)
         training, together = shuffle and drop_last, batch_size * world_size
-        sampling = check_sampling(sampler, weights, split, self._labels, training, root, together, block, runs)
+        sampling = check_sampling(
+            sampler, weights, split, self._labels, training, self._index.label_root, together, block, runs
+        )
         beside = check_neighbours(neighbours, neighbour_spacing, neighbour_edges, sampling.name)
         self.views: Views = check_views(views, local_views, output_size(local_size, "local_size"), local_area, augment)
         rows = drawn_rows(self._index, self._rows, beside)
-        drawn = open_sampler(sampling, root, self._index, seed, rows)
+        drawn = open_sampler(sampling, self._index, seed, rows)
         self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
         check_order(self._order, split, sampling.name)
         fit, scale = check_fit(fit, spacing)
@@ -245,6 +256,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             "threads": threads if threads is not None else core_share(),
             "sampling": sampling.as_dict(),
             "cache": kept,
+            "generation": manifest.generation,
+            "remote": remote,
         }
         self._process = LoaderProcess(config, prefetch) if self._order.steps else None
         self._owner = os.getpid()
@@ -373,15 +386,19 @@ class Loader(IterableDataset[dict[str, Any]]):
             epoch, position = epoch + 1, 0
         return make_state(self._facts, epoch, position)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], allow_new_version: bool = False) -> None:
         """Go on where `state` was taken, on any number of ranks with the same global batch.
+
+        Args:
+            allow_new_version: a state of another version of the data set goes on with the samples of this one at the start of the
+                next epoch (of the same epoch where none of it was delivered).
 
         Raises:
             UsageError: the state belongs to other data or another order; it says which and what to do.
         """
         self._check_open()
         self._placed = True
-        self._move(*read_state(state, self._facts, self._order.steps, self._order.world_size))
+        self._move(*read_state(state, self._facts, self._order.steps, self._order.world_size, allow_new_version))
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of `epoch`; if it is the current one, nothing changes, so a resumed run keeps its place."""

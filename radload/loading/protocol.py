@@ -13,6 +13,7 @@ import socket
 from typing import Any, Literal, TypedDict
 
 from radload.loading.cache import CacheConfig
+from radload.remote.choose import RemoteConfig
 
 MESSAGE_LIMIT = 1 << 16
 NAMED_FAILURES = 20  # per batch; the rest is only counted
@@ -34,6 +35,8 @@ class Config(TypedDict):
     threads: int
     sampling: dict[str, Any]  # strata.Sampling.as_dict()
     cache: CacheConfig | None
+    generation: int
+    remote: RemoteConfig | None  # of shards in a bucket; `root` is then the local copy of its index
 
 
 def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:

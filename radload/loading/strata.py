@@ -103,7 +103,7 @@ def check_sampling(
     return Sampling(name, split, labels.name, labels.digest, quotas)
 
 
-def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int, drawn: Drawn | None = None) -> Sampler:
+def open_sampler(sampling: Sampling, index: Index, seed: int, drawn: Drawn | None = None) -> Sampler:
     """The sampler over the mapped row lists. Raises FormatError where they do not belong to the data set.
 
     drawn: rows that "uniform" draws from, where that is not all of the split.
@@ -115,7 +115,7 @@ def open_sampler(sampling: Sampling, root: Path, index: Index, seed: int, drawn:
         return blocks.Blocks(len(rows), seed, _block(sampling.block), _runs(sampling.runs, 1))
     if sampling.name == PATIENT:
         return Patients(_patients(index, rows), seed, len(rows))
-    found = read_class_rows(root, sampling.labels or "", index.files)
+    found = read_class_rows(index.label_root, sampling.labels or "", index.files)
     if found.digest != sampling.digest:
         raise FormatError(f"label set {sampling.labels!r} was replaced while it was being opened: start again")
     starts, counts = _class_counts(found, sampling.split)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.dataset.index import open_index
+from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
@@ -37,6 +37,7 @@ from radload.loading.plan import BatchPlan, Planner, Settings
 from radload.loading.readahead import ReadAhead
 from radload.loading.reader import Failure
 from radload.loading.ring import Layout, map_shared
+from radload.loading.sampling import Sampler
 from radload.loading.strata import Sampling, open_sampler
 
 _PATIENCE = 1.0  # seconds between looks at whether the parent is still there
@@ -66,21 +67,22 @@ class Worker:
 
     def __init__(self, channel: socket.socket, config: protocol.Config) -> None:
         root = Path(config["root"])
-        manifest = read_manifest(root)
+        manifest = read_manifest(root, config["generation"])
         if manifest.fingerprint != config["fingerprint"]:
             raise FormatError(f"the data set in {root} was replaced while it was being opened: start again")
         index = open_index(root, manifest, scattered=True)
         settings = Settings.from_dict(config["settings"])
         self._rows = drawn_rows(index, range(*config["rows"]), settings.neighbours)
         sampling = Sampling.from_dict(config["sampling"])
-        sampler = open_sampler(sampling, root, index, config["order"]["seed"], self._rows)
+        sampler = open_sampler(sampling, index, config["order"]["seed"], self._rows)
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
         self._channel, self._sending = channel, Lock()
         cache = open_cache(config["cache"], self._warn) if config["cache"] is not None else None
-        files = ShardFiles(root, index.shard_names)
+        files = self._shards(config, root, index, sampler)
         self._ahead = ReadAhead(files, index, config["rows"][0], sampler) if isinstance(sampler, Blocks) else None
+        self._files, self._cache, self._remote = files, cache, config["remote"] is not None
         self._deliverer: Deliverer = make_deliverer(
             config["deliver"],
             files,
@@ -96,6 +98,26 @@ class Worker:
         self._threads = config["threads"]
         for _ in range(self._threads):
             Thread(target=self._work, daemon=True).start()
+
+    def _shards(self, config: protocol.Config, root: Path, index: Index, sampler: Sampler) -> ShardFiles:
+        remote = config["remote"]
+        if remote is None:
+            return ShardFiles(root, index.shard_names)
+        from radload.remote.source import open_shards, workload
+
+        training = self._order.shuffle and self._order.drop_last
+        rows = range(*config["rows"])
+        run, opened = (1, 1) if self._order.shuffle else (len(rows), 1)
+        if isinstance(sampler, Blocks):
+            run, opened = sampler.block, sampler.runs
+        share = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) / self._order.world_size
+        return open_shards(
+            remote,
+            root,
+            index,
+            lambda: workload(index, rows, self._planner, training, run, opened, min(1.0, share)),
+            self._warn,
+        )
 
     def serve(self) -> None:
         """Answer requests until the consumer closes its end or dies."""
@@ -139,6 +161,8 @@ class Worker:
                 settings = self._planner.settings
                 levels = plan.levels[settings.neighbours.count :: plan.slices] * (settings.augment is None)
                 self._ahead.ask(message["epoch"], positions[places], levels)
+            if self._remote:
+                self._announce(plan)
             arrays["rows"][:] = -1
             arrays["rows"][places] = rows
             arrays["valid"][:] = valid
@@ -152,6 +176,15 @@ class Worker:
         piece = max(1, min(8, len(places) // (4 * self._threads)))
         for start in range(0, len(places), piece):
             self._queue.put((job, start, min(start + piece, len(places))))
+
+    def _announce(self, plan: BatchPlan) -> None:
+        """Tell the shards what the batch will read: all that the cache does not have."""
+        records, levels = plan.records, plan.levels
+        if self._cache is not None:
+            keys = zip(plan.rows.tolist(), levels.tolist(), plan.pivot.tolist(), strict=True)
+            missing = np.array([not self._cache.has(*key) for key in keys], np.bool_)
+            records, levels = records[missing], levels[missing]
+        self._files.coming(records, levels)
 
     def _work(self) -> None:
         """A thread's life: pieces of batches."""

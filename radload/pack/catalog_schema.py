@@ -105,6 +105,7 @@ def decode(batches: Iterator[pa.RecordBatch], files: Sequence[InputFile]) -> Cat
     """The catalog of `files`, whose rows are `batches`, in the same order; headers come without private details."""
     exact = {printable(file.source): file.source for file in files if not file.source.isascii()}
     headers: list[Header] = []
+    shared = _Shared()
     rows: list[int] = []
     rejects: list[Reject] = []
     ignored = start = 0
@@ -113,10 +114,13 @@ def decode(batches: Iterator[pa.RecordBatch], files: Sequence[InputFile]) -> Cat
         status, code, reason = (batch.column(name).to_pylist() for name in ("status", "code", "reason"))
         places = [place for place, said in enumerate(status) if said == IMAGE]
         chosen = batch.take(pa.array(places, pa.int64()))
-        columns = {column.name: [column.decode(v) for v in chosen.column(column.name).to_pylist()] for column in public}
+        columns = {
+            column.name: [shared.text(column.decode(v)) for v in chosen.column(column.name).to_pylist()]
+            for column in public
+        }
         for number, place in enumerate(places):
             rows.append(start + place)
-            headers.append(_header(files[start + place].source, columns, number, exact))
+            headers.append(_header(files[start + place].source, columns, number, exact, shared))
         for place, said in enumerate(status):
             if said == REJECTED:
                 rejects.append(Reject(files[start + place].source, None, code[place], reason[place]))
@@ -125,12 +129,31 @@ def decode(batches: Iterator[pa.RecordBatch], files: Sequence[InputFile]) -> Cat
     return Catalog(tuple(headers), tuple(rejects), ignored, np.array(rows, np.int64))
 
 
+class _Shared:
+    """Equal texts and series attributes as one object: a series has hundreds of slices, and a pack holds the headers of all."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str | tuple[str, ...], Any] = {}
+        self._attributes: dict[SeriesAttributes, SeriesAttributes] = {}
+
+    def text(self, value: Any) -> Any:
+        """`value`, or what equals it; texts and tuples of texts only, because numbers that are equal may differ in type."""
+        texts = isinstance(value, str) or (type(value) is tuple and all(isinstance(item, str) for item in value))
+        return self._texts.setdefault(value, value) if texts else value
+
+    def attributes(self, value: SeriesAttributes) -> SeriesAttributes:
+        """`value`, or what equals it."""
+        return self._attributes.setdefault(value, value)
+
+
 _TOP: Final = [column.name for column in _COLUMNS if not column.where]
 _ATTRIBUTES: Final = [column.name for column in _COLUMNS if column.where == "attributes"]
 
 
-def _header(source: str, columns: Mapping[str, Sequence[Any]], number: int, exact: Mapping[str, str]) -> Header:
+def _header(
+    source: str, columns: Mapping[str, Sequence[Any]], number: int, exact: Mapping[str, str], shared: _Shared
+) -> Header:
     values = {name: columns[name][number] for name in _TOP}
     values["parts"] = tuple(exact.get(part, part) for part in values["parts"])
-    attributes = SeriesAttributes(**{name: columns[name][number] for name in _ATTRIBUTES})
+    attributes = shared.attributes(SeriesAttributes(**{name: columns[name][number] for name in _ATTRIBUTES}))
     return Header(source=source, attributes=attributes, **values)

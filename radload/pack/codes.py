@@ -9,6 +9,7 @@ INTERNAL_ERROR: Final = "internal-error"
 DECODER_CRASHED: Final = "decoder-crashed"
 TIMEOUT: Final = "timeout"
 OUT_OF_MEMORY: Final = "out-of-memory"  # also a code of the sources
+CHANGED_FILE: Final = "changed-file"  # a code of the sources
 MISSING_FRAME: Final = "missing-frame"
 NOT_SELECTED: Final = "not-selected"
 EMPTY: Final = "empty"
@@ -20,6 +21,7 @@ MASK_VALUES: Final = "mask-values"
 TRANSFORM_FAILED: Final = "transform-failed"
 QUARANTINED: Final = "quarantined"
 BURNED_IN: Final = "burned-in"
+WITHDRAWN: Final = "withdrawn"
 
 # A file that a reader refuses has a code of `sources.CODES`, one that can be read and is no training image one of `eligible.KINDS`.
 PACK_CODES: Final[dict[str, str]] = {
@@ -40,4 +42,5 @@ PACK_CODES: Final[dict[str, str]] = {
     TRANSFORM_FAILED: "The function of --transform raised, or returned something that is no slice of the same size and type.",
     QUARANTINED: "The pixels may hold burned-in text, such as a name: see `radload review` (docs/privacy-pixels.md).",
     BURNED_IN: "Left out because of burned-in text: a saved screen that says so itself, or what a reviewer decided.",
+    WITHDRAWN: "An image of a patient who withdrew: `radload forget` was told so (docs/versions.md).",
 }

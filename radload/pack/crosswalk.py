@@ -89,9 +89,13 @@ class CrosswalkWriter:
 
 
 @contextmanager
-def open_crosswalk(path: Path, headers: Sequence[Header], patients: Sequence[Patient]) -> Iterator[CrosswalkWriter]:
-    """Write `path` (mode 0600), whole or not at all."""
+def open_crosswalk(
+    path: Path, headers: Sequence[Header], patients: Sequence[Patient], before: pa.Table | None = None
+) -> Iterator[CrosswalkWriter]:
+    """Write `path` (mode 0600), whole or not at all. before: rows of samples that are packed already, which come first."""
     with atomic_file(path, 0o600) as file, pq.ParquetWriter(file, _CROSSWALK, compression="zstd") as writer:
+        if before is not None:
+            writer.write_table(before)
         yield CrosswalkWriter(writer, headers, patients)
 
 
@@ -102,14 +106,31 @@ def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=_REJECTS), file, compression="zstd")
 
 
-def write_splits(path: Path, splits: dict[str, tuple[str, str | None, int, bool]]) -> None:
-    """Write splits.parquet (mode 0600): identity -> (pseudonym, name, split, given by a file)."""
-    rows = [
+def write_splits(path: Path, splits: dict[str, tuple[str, str | None, int, bool]], add: bool = False) -> None:
+    """Write splits.parquet (mode 0600): identity -> (pseudonym, name, split, given by a file). add: rows that are there stay."""
+    rows: list[dict[str, object]] = pq.read_table(path).to_pylist() if add else []
+    known = {row["patient"] for row in rows}
+    rows += [
         {"patient": pseudonym, "name": name, "split": SPLITS[split], "given": given}
         for pseudonym, name, split, given in splits.values()
+        if pseudonym not in known
     ]
     with atomic_file(path, 0o600) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=_SPLITS), file, compression="zstd")
+
+
+def read_rows(path: Path) -> pa.Table:
+    """All rows of crosswalk.parquet. Raises UsageError."""
+    try:
+        return pq.read_table(path, schema=_CROSSWALK)
+    except (OSError, pa.ArrowInvalid):
+        raise UsageError(f"{path} cannot be read, and it says which files are packed: restore it from a copy") from None
+
+
+def replace_rows(path: Path, table: pa.Table) -> None:
+    """Write a table of the private folder again (mode 0600), whole or not at all."""
+    with atomic_file(path, 0o600) as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def read_crosswalk(path: Path, keys: NDArray[np.uint64]) -> tuple[list[Identity], list[Person]]:

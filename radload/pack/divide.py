@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack import privacy, radimagenet
+from radload.pack.before import Before
 from radload.pack.label_sets import Labels, check_classes, from_csv, from_folder, from_modality, majority
 from radload.pack.options import Checked, PackOptions
 from radload.pack.patients import Patient, find_patients, identities, placeholder_notes
@@ -45,21 +46,24 @@ def divide(
     catalog: Catalog,
     holdout: NDArray[np.int64] | None = None,
     link: Linker = lambda patients: {},
+    before: Before | None = None,
+    patients: list[Patient] | None = None,
 ) -> Division:
     """Find patients, labels and splits by rules, tables and what a data set ships with.
 
     Args:
         holdout: catalog rows whose patients are the test split.
         link: patient identity -> identity of the group that must not be torn apart (`duplicates.link_patients`).
+        before: the data set that the files are added to, whose patients keep their split; patients: of the files, where known.
 
     Raises:
         UsageError: a rule or a table that cannot be used, or that puts a patient into two splits.
     """
     headers = catalog.headers
-    patients = find_patients(headers, options.patients)
+    patients = patients if patients is not None else find_patients(headers, options.patients)
     names = identities(headers, patients)
     shipped = radimagenet.find_shipped(folders.source, [file.source for file in files], headers)
-    labels = _labels(options, catalog, names)
+    labels = _labels(options, catalog, names, some=before is None or before.index is None)
     if labels is None and shipped is not None:
         labels = shipped.labels
     if labels is not None and labels.origin != "modality":
@@ -68,10 +72,11 @@ def divide(
     unit = {patient.identity: linked.get(patient.identity, patient.identity) for patient in patients}
     given: dict[str, int] = {}
     if options.splits is not None:
-        given = _given_splits(options, names, patients)
+        given = _given_splits(options, names, patients, some=before is None or before.index is None)
     elif shipped is not None:
         given = _one_split_each(patients, shipped.splits, "the RadiologyAI lists")
-    given = _given_to_groups(given, unit)
+    given, groups_of = (given, unit) if before is None else before.with_splits(given, unit, linked)
+    given = _given_to_groups(given, groups_of)
     listed = len(given)
     groups = [unit[patient.identity] for patient in patients]
     held = {} if holdout is None else hold_out(given, catalog, groups, holdout)
@@ -116,19 +121,22 @@ def _given_to_groups(given: Mapping[str, int], unit: Mapping[str, str]) -> dict[
     return found
 
 
-def _labels(options: PackOptions, catalog: Catalog, names: Sequence[Identity]) -> Labels | None:
+def _labels(options: PackOptions, catalog: Catalog, names: Sequence[Identity], some: bool) -> Labels | None:
+    """some: that no image has a label is an error; a few files that are added may have none."""
     if options.labels is not None:
-        return from_csv(options.labels, names, options.uncertain)
+        return from_csv(options.labels, names, options.uncertain, some)
     if options.labels_from == "modality":
-        return from_modality([header.attributes.modality for header in catalog.headers])
+        return from_modality([header.attributes.modality for header in catalog.headers], some)
     if options.labels_from is not None:
         level = int(options.labels_from.partition(":")[2])
-        return from_folder(level, [privacy.printable(header.source) for header in catalog.headers])
+        return from_folder(level, [privacy.printable(header.source) for header in catalog.headers], some)
     return None
 
 
-def _given_splits(options: PackOptions, names: Sequence[Identity], patients: Sequence[Patient]) -> dict[str, int]:
-    """Patient identity -> split as --splits gives it."""
+def _given_splits(
+    options: PackOptions, names: Sequence[Identity], patients: Sequence[Patient], some: bool
+) -> dict[str, int]:
+    """Patient identity -> split as --splits gives it. some: a table that names no image is an error."""
     path = options.splits
     if path is None:
         return {}
@@ -138,7 +146,7 @@ def _given_splits(options: PackOptions, names: Sequence[Identity], patients: Seq
         if text.lower() not in codes:
             raise UsageError(f"--splits {path} names no split in line {table.lines[row]}: write train, val or test")
     rows = table.find_all(names)
-    if not any(row is not None for row in rows):
+    if some and not any(row is not None for row in rows):
         raise UsageError(
             f"--splits {path} matches none of the {len(names)} images by its column {table.key}: compare its values with the files"
         )

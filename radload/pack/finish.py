@@ -7,16 +7,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from heapq import merge
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from radload.dataset.files import sync_folder
-from radload.dataset.index import segment_folder
+from radload.dataset.generation import MoreLabels, write_generation
+from radload.dataset.index import Index, segment_folder
 from radload.dataset.labels import DEFAULT, LabelSet, write_labels
+from radload.dataset.manifest import Manifest
+from radload.dataset.parts import index_parts
 from radload.dataset.schema import SPLITS
 from radload.dataset.segment import SegmentSummary, ShardPart, write_segment
+from radload.pack.before import Before
 from radload.pack.codes import MASK_WITHOUT_IMAGE
 from radload.pack.crosswalk import CrosswalkWriter, open_crosswalk, write_rejects
 from radload.pack.label_sets import Labels
@@ -28,7 +34,7 @@ from radload.pack.suspect import count_flags
 from radload.pack.workspace import CROSSWALK, REJECTS, Workspace
 from radload.sources import Header, SegmentationType
 
-GENERATION = 0
+GENERATION = 0  # of a data set that is new
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class Written:
         labels: the label set written, or None.
         suspect: samples by their `suspect` flags, 0 left out.
         masks: mask files packed; overlaps: pixels of them that several segments claim; fractional: those that held fractions.
+        manifest: of the next version, to be written; None for a new data set, or where nothing came of the files.
     """
 
     segment: SegmentSummary
@@ -72,6 +79,7 @@ class Written:
     masks: int = 0
     overlaps: int = 0
     fractional: int = 0
+    manifest: Manifest | None = None
 
 
 def write_dataset(
@@ -81,28 +89,35 @@ def write_dataset(
     files: Sequence[InputFile],
     patients: Sequence[Patient],
     labels: Labels | None,
+    before: Before | None = None,
 ) -> Written:
-    """Write everything but the manifest. Index and tables appear whole, or not at all."""
+    """Write everything but the manifest. Index and tables appear whole, or not at all.
+
+    Args:
+        before: the data set that the shards are added to, as its next version; None: they are a new one.
+    """
     gathered = _Gathered()
-    temporary = workspace.out / PACKING / "index"
-    folder = workspace.out / segment_folder(GENERATION)
-    for path in (temporary, folder):
-        shutil.rmtree(path, ignore_errors=True)
     headers = (*catalog.headers, *plan.masks)
-    with open_crosswalk(workspace.private / CROSSWALK, headers, patients) as crosswalk:
-        parts = _parts(workspace.out, plan, crosswalk, gathered)
-        segment = write_segment(temporary, GENERATION, parts, plan.patients, plan.studies, plan.samples)
-    folder.parent.mkdir(exist_ok=True)
-    temporary.rename(folder)
-    sync_folder(folder.parent)
+    manifest = None
+    if before is None or before.manifest is None or before.index is None:
+        segment = _write_first(workspace, plan, headers, patients, gathered)
+    elif not any(len(read_part(part_path(workspace.out, job.stem)).shard.records) for job in plan.jobs):
+        list(_parts(workspace.out, plan, None, gathered))
+        segment = _totals(before.manifest)
+    else:
+        manifest = _write_next(
+            workspace, plan, headers, patients, gathered, labels, before.manifest, before.index, before.crosswalk
+        )
+        segment = _totals(manifest)
     rows = np.concatenate([np.zeros(0, np.int64), *gathered.catalog_rows])
     frames = _frame_rejects(headers, plan, {*rows.tolist(), *gathered.mask_rows}, gathered.rejects)
     rejects = [*catalog.rejects, *frames]
     rejects += _unused_masks(headers, len(catalog.headers), gathered, rejects)
     write_rejects(workspace.private / REJECTS, rejects)
-    written = _write_labels(
-        workspace.out, labels, rows, np.concatenate([np.zeros(0, np.uint64), *gathered.keys]), segment
-    )
+    if manifest is None and before is None:
+        written = _write_labels(workspace.out, labels, rows, _keys(gathered), segment)
+    else:
+        written = None if labels is None else labels.take(rows, DEFAULT)
     packed, rejected = _files(headers, (*rows.tolist(), *gathered.mask_rows), rejects)
     sizes = {file.source: file.size for file in files}
     known = plan.patients.column("known").to_pylist()
@@ -121,16 +136,66 @@ def write_dataset(
         len(gathered.mask_rows),
         gathered.overlaps,
         sum(_fractional(headers[row]) for row in gathered.mask_rows),
+        manifest,
     )
 
 
-def _parts(out: Path, plan: Plan, crosswalk: CrosswalkWriter, gathered: _Gathered) -> Iterator[ShardPart]:
+def _write_first(
+    workspace: Workspace, plan: Plan, headers: Sequence[Header], patients: Sequence[Patient], gathered: _Gathered
+) -> SegmentSummary:
+    temporary = workspace.out / PACKING / "index"
+    folder = workspace.out / segment_folder(GENERATION)
+    for path in (temporary, folder):
+        shutil.rmtree(path, ignore_errors=True)
+    with open_crosswalk(workspace.private / CROSSWALK, headers, patients) as crosswalk:
+        parts = _parts(workspace.out, plan, crosswalk, gathered)
+        segment = write_segment(temporary, GENERATION, parts, plan.patients, plan.studies, plan.samples)
+    folder.parent.mkdir(exist_ok=True)
+    temporary.rename(folder)
+    sync_folder(folder.parent)
+    return segment
+
+
+def _write_next(
+    workspace: Workspace,
+    plan: Plan,
+    headers: Sequence[Header],
+    patients: Sequence[Patient],
+    gathered: _Gathered,
+    labels: Labels | None,
+    manifest: Manifest,
+    index: Index,
+    crosswalk_before: pa.Table | None,
+) -> Manifest:
+    """The index of all samples, old ones first in each split. The crosswalk is complete before anything refers to it."""
+
+    def more() -> MoreLabels | None:
+        if labels is None:
+            return None
+        return MoreLabels(labels.take(np.concatenate(gathered.catalog_rows), DEFAULT), _keys(gathered))
+
+    with open_crosswalk(workspace.private / CROSSWALK, headers, patients, crosswalk_before) as crosswalk:
+        new = _parts(workspace.out, plan, crosswalk, gathered)
+        parts = merge(index_parts(index), new, key=lambda part: part.split)
+        out, samples = workspace.out, index.table("samples").schema
+        return write_generation(out, manifest, index, parts, plan.patients, plan.studies, samples, more)
+
+
+def _totals(manifest: Manifest) -> SegmentSummary:
+    return SegmentSummary(manifest.samples, manifest.series, manifest.splits, manifest.fingerprint, manifest.masks)
+
+
+def _keys(gathered: _Gathered) -> NDArray[np.uint64]:
+    return np.concatenate([np.zeros(0, np.uint64), *gathered.keys])
+
+
+def _parts(out: Path, plan: Plan, crosswalk: CrosswalkWriter | None, gathered: _Gathered) -> Iterator[ShardPart]:
     for job in plan.jobs:
         part = read_part(part_path(out, job.stem))
         gathered.rejects += part.rejects
         gathered.pixels += part.pixels
         gathered.overlaps += part.overlaps
-        if not len(part.shard.records):
+        if crosswalk is None or not len(part.shard.records):
             continue
         keys = part.shard.records["key"]
         gathered.keys.append(keys)

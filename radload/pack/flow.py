@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
 from radload.pack import privacy, quarantine
+from radload.pack.before import Before, NothingNew
 from radload.pack.catalog import Scan, scan_catalog
 from radload.pack.codes import DECODER_CRASHED, TIMEOUT
 from radload.pack.crosswalk import write_splits
@@ -25,17 +27,20 @@ from radload.pack.display import Display
 from radload.pack.divide import Division
 from radload.pack.executor import Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
+from radload.pack.forgotten import read_forgotten
 from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
-from radload.pack.options import Checked, PackOptions, check
+from radload.pack.options import Checked, PackOptions, check, on_this_machine
 from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob
+from radload.pack.plan import Plan, ShardJob, with_seen
 from radload.pack.planned import remove_planned
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
+from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
+from radload.pack.upload import pack_to_store
 from radload.pack.workspace import (
     SPLITS_FILE,
     Folders,
@@ -48,22 +53,23 @@ from radload.pack.workspace import (
     read_plan,
 )
 
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C while packing; the message says what is left and how to go on."""
+_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
 
 def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     """Pack a folder of images into shards (docs/format.md). Progress goes to `console` where that is a terminal.
 
     What is stopped, by Ctrl-C or by a failure, goes on where it was when the same call is made again; the same shards come out.
-    A data set that is finished is left alone.
+    A data set that is finished is left alone; `append` adds to one.
 
     Raises:
         UsageError: an option, folder or table that cannot be used; nothing has been written then.
         RadloadError: packing had to stop.
         Stopped: on Ctrl-C.
     """
+    options, url = on_this_machine(options)
+    if url is not None:
+        return pack_to_store(options, url, lambda local: pack(local, console), console)
     started = time.monotonic()
     checked = check(options)
     folders = check_folders(options)
@@ -74,7 +80,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     mask_patterns(options.masks, files)  # before anything is written
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
         made = make(options, checked, folders, files, workspace, display)
         if options.scheduler is None:
             slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display)
@@ -113,6 +119,9 @@ def make(
     masks_given = mask_patterns(options.masks, files)
     workers = worker_count(options)
     description = describe_plan(workspace.key, options.identity(), files)
+    pseudonym = partial(privacy.pseudonym, workspace.key)
+    forgotten = read_forgotten(workspace.private)
+    before = Before(forgotten, partial(pseudonym, "patient")) if forgotten else None
     if folders.state is State.UNFINISHED:
         _check_same(folders, description)
     try:
@@ -123,21 +132,48 @@ def make(
     except KeyboardInterrupt:
         raise Stopped("stopped while scanning; run the same command again to go on") from None
     try:
-        prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display)
+        prepared = prepare(options, checked, folders, files, scan, masks_given, workers, display, before)
+    except NothingNew:
+        raise UsageError(
+            f"all images in --src {options.source} are of patients who withdrew (forgotten.json of the private folder)"
+        ) from None
     except KeyboardInterrupt:
         raise Stopped("stopped before the first shard; run the same command again to go on") from None
-    pseudonym = partial(privacy.pseudonym, workspace.key)
     plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
+    plan = with_seen(plan, files)
     workspace.keep(description)
     write_private_splits(workspace, prepared.division)
+    make_split_folders(plan, workspace)
+    return Made(plan, screened, files, prepared.division, scan)
+
+
+def make_split_folders(plan: Plan, workspace: Workspace) -> None:
+    """The folders that the shards of a plan go to."""
     for split in {job.split for job in plan.jobs}:
         (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
-    return Made(plan, screened, files, prepared.division, scan)
 
 
 def worker_count(options: PackOptions) -> int:
     """Processes on this machine: as many as it has cores for us, where nobody says."""
     return options.workers if options.workers is not None else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def disk_failures_are_said() -> Iterator[None]:
+    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
+    try:
+        yield
+    except OSError as error:
+        raise RadloadError(
+            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
+        ) from None
+
+
+def _why(error: OSError) -> str:
+    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
+    said = _ERRNO.search(str(error))
+    number = error.errno or (int(said[1]) if said else None)
+    return os.strerror(number).lower() if number else "input/output error"
 
 
 def _already_packed(
@@ -173,7 +209,8 @@ def _check_same(folders: Folders, now: dict[str, Any]) -> None:
         )
 
 
-def write_private_splits(workspace: Workspace, division: Division) -> None:
+def write_private_splits(workspace: Workspace, division: Division, add: bool = False) -> None:
+    """Write splits.parquet. add: rows that are there stay."""
     names = {patient.identity: patient.name for patient in division.patients}
     rows = {
         identity: (
@@ -184,7 +221,7 @@ def write_private_splits(workspace: Workspace, division: Division) -> None:
         )
         for identity, split in division.splits.items()
     }
-    write_splits(workspace.private / SPLITS_FILE, rows)
+    write_splits(workspace.private / SPLITS_FILE, rows, add)
 
 
 def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
@@ -236,7 +273,7 @@ def stopping(state: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         raise Stopped(f"stopped: {state()}") from None
     except OSError as error:
-        raise RadloadError(f"packing stopped ({(error.strerror or 'input/output error').lower()}): {state()}") from None
+        raise RadloadError(f"packing stopped ({_why(error)}): {state()}") from None
 
 
 def after_death(job: ShardJob, died: Died) -> ShardJob:
@@ -271,7 +308,7 @@ def finish_pack(options: PackOptions, workspace: Workspace, made: Made, slices: 
         workspace.discard()
         codes = ", ".join(f"{code} {count}" for code, count in written.rejected.items())
         raise UsageError(f"none of the images in --src {options.source} can be packed ({codes}): nothing was written")
-    notes = [*division.notes, *selection_notes(options), *_mask_notes(written), *quarantine.notes(options, screened)]
+    notes = [*division.notes, *selection_notes(options), *mask_notes(written), *quarantine.notes(options, screened)]
     empty = [name for name in SPLITS if not written.segment.splits[name]["samples"]]
     wanted = [name for name, share in zip(SPLITS, division.rule["ratio"], strict=True) if share]
     if set(empty) & set(wanted):
@@ -304,7 +341,8 @@ def finish_pack(options: PackOptions, workspace: Workspace, made: Made, slices: 
     )
 
 
-def _mask_notes(written: Written) -> list[str]:
+def mask_notes(written: Written) -> list[str]:
+    """What the user should know about segmentations."""
     notes = []
     if written.overlaps:
         notes.append(f"{written.overlaps:,} mask pixels lie in several segments: the last segment has them")

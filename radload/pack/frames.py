@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, MISSING_FRAME, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
+from radload.pack.codes import (
+    CHANGED_FILE,
+    DECODER_CRASHED,
+    INTERNAL_ERROR,
+    MISSING_FRAME,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    UNREADABLE,
+)
 from radload.pack.plan import ShardJob
 from radload.sources import Header, NotAnImage, Refused, Slice, read
 
@@ -31,7 +39,9 @@ def planned_frames(
         reason = Refused(job.skip[row], _COST_A_WORKER[job.skip[row]])
     else:
         try:
+            _check_seen(job, header)
             for item in read(Path(header.source), header, job.root, job.axis):
+                _check_seen(job, header)  # also behind the read: it may have been written meanwhile
                 frame, outcome = (item.frame, item) if isinstance(item, Slice) else item
                 if frame in missing:  # what a header does not announce, or nobody chose, has no key
                     del missing[frame]
@@ -50,3 +60,12 @@ def planned_frames(
             reason = Refused(INTERNAL_ERROR, type(error).__name__)
     for frame in missing:
         yield frame, reason
+
+
+def _check_seen(job: ShardJob, header: Header) -> None:
+    """Refuse a file that was written after the walk: it may show another patient than the header that was scanned."""
+    for source in (header.source, *header.parts):
+        if source in job.seen:
+            status = (job.root / source).stat()
+            if (status.st_size, status.st_mtime_ns) != job.seen[source]:
+                raise Refused(CHANGED_FILE, "the file was changed after it had been scanned")

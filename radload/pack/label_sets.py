@@ -49,18 +49,18 @@ def from_texts(texts: Sequence[str | None], origin: str) -> Labels:
     return Labels("single", classes, codes, origin)
 
 
-def from_csv(path: Path, identities: Sequence[Identity], uncertain: str) -> Labels:
+def from_csv(path: Path, identities: Sequence[Identity], uncertain: str, some: bool = True) -> Labels:
     """One label column: single-label, any text. Several: multi-label, each 1, 0, -1 (uncertain) or empty (unknown).
 
     Args:
-        uncertain: "ignore", "zero" or "one": what -1 becomes.
+        uncertain: "ignore", "zero" or "one": what -1 becomes. some: one of these images must have a label.
 
     Raises:
         UsageError: a table that cannot be used, or that matches nothing.
     """
     table = read_table(path, "--labels")
     rows = table.find_all(identities)
-    if not any(row is not None for row in rows):
+    if some and not any(row is not None for row in rows):
         raise UsageError(
             f"--labels {path} matches none of the {len(identities)} images by its column {table.key}: {_hint(table.key)}"
         )
@@ -73,26 +73,26 @@ def from_csv(path: Path, identities: Sequence[Identity], uncertain: str) -> Labe
         matched = np.array([row is not None for row in rows])
         codes[matched] = values[[row for row in rows if row is not None]]
         labels = Labels("multi", tuple(table.values), codes, "csv")
-    if not labels.labelled():
+    if some and not labels.labelled():
         raise UsageError(f"--labels {path} gives every image that it names an empty label: fill in the label column")
     return labels
 
 
-def from_folder(level: int, sources: Sequence[str]) -> Labels:
+def from_folder(level: int, sources: Sequence[str], some: bool = True) -> Labels:
     """The name of the folder at `level` (1: directly below the source folder). Raises UsageError where no file lies that deep."""
     parts = [source.split("/") for source in sources]
     labels = from_texts([part[level - 1] if len(part) > level else None for part in parts], f"folder:{level}")
-    if not labels.classes:
+    if some and not labels.classes:
         raise UsageError(
             f"--labels-from folder:{level} finds no folder {level} levels below --src above an image: give a smaller level"
         )
     return labels
 
 
-def from_modality(modalities: Sequence[str]) -> Labels:
+def from_modality(modalities: Sequence[str], some: bool = True) -> Labels:
     """Modality (0008,0060) as class. Raises UsageError where no image has one."""
     labels = from_texts(modalities, "modality")
-    if not labels.classes:
+    if some and not labels.classes:
         raise UsageError(
             "--labels-from modality finds no image with a modality: NIfTI and PNG files have none; use --labels FILE.csv"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -23,6 +23,7 @@ from radload.pack.thin import Thinnings, parse_thinning
 from radload.pack.transform import load_transform
 from radload.pack.wide import WideMode
 from radload.pack.worker import Limits
+from radload.remote.store import as_url
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ INCLUDABLE: Final = (*KINDS, LOOKS_LIKE_MASK)  # what --include takes: the codes
 UNCERTAIN = ("ignore", "zero", "one")
 _LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
 _SCHEDULER = re.compile(r"(tcp|tls)://[^/\s]+:\d+")
+STAGED: Final = ".shards"  # after the private folder's name: shards before they are uploaded
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
@@ -164,7 +166,6 @@ def check(options: PackOptions) -> Checked:
     Raises:
         UsageError: one sentence about the first that cannot be used.
     """
-    _check_local(options)
     codec = _one_of(options.codec, get_args(CodecName), "--codec")
     wide = _one_of(options.wide, get_args(WideMode), "--wide")
     color = _one_of(options.color, get_args(ColourMode), "--color")
@@ -251,10 +252,24 @@ def _check_scheduler(options: PackOptions) -> None:
             raise UsageError(f"{option} {path} is not there: give a PEM file")
 
 
-def _check_local(options: PackOptions) -> None:
-    """An object store is not written yet; whoever asks for one must say where the private folder is, for it must not lie there."""
+def in_a_folder(options: PackOptions, what: str) -> None:
+    """UsageError where `out` is an address, for what works on folders only."""
+    if _SCHEME.match(str(options.out)) is not None:
+        raise UsageError(
+            f"{what} works on a local folder, and --out {options.out} is an address: copy the data set to a folder and back"
+        )
+
+
+def on_this_machine(options: PackOptions) -> tuple[PackOptions, str | None]:
+    """The options with `out` on this machine, and the address that is uploaded to; None where `out` is a folder.
+
+    Shards that go to a bucket are first written beside the private folder, which must not lie in the bucket.
+
+    Raises:
+        UsageError: no private folder on this machine, or an address that cannot be used.
+    """
     if _SCHEME.match(str(options.out)) is None:
-        return
+        return options, None
     if options.private is None:
         raise UsageError(
             f"--out {options.out} is not on this machine, and nobody's names may lie beside it: give a local folder by --private"
@@ -263,7 +278,9 @@ def _check_local(options: PackOptions) -> None:
         raise UsageError(
             f"--private {options.private} is not on this machine: give a local folder that only you can read"
         )
-    raise UsageError(f"--out {options.out} cannot be written yet: pack to a local folder and copy it there")
+    url = as_url(options.out)
+    private = options.private.resolve()
+    return replace(options, out=private.with_name(f"{private.name}{STAGED}")), url
 
 
 def _key(options: PackOptions) -> bytes | None:

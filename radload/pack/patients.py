@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from radload.errors import UsageError
 from radload.pack.persons import name_parts, names_nobody
+from radload.pack.privacy import printable
 from radload.pack.table import Identity, identity_of, normal_id, read_table
 from radload.sources.slice import Header
 
@@ -110,7 +111,7 @@ def _by_tag(header: Header, shared: frozenset[tuple[str, str]]) -> Patient:
 
 def _by_path(header: Header, pattern: re.Pattern[str]) -> Patient:
     match = pattern.search(header.source)
-    name = normal_id(next((group for group in match.groups() if group), match.group())) if match else ""
+    name = normal_id(printable(next((group for group in match.groups() if group), match.group()))) if match else ""
     return known_patient(name) if name else _unknown(header)
 
 

@@ -19,6 +19,7 @@ from radload.pack.options import MEBIBYTE
 from radload.pack.patients import Patient
 from radload.pack.places import SeriesFiles, find_series
 from radload.pack.redact import Redaction
+from radload.pack.scan import InputFile
 from radload.pack.stacks import Geometry
 from radload.pack.thin import EVERYTHING, LEFT_OUT, Thinnings, thin
 from radload.pack.wide import WideMode
@@ -80,6 +81,7 @@ class ShardJob:
         kept: attributes added by --keep and --retain; transform: "module:function", see `transform`.
         drop_empty: whether slices without content are rejected (`empty.is_empty`).
         redactions: catalog row -> what is cut away or blanked in all frames of that file.
+        seen: source -> (bytes, time of modification in ns) of its files as the walk saw them; empty: nobody compares.
     """
 
     name: str
@@ -97,6 +99,7 @@ class ShardJob:
     transform: str | None = None
     drop_empty: bool = False
     redactions: Mapping[int, Redaction] = field(default_factory=dict)
+    seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -145,6 +148,16 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Following:
+    """What a plan goes on from, where the data set holds something: next key and shard number, and the tables whose rows stay."""
+
+    key: int = 0
+    shard: int = 0
+    patients: pa.Table = field(default_factory=PATIENTS.empty_table)
+    studies: pa.Table = field(default_factory=STUDIES.empty_table)
+
+
+@dataclass(frozen=True, slots=True)
 class ShardOptions:
     """What is the same for all shards."""
 
@@ -177,6 +190,7 @@ def make_plan(
     options: ShardOptions,
     pseudonym: Pseudonym,
     masks: Masks = NO_MASKS,
+    following: Following | None = None,
 ) -> Plan:
     """Plan the shards of a catalog.
 
@@ -185,18 +199,20 @@ def make_plan(
 
     Args:
         patients: of each header; splits: patient identity -> split; masks: those of the files.
+        following: what the data set has already, None: nothing.
     """
+    following = following or Following()
     found = find_series(headers, [patient.identity for patient in patients])
     series, left_out = thin(found, headers, options.thinnings)
     split_of = {one.identity: splits[patients[one.rows[0]].identity] for one in series}
     series.sort(key=lambda one: (split_of[one.identity], _shuffle(seed, one.identity)))
     target = options.target or shard_target(sum(one.size for one in series))
-    tables = _Tables(pseudonym)
+    tables = _Tables(pseudonym, following)
     jobs: list[ShardJob] = []
-    next_key = 0
+    next_key = following.key
     for split, split_name in enumerate(SPLITS):
         chosen = [one for one in series if split_of[one.identity] == split]
-        for number, group in enumerate(_fill(chosen, target)):
+        for number, group in enumerate(_fill(chosen, target), following.shard):
             parts = []
             for one in group:
                 first = headers[one.rows[0]]
@@ -239,6 +255,22 @@ def make_plan(
     return Plan(tuple(jobs), *tables.arrow(), masks.headers, samples, tuple(left_out))
 
 
+def with_seen(plan: Plan, files: Sequence[InputFile]) -> Plan:
+    """`plan`, whose workers refuse a file that is no longer the one that was scanned."""
+    known = {file.source: (file.size, file.modified) for file in files}
+    jobs = []
+    for job in plan.jobs:
+        sources: set[str] = set()
+        for series in job.series:
+            headers = [file.header for file in series.files]
+            headers += [file.mask.header for file in series.files if file.mask is not None]
+            headers += [series.segments.header] if series.segments is not None else []
+            sources.update(source for header in headers for source in (header.source, *header.parts))
+        seen = {source: known[source] for source in sorted(sources) if source in known}
+        jobs.append(replace(job, seen=seen))
+    return replace(plan, jobs=tuple(jobs))
+
+
 def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:
     """The segmentation of a series, None where it has none."""
     found = {row: masks.segments[row] for row in series.rows if row in masks.segments}
@@ -262,26 +294,36 @@ def _without_images(header: Header) -> Header:
 
 
 class _Tables:
-    """patients.arrow and studies.arrow while they grow: rows in order of first appearance, which is the shuffled one."""
+    """patients.arrow and studies.arrow while they grow: rows in order of first appearance, which is the shuffled one.
 
-    def __init__(self, pseudonym: Pseudonym) -> None:
+    Rows that are there stay where they are: KEY.json of shards that stay names them.
+    """
+
+    def __init__(self, pseudonym: Pseudonym, following: Following) -> None:
         self._pseudonym = pseudonym
-        self._patients: dict[str, int] = {}
+        self._patients: dict[str, int] = {}  # by identity
         self._studies: dict[str, int] = {}
-        self._patient_rows: list[dict[str, object]] = []
-        self._study_rows: list[dict[str, object]] = []
+        self._patient_rows: list[dict[str, object]] = following.patients.to_pylist()
+        self._study_rows: list[dict[str, object]] = following.studies.to_pylist()
+        self._known_patients = {row["pseudonym"]: number for number, row in enumerate(self._patient_rows)}
+        self._known_studies = {row["pseudonym"]: number for number, row in enumerate(self._study_rows)}
 
     def rows(self, patient: Patient, split: int, header: Header) -> tuple[int, int]:
         """Rows of a series' patient and study."""
-        row = self._patients.setdefault(patient.identity, len(self._patients))
-        if row == len(self._patient_rows):
+        row = self._patients.get(patient.identity)
+        if row is None:
             pseudonym = self._pseudonym("patient", patient.identity)
-            self._patient_rows.append({"pseudonym": pseudonym, "split": split, "known": patient.known})
+            row = self._patients[patient.identity] = self._known_patients.get(pseudonym, len(self._patient_rows))
+            if row == len(self._patient_rows):
+                self._patient_rows.append({"pseudonym": pseudonym, "split": split, "known": patient.known})
         own = header.study or header.series if header.format == "dicom" else None
         identity = "\0".join((patient.identity, own or f"\0{header.source}"))
-        study = self._studies.setdefault(identity, len(self._studies))
-        if study == len(self._study_rows):
-            self._study_rows.append({"pseudonym": self._pseudonym("study", identity), "patient": row})
+        study = self._studies.get(identity)
+        if study is None:
+            pseudonym = self._pseudonym("study", identity)
+            study = self._studies[identity] = self._known_studies.get(pseudonym, len(self._study_rows))
+            if study == len(self._study_rows):
+                self._study_rows.append({"pseudonym": pseudonym, "patient": row})
         return row, study
 
     def arrow(self) -> tuple[pa.Table, pa.Table]:

@@ -11,16 +11,17 @@ from typing import Any
 
 from radload.errors import UsageError
 from radload.pack import privacy, quarantine
+from radload.pack.before import Before, only_new
 from radload.pack.catalog import Scan
 from radload.pack.codes import LOOKS_LIKE_MASK
 from radload.pack.display import Display
-from radload.pack.divide import Division, Linker, divide
+from radload.pack.divide import Division, divide
 from radload.pack.duplicates import hash_images, link_patients
 from radload.pack.eligible import without_left_out
 from radload.pack.masks import Masks, is_mask, take_masks
 from radload.pack.options import INCLUDABLE, MEBIBYTE, Checked, PackOptions, check_axis
 from radload.pack.patients import Patient
-from radload.pack.plan import Plan, Pseudonym, ShardOptions, make_plan
+from radload.pack.plan import Following, Plan, Pseudonym, ShardOptions, make_plan
 from radload.pack.quarantine import Screened
 from radload.pack.scan import Catalog, InputFile
 from radload.pack.select import keep_selected, matching_rows, not_selected
@@ -30,11 +31,15 @@ from radload.sources import Header
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is packed: the catalog with the images of it and what is cut away of them, their masks, and how the patients are divided."""
+    """What is packed: the catalog with the images of it and what is cut away of them, their masks, and how the patients are divided.
+
+    skipped: files that the data set has already.
+    """
 
     screened: Screened
     masks: Masks
     division: Division
+    skipped: frozenset[str] = frozenset()
 
 
 def prepare(
@@ -46,6 +51,7 @@ def prepare(
     masks_given: Sequence[re.Pattern[str]],
     workers: int,
     display: Display,
+    before: Before | None = None,
 ) -> Prepared:
     """Leave out what is no training image, or waits in quarantine, take the masks out, select by --where, and divide the patients.
 
@@ -53,8 +59,10 @@ def prepare(
 
     Args:
         masks_given: patterns of --masks; workers, display: for --link-duplicates, which reads the images.
+        before: what the private folder says of patients and files; None: nothing.
 
     Raises:
+        NothingNew: `before` leaves no image.
         UsageError: nothing to pack, or a rule or table that cannot be used.
     """
     catalog = scan.read(files)
@@ -75,38 +83,41 @@ def prepare(
                 f"--where is true for none of the {images:,} images: correct the expression, or leave it out"
             )
     held = None if options.holdout is None else matching_rows(scan.data, options.holdout, "--holdout")
+
+    def hashes(headers: Sequence[Header]) -> list[tuple[bytes, ...]]:
+        display.start("comparing", len(headers), "files")
+        limits, tick = checked.limits, display.advance
+        redactions = screened.redactions
+        return hash_images(folders.source, headers, checked.axis, checked.color, workers, limits, tick, redactions)
+
+    patients, skipped = None, frozenset[str]()
+    if before is not None:
+        same = options.transform is None and checked.wide == "raw"  # else the packed pixels are not those of the file
+        new = only_new(catalog, masks, options.patients, before, hashes if same else None)
+        catalog, masks, patients, skipped = new.catalog, new.masks, new.patients, new.skipped
     screened = replace(screened, catalog=catalog)
-    link = _linker(options, checked, folders, screened, workers, display)
-    return Prepared(screened, masks, divide(options, checked, folders, files, catalog, held, link))
-
-
-def _linker(
-    options: PackOptions, checked: Checked, folders: Folders, screened: Screened, workers: int, display: Display
-) -> Linker:
-    """Who must not be parted from whom, asked when the patients are known."""
 
     def link(patients: Sequence[Patient]) -> Mapping[str, str]:
+        """Who must not be parted from whom, asked when the patients are known."""
         if not options.link_duplicates:
             return {}
-        headers = screened.catalog.headers
-        display.start("comparing", len(headers), "files")
-        hashes = hash_images(
-            folders.source,
-            headers,
-            checked.axis,
-            checked.color,
-            workers,
-            checked.limits,
-            display.advance,
-            screened.redactions,
+        found: list[Sequence[bytes]] = [*hashes(catalog.headers)]
+        packed = before.stand_ins(found, patients) if before is not None else []
+        return link_patients(
+            [*patients, *(patient for patient, _ in packed)], [*found, *((digest,) for _, digest in packed)]
         )
-        return link_patients(patients, hashes)
 
-    return link
+    division = divide(options, checked, folders, files, catalog, held, link, before, patients)
+    return Prepared(screened, masks, division, skipped)
 
 
 def plan_shards(
-    options: PackOptions, checked: Checked, out: Path, prepared: Prepared, pseudonym: Pseudonym
+    options: PackOptions,
+    checked: Checked,
+    out: Path,
+    prepared: Prepared,
+    pseudonym: Pseudonym,
+    following: Following | None = None,
 ) -> tuple[Plan, Screened]:
     """The plan of the shards below `out`, and the catalog with a reject for each file of which it leaves nothing."""
     target = None if options.shard_size is None else max(1, int(options.shard_size * MEBIBYTE))
@@ -127,7 +138,7 @@ def plan_shards(
     catalog = screened.catalog
     seed = options.split_seed
     plan = make_plan(
-        catalog.headers, division.patients, division.splits, seed, shard_options, pseudonym, prepared.masks
+        catalog.headers, division.patients, division.splits, seed, shard_options, pseudonym, prepared.masks, following
     )
     rejects = not_selected(_left_out(catalog, plan), "--slices or --frames leaves out all of its frames")
     screened = replace(screened, catalog=replace(catalog, rejects=(*catalog.rejects, *rejects)))

@@ -19,7 +19,7 @@ from radload.pack.catalog import scan_without_writing
 from radload.pack.display import Display
 from radload.pack.label_sets import Labels
 from radload.pack.masks import mask_patterns
-from radload.pack.options import PackOptions, check
+from radload.pack.options import PackOptions, check, on_this_machine
 from radload.pack.plan import Plan, SeriesJob, ShardJob
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Catalog, walk
@@ -79,6 +79,7 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
     Raises:
         UsageError: an option, folder or table that cannot be used.
     """
+    options, _ = on_this_machine(options)
     checked = check(options)
     folders = check_folders(options)
     files = list(walk(folders.source))

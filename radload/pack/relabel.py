@@ -52,12 +52,12 @@ def add_labels(options: LabelOptions) -> LabelSet:
         check_labels_from(options.labels_from)
     root = options.shards.resolve()
     index = open_index(root, read_manifest(root))
-    if check_name(options.name) in label_names(root) and not options.replace:
+    if check_name(options.name) in label_names(index.label_root) and not options.replace:
         raise UsageError(
             f"{options.shards} has a label set {options.name!r} already: give another --name, or --replace"
         )
     labels = _labels(options, root, index).take(np.arange(len(index.records)), options.name)
-    write_labels(root, labels, index.records["key"], index.ranges)
+    write_labels(index.label_root, labels, index.records["key"], index.ranges)
     return labels
 
 

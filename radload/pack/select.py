@@ -24,6 +24,7 @@ from radload.sources import Header
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
 _TEST: Final = 2  # of SPLITS
@@ -37,7 +38,7 @@ def check_expression(expression: str, option: str) -> None:
     """Raises UsageError, in one sentence, for what is no condition on the catalog's columns. Needs no catalog."""
     import pyarrow.dataset as ds
 
-    _matching(ds.dataset(SCHEMA.empty_table()), expression, option)
+    matching_rows(ds.dataset(SCHEMA.empty_table()), expression, option)
 
 
 def matching_rows(data: ds.Dataset, expression: str, option: str) -> NDArray[np.int64]:
@@ -46,7 +47,7 @@ def matching_rows(data: ds.Dataset, expression: str, option: str) -> NDArray[np.
     Raises:
         UsageError: as `check_expression`, and for what fails on a value.
     """
-    return _matching(data, expression, option)
+    return true_rows(data, f"status = '{IMAGE}'", SCHEMA.names, expression, option)
 
 
 def keep_selected(catalog: Catalog, masks: Masks, rows: NDArray[np.int64]) -> tuple[Catalog, Masks]:
@@ -98,20 +99,30 @@ def hold_out(
     return held
 
 
-def _matching(data: ds.Dataset, expression: str, option: str) -> NDArray[np.int64]:
+def true_rows(
+    data: ds.Dataset | pa.Table, among: str, columns: Sequence[str], expression: str, option: str
+) -> NDArray[np.int64]:
+    """Values of column "row" of `data` where `expression` is true (not null), in rising order.
+
+    Args:
+        among: a condition of ours on the rows that count; columns: what the expression may name; option: which had it, for messages.
+
+    Raises:
+        UsageError: in one sentence, for what is no condition on these columns, or fails on a value.
+    """
     import duckdb
 
     with _connection(data) as connection:
         try:
-            _check_tree(connection, expression, option)
-            images = connection.view("catalog").filter(f"status = '{IMAGE}'")
+            _check_tree(connection, expression, option, columns)
+            images = connection.view("catalog").filter(among)
             chosen = images.filter(expression).project("row")
             kind = str(images.project(expression).types[0])
         except (duckdb.Error, RuntimeError) as error:
             text = str(error).splitlines()[0].strip().rstrip(".:") if str(error) else type(error).__name__
             raise UsageError(
                 f"{option} cannot be understood ({text}): write a condition such as \"modality = 'CT' and rows >= 512\" on the columns "
-                f"{', '.join(SCHEMA.names)}"
+                f"{', '.join(columns)}"
             ) from None
         if kind != "BOOLEAN":
             raise UsageError(f"{option} is no condition but a value ({kind}): compare it with something")
@@ -119,13 +130,13 @@ def _matching(data: ds.Dataset, expression: str, option: str) -> NDArray[np.int6
             rows = chosen.fetchnumpy()["row"]
         except (duckdb.Error, RuntimeError) as error:  # its text may quote a value of the catalog, such as a name
             raise UsageError(
-                f"{option} fails on a value of the catalog ({type(error).__name__}): compare a column with values of its own type"
+                f"{option} fails on a value ({type(error).__name__}): compare a column with values of its own type"
             ) from None
     return np.sort(np.asarray(rows, np.int64))
 
 
 @contextmanager
-def _connection(data: ds.Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(data: ds.Dataset | pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     connection = duckdb.connect(":memory:")
@@ -144,7 +155,7 @@ def _connection(data: ds.Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _check_tree(connection: duckdb.DuckDBPyConnection, expression: str, option: str) -> None:
+def _check_tree(connection: duckdb.DuckDBPyConnection, expression: str, option: str, columns: Sequence[str]) -> None:
     """Refuse what is no function of one row. What DuckDB cannot parse is left to the evaluation, which says why."""
     found = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
     tree = json.loads(found[0]) if found else {}
@@ -158,10 +169,10 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, expression: str, option: 
         name = str(node.get("function_name", "")).lower()
         names = [name] if name else [str(part).lower() for part in node.get("column_names", [])[:1]]
         if node.get("class") == "SUBQUERY":
-            raise UsageError(f"{option} has a subquery: write one condition on the catalog's columns")
+            raise UsageError(f"{option} has a subquery: write one condition on the columns")
         for one in names:
             clock = one in _CLOCKS or one.startswith(_CLOCK_PREFIXES)
-            if (clock and one not in SCHEMA.names) or (name and one in volatile):
+            if (clock and one not in columns) or (name and one in volatile):
                 raise UsageError(
                     f"{option} uses {one}, which is not the same at every run: write a fixed date or number in its place"
                 )

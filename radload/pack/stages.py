@@ -14,7 +14,7 @@ from radload.errors import RadloadError, UsageError
 from radload.pack.display import Display
 from radload.pack.flow import finish_pack, make, run_shards, stopping
 from radload.pack.masks import mask_patterns
-from radload.pack.options import PackOptions, check
+from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING, is_finished, is_left
 from radload.pack.planned import Head, Jobs, check_tools, read_head, read_outlines, read_walk, write_planned
 from radload.pack.prepare import reuse_notes
@@ -59,6 +59,7 @@ def plan(options: PackOptions, console: Console | None = None) -> PlanSummary:
         UsageError: an option, folder or table that cannot be used.
         Stopped: on Ctrl-C.
     """
+    in_a_folder(options, "radload plan")
     checked = check(options)
     folders = check_folders(options)
     if folders.state is State.FINISHED:
@@ -144,6 +145,7 @@ def finish(
         return PackSummary(False, manifest.samples, source["packed"], rejected, source["ignored"], manifest.splits)
     head = check_planned(out, private)
     options = replace(head.options, out=out, private=private, workers=workers)
+    in_a_folder(options, "radload finish")
     checked = check(options)
     folders = check_folders(options)
     with Workspace(folders, checked.key) as workspace, Display(console) as display:

@@ -64,6 +64,8 @@ def print_summary(summary: PackSummary, out: str, console: Console) -> None:
     if not summary.fresh:
         parts = ", ".join(f"{name} {summary.splits[name]['samples']:,}" for name in SPLITS)
         console.print(Text(f"already packed: {summary.samples:,} samples ({parts}) in {out}; nothing to do"))
+        for note in summary.notes:  # of an append: what is said of its files
+            console.print(Text(f"note: {note}"))
         return
     tables = [_files_table(summary), _splits_table(summary)]
     if summary.classes is not None:

@@ -19,11 +19,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from radload.errors import RadloadError
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Beat: TypeAlias = Callable[[int, int], None]  # (item that is begun, or -1: none; items done so far)
 
 _PRELOAD: Final = ["radload.pack.catalog_rows", "radload.pack.job"]
+_TRIES: Final = 3  # to start a process
 _PATIENCE: Final = 5.0  # seconds for a process to end that was told to
 
 
@@ -71,8 +74,20 @@ class Worker(Generic[Job, Result]):
         self._process = context.Process(
             target=_work, args=(theirs, self._pulse, function, limits.memory), daemon=True, name="radload worker"
         )
-        self._process.start()
+        self._start()
         theirs.close()  # so that the end of the process ends the connection
+
+    def _start(self) -> None:
+        """The fork server may be killed as any process may: it is started anew."""
+        for attempt in range(_TRIES):
+            try:
+                self._process.start()
+                return
+            except (EOFError, ConnectionError):
+                if attempt == _TRIES - 1:
+                    raise RadloadError(
+                        "worker processes cannot be started, because the process that makes them was ended: run the same command again"
+                    ) from None
 
     @property
     def idle(self) -> bool:

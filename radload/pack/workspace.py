@@ -22,6 +22,7 @@ from radload.dataset.manifest import MANIFEST
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack.catalog import CATALOG, JOURNAL
+from radload.pack.forgotten import FORGOTTEN
 from radload.pack.options import PackOptions
 from radload.pack.part import PACKING
 from radload.pack.planned import JOBS, WALK
@@ -33,8 +34,12 @@ PLAN: Final = "plan.json"
 CROSSWALK: Final = "crosswalk.parquet"
 REJECTS: Final = "rejects.parquet"
 SPLITS_FILE: Final = "splits.parquet"
+EXPORTS: Final = "exports.json"  # of `radload export`
 REVIEW: Final = "review"  # folder of `radload review`
 _PRIVATE_FILES: Final = frozenset((KEY, PLAN, CROSSWALK, REJECTS, SPLITS_FILE, JOBS, WALK))
+_STAYING: Final = frozenset(
+    (CATALOG, JOURNAL, REVIEW, FORGOTTEN, EXPORTS)
+)  # there before a pack, and after one of which nothing comes
 
 
 class State(Enum):
@@ -106,7 +111,7 @@ def _check_private(private: Path, state: State) -> None:
         )
     except OSError as error:
         raise UsageError(f"--private {private} cannot be read ({error.strerror}): give another folder") from None
-    if names - _PRIVATE_FILES - {CATALOG, JOURNAL, REVIEW}:
+    if names - _PRIVATE_FILES - _STAYING:
         raise UsageError(f"--private {private} exists and holds other things: give a new or an empty folder")
     if state is State.FRESH:
         if CROSSWALK in names:
@@ -189,7 +194,9 @@ class Workspace:
             if mode == 0o700:
                 folder.chmod(mode)  # whatever the umask, or whoever made it
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, "permission denied")
+                locked = os.statvfs(folder).f_flag & os.ST_RDONLY
+                code = errno.EROFS if locked else errno.EACCES
+                raise OSError(code, os.strerror(code))
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise UsageError(

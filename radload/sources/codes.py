@@ -16,7 +16,7 @@ CODES: Final[dict[str, str]] = {
     "decode-failed": "The compressed pixels are damaged, or are not what the header says.",
     "bad-checksum": "A checksum inside the file does not match its data.",
     "not-voxels": "A NIfTI file that holds surface or connectivity data (CIFTI), or no two-dimensional grid.",
-    "changed-file": "The file is no longer the one that was scanned: its size in pixels or its number of frames differs.",
+    "changed-file": "The file is no longer the one that was scanned: written since, or another size in pixels or number of frames.",
     "too-large": "More than 65,535 rows or columns, or more pixels than memory should be risked for.",
     "structured-report": "A DICOM structured report: findings, measurements, a radiation dose report, a selection of key images.",
     "presentation-state": "A DICOM presentation state: how another image is to be shown.",

@@ -20,6 +20,7 @@ from radload.kernels.prepare import Voi
 from radload.loading import Augment, Loader
 from radload.loading.plan import Planner
 from radload.loading.recipe import make_recipe
+from radload.loading.views import Views
 from radload.sources.slice import Units, VoiFunction
 
 ALL = Augment(flip=True, rotate=20, window_jitter=(0.2, 0.3), gamma=0.3, noise=0.1)
@@ -139,7 +140,9 @@ def test_epochs_and_seeds_draw_anew(ct_data: Path) -> None:
 
 def test_views_share_what_is_decoded_and_nothing_else(mixed_data: Path) -> None:
     """`pivot` is subtracted while decoding: it must be the same in every view and epoch, however the window moves."""
-    planner = Planner(open_index(mixed_data, read_manifest(mixed_data)), settings(make_recipe(), augment=ALL))
+    planner = Planner(
+        open_index(mixed_data, read_manifest(mixed_data)), settings(make_recipe(), augment=ALL, views=Views(2))
+    )
     rows = np.arange(12)
     one, same, other = (planner.plan(rows, 0, rows, view) for view in (0, 0, 1))
     later = planner.plan(rows, 5, rows)

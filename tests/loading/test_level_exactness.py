@@ -18,7 +18,7 @@ from test_pixels import render_all, settings
 from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import read_manifest
 from radload.loading import Loader
-from radload.loading.augment import geometry
+from radload.loading.augment import Augment, geometry
 from radload.loading.levels import NARROW_HU, choose_levels
 from radload.loading.plan import Planner, Settings
 from radload.loading.recipe import make_recipe
@@ -60,9 +60,10 @@ def test_in_full_every_stored_integer_comes_back(
     np.testing.assert_array_equal(found[which, 0] * np.float32(4096), images[which].astype(np.float32))
 
 
-@pytest.mark.parametrize("augment", [None, "default"])
-def test_in_full_both_codecs_give_the_same_bits(shards: dict[str, Path], augment: str | None) -> None:
-    """Also where images are cropped and resampled; with levels they differ, so this can fail."""
+@pytest.mark.parametrize("augment", [None, Augment(flip=True, window_jitter=0.0)])
+def test_in_full_both_codecs_give_the_same_bits(shards: dict[str, Path], augment: Augment | None) -> None:
+    """Also where images are cropped and resampled; with levels they differ, so this can fail. Window edges that are no binary
+    fractions (jitter) are rounded in coded units, which differ by the bias: there the codecs agree to float32's rounding."""
     full = [rendered(shards[codec], (40, 56), resolution="full", augment=augment) for codec in ("htj2k", "raw")]
     assert full[0].tobytes() == full[1].tobytes()
     reduced = rendered(shards["htj2k"], (40, 56), augment=augment)

@@ -101,3 +101,25 @@ def test_the_billionth_epoch_is_as_near(ct_data: Path) -> None:
             loader.load_state_dict({**loader.state_dict(), "epoch": epoch, "position": position})
             next(iter(loader))
             assert time.perf_counter() - began < 1 and loader.epoch == epoch
+
+
+@pytest.mark.parametrize(("position", "epoch"), [(0, 3), (1, 4), (12, 4), (99, 4)])
+def test_a_state_of_another_version_goes_on_at_the_next_pass(position: int, epoch: int) -> None:
+    """99: the version before had more steps."""
+    now = {**FACTS, "generation": 2, "fingerprint": "cd", "samples": 70, "strata": "cd"}
+    state = make_state(FACTS, 3, position)
+    with pytest.raises(UsageError, match=r"generation=0.*another version.*version=0.*allow_new_version"):
+        read_state(state, now, steps=12)
+    assert read_state(state, now, steps=12, allow_new_version=True) == (epoch, 0)
+
+
+def test_what_is_no_matter_of_versions_is_refused_all_the_same() -> None:
+    state = make_state(FACTS, 3, 5)
+    for change in ({"seed": 2}, {"global_batch": 16}, {"spacing": None}):
+        with pytest.raises(UsageError, match=next(iter(change))):
+            read_state(state, {**FACTS, "generation": 1, **change}, steps=12, allow_new_version=True)
+    with pytest.raises(UsageError, match="fingerprint"):
+        read_state(state, {**FACTS, "fingerprint": "cd"}, steps=12, allow_new_version=True)
+    assert read_state(state, FACTS, steps=12, allow_new_version=True) == (3, 5), "the same version: the exact place"
+    with pytest.raises(UsageError, match="does not exist"):
+        read_state({**state, "epoch": -1}, {**FACTS, "generation": 1}, steps=12, allow_new_version=True)

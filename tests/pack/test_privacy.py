@@ -228,6 +228,8 @@ def test_an_out_elsewhere_needs_a_private_folder_here(
         pack(PackOptions(clinic, Path(out), workers=0))
     with pytest.raises(UsageError, match=r"--private .* is not on this machine"):
         pack(PackOptions(clinic, Path(out), Path("s3://bucket/private"), workers=0))
-    with pytest.raises(UsageError, match="cannot be written yet"):
+    if out.startswith("s3://"):  # can be written: tests/remote
+        return
+    with pytest.raises(UsageError, match=r"no address that radload knows|whole bucket"):
         pack(PackOptions(clinic, Path(out), tmp_path / "private", workers=0))
     assert {path.name for path in tmp_path.iterdir()} == {"clinic"}

@@ -39,7 +39,7 @@ def index() -> Index:
     ]
     keys = [{field.name: None for field in SAMPLES} | {"key": key} for key in records["key"].tolist()]
     tables = {"series": pa.Table.from_pylist(rows, SERIES), "samples": pa.Table.from_pylist(keys, SAMPLES)}
-    return MemoryIndex(Path(), records, series, ("CT",), {}, None, tables)
+    return MemoryIndex(Path(), records, series, ("CT",), {}, tables=tables)
 
 
 def predictions(multi: bool = False, seed: int = 0) -> Predictions:

@@ -1,0 +1,122 @@
+"""KEY.json against the index: every field of it stands there too."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from radload.dataset.schema import STORED_DTYPES, Codec, Flag, key_text
+from radload.sources.slice import Units, VoiFunction, WindowExplanation
+
+MAX_TEXT: Final = 64 << 20  # bytes of a KEY.json that are parsed: tables of 65,536 entries take some 1.3 MB each
+_SAME: Final = (  # fields that are columns of samples.arrow under the same name
+    "photometric", "window_centres", "window_widths", "bits_stored", "max_error", "lossy_ratios", "spacing_source", "image_position",
+    "image_orientation", "laterality", "view", "suv_factor", "suv_missing", "position", "cropped", "masked",
+)  # fmt: skip
+_KEPT: Final = "kept_"
+
+
+def differing(
+    text: bytes, record: np.void, sample: Mapping[str, Any], series: Mapping[str, Any], of_series: np.void, luts: Luts
+) -> str | None:
+    """What is wrong with a KEY.json: a clause that names fields and no value; None where all is right.
+
+    Args:
+        record: RECORD; sample: row of samples.arrow; series: row of series.arrow; of_series: SERIES_RECORD.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # RecursionError: brackets upon brackets
+        return "is no JSON"
+    if not isinstance(found, dict):
+        return "is no JSON object"
+    expected = _expected(record, sample, series, of_series, luts)
+    wrong = [name for name in expected if name not in found or found[name] != expected[name]]
+    wrong += ["spacing"] if not _same_spacing(found.get("spacing", ()), record) else []
+    wrong += [] if found.keys() <= expected.keys() | {"spacing"} else ["a field that radload does not write"]
+    return f"contradicts the index ({', '.join(wrong)})" if wrong else None
+
+
+class Luts:
+    """Rows of luts.arrow from `first` on, as KEY.json has them."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], first: int) -> None:
+        self._rows, self._first = rows, first
+
+    def row(self, number: int | None) -> dict[str, Any] | None:
+        """The table `number`, None for none; {} for one that is not there."""
+        if number is None:
+            return None
+        place = number - self._first
+        table: dict[str, Any] = _clean(dict(self._rows[place])) if 0 <= place < len(self._rows) else {}
+        return table
+
+
+def _expected(
+    record: np.void, sample: Mapping[str, Any], series: Mapping[str, Any], of_series: np.void, luts: Luts
+) -> dict[str, Any]:
+    flags, levels = Flag(int(record["flags"])), int(record["levels"])
+    padding = [int(record["padding_first"]), int(record["padding_last"])] if Flag.PADDING in flags else None
+    first_key = int(record["key"]) - int(sample["position"] or 0)
+    expected: dict[str, Any] = _clean(
+        {
+            "version": 1,
+            "key": key_text(int(record["key"])),
+            "codec": Codec(int(record["codec"])).name.lower(),
+            "dtype": np.dtype(STORED_DTYPES[int(record["dtype"])]).name,
+            "rows": int(record["rows"]),
+            "cols": int(record["cols"]),
+            "channels": int(record["channels"]),
+            "bias": int(record["bias"]),
+            "slope": float(record["slope"]),
+            "intercept": float(record["intercept"]),
+            "modality_lut": luts.row(sample["modality_lut"]),
+            "invert": Flag.INVERT in flags,
+            "padding": padding,
+            "voi": VoiFunction(int(record["voi"])).name,
+            "window_explanations": [WindowExplanation(c).name for c in sample["window_explanations"] or ()],
+            "voi_lut": luts.row(sample["voi_lut"]),
+            "real_world": [{**one, "lut": luts.row(one["lut"])} for one in sample["real_world"] or ()],
+            "exact": Flag.EXACT in flags,
+            "lossy": Flag.LOSSY in flags,
+            "levels": levels,
+            "safe_levels": int(record["safe_levels"]),
+            "level_end": record["level_end"][:levels].tolist(),
+            "modality": series["modality"],
+            "units": Units(int(of_series["units"])).name,
+            "body_part": series["body_part"],
+            "series": key_text(max(first_key, 0)),
+            "patient": int(of_series["patient"]),
+            "study": int(of_series["study"]),
+            "kept": {name.removeprefix(_KEPT): value for name, value in sample.items() if name.startswith(_KEPT)},
+            **{name: sample[name] for name in _SAME},
+        }
+    )
+    return expected
+
+
+def _same_spacing(found: Any, record: np.void) -> bool:
+    """The record has it in 32 bits."""
+    inside = (float(record["spacing_row"]), float(record["spacing_col"]))
+    if found is None:
+        return math.isnan(inside[0]) and math.isnan(inside[1])
+    if not isinstance(found, list) or len(found) != len(inside):
+        return False
+    return all(
+        isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-6) for a, b in zip(found, inside, strict=True)
+    )
+
+
+def _clean(value: Any) -> Any:
+    """Numbers that are not finite are null in JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _clean(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
