@@ -19,7 +19,7 @@ from radload.pack.display import Display
 from radload.pack.flow import Made, run_shards, stopping
 from radload.pack.options import PackOptions
 from radload.pack.part import is_finished, is_left
-from radload.pack.planned import check_tools, read_head, read_job, write_planned
+from radload.pack.planned import read_head, read_job, write_planned
 from radload.pack.stages import plan_id
 from radload.pack.worker import Limits
 from radload.pack.workspace import Workspace
@@ -103,7 +103,6 @@ def _check_machine(private: str, plan: str) -> None:
         raise UsageError(
             f"{private} holds another plan on a worker than here: let all machines see the same folders, under the same names"
         )
-    check_tools(head)
 
 
 @contextmanager
