@@ -19,7 +19,7 @@ from radload.pack.display import Display
 from radload.pack.flow import Made, run_shards, stopping
 from radload.pack.options import PackOptions
 from radload.pack.part import is_finished, is_left
-from radload.pack.planned import check_tools, read_head, read_job, write_planned
+from radload.pack.planned import read_head, read_job, write_planned
 from radload.pack.stages import plan_id
 from radload.pack.worker import Limits
 from radload.pack.workspace import Workspace
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import distributed
 
 _CONNECT: Final = 30.0  # seconds
+_INSTALL: Final = "install the same radload[cluster] on all machines, the scheduler's included"
 
 
 def write_shards_on_cluster(
@@ -102,7 +103,6 @@ def _check_machine(private: str, plan: str) -> None:
         raise UsageError(
             f"{private} holds another plan on a worker than here: let all machines see the same folders, under the same names"
         )
-    check_tools(head)
 
 
 @contextmanager
@@ -147,10 +147,12 @@ def _failures_said(address: str, state: Any) -> Iterator[None]:
         ) from None
     except FutureCancelledError:
         raise RadloadError(f"the scheduler {address} is gone: {state()}") from None
-    except ImportError as error:
-        raise UsageError(
-            f"the workers of {address} cannot import {error.name}: install the same radload[cluster] on all machines"
-        ) from None
+    except ImportError:
+        raise UsageError(f"the workers of {address} cannot load the task: {_INSTALL}") from None
+    except RuntimeError as error:
+        if "deserialization of the task graph" not in str(error):
+            raise
+        raise UsageError(f"the scheduler {address} cannot load the task: {_INSTALL}") from None
 
 
 def _as_completed(client: distributed.Client, futures: list[Any]) -> Iterator[Any]:

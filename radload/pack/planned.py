@@ -43,11 +43,10 @@ _ROWS: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is the same for all jobs. plan: id of plan.json; tools: versions that planned."""
+    """What is the same for all jobs. plan: id of plan.json; jobs: their number."""
 
     plan: str
     options: PackOptions
-    tools: dict[str, str]
     jobs: int
 
 
@@ -115,12 +114,13 @@ def read_head(private: Path) -> Head:
     """What a plan says about all of its jobs.
 
     Raises:
-        UsageError: there is no plan.
+        UsageError: there is no plan, or it is of other versions of the tools.
     """
     with _opened(private) as reader:
         said = json.loads(reader.schema.metadata[_KEY])
+        _check_tools(said["tools"])  # first: another version may know other options
         options = loads(PackOptions, json.dumps(said["options"]).encode())
-        return Head(said["plan"], options, said["tools"], reader.num_record_batches)
+        return Head(said["plan"], options, reader.num_record_batches)
 
 
 def read_outlines(private: Path) -> list[Outline]:
@@ -150,12 +150,10 @@ def read_walk(private: Path) -> list[InputFile]:
     return files
 
 
-def check_tools(head: Head) -> None:
+def _check_tools(there: dict[str, str]) -> None:
     """Raises UsageError where this machine's versions are not those of the plan: other versions may write other bytes."""
     here = tools()
-    other = [
-        f"{name} {here[name]} here, {head.tools.get(name)} there" for name in here if here[name] != head.tools.get(name)
-    ]
+    other = [f"{name} {here[name]} here, {there.get(name)} there" for name in here if here[name] != there.get(name)]
     if other:
         raise UsageError(
             f"the shards were planned with other versions ({'; '.join(other)}): install the same ones on all machines, or plan again"
@@ -174,7 +172,9 @@ def _opened(private: Path, columns: list[int] | None = None, name: str = JOBS) -
             f"{private} holds no plan: run `radload plan` with the options of the pack, or give its private folder by --private"
         ) from None
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} cannot be read or is damaged: run `radload plan` again") from None
+        raise UsageError(
+            f"{path} cannot be read here (damaged, or written by other code of radload): run `radload plan` again"
+        ) from None
 
 
 def _compressed() -> pa.ipc.IpcWriteOptions:

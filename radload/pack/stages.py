@@ -16,7 +16,7 @@ from radload.pack.flow import finish_pack, make, run_shards, stopping
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING, is_finished, is_left
-from radload.pack.planned import Head, Jobs, check_tools, read_head, read_outlines, read_walk, write_planned
+from radload.pack.planned import Head, Jobs, read_head, read_outlines, read_walk, write_planned
 from radload.pack.prepare import reuse_notes
 from radload.pack.private import default_private
 from radload.pack.scan import walk
@@ -170,7 +170,6 @@ def check_planned(out: Path, private: Path) -> Head:
     head = read_head(private)
     if plan_id(out) != head.plan:
         raise UsageError(f"{private} holds the plan of another --out than {out}: give the right one by --private")
-    check_tools(head)
     return head
 
 

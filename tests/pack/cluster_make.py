@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from radload.sources import Slice
@@ -27,6 +28,15 @@ def deadly(image: Slice) -> Slice:
     if first == KILLS:
         os.kill(os.getpid(), signal.SIGSEGV)
     if first == HANGS:
+        time.sleep(3600)
+    return image
+
+
+def murderous(image: Slice) -> Slice:
+    """--transform: ends the Dask worker above the child in which it runs (child, fork server, worker)."""
+    if int(image.stored.flat[0]) == KILLS:
+        server = Path(f"/proc/{os.getppid()}/stat").read_text()
+        os.kill(int(server.rpartition(")")[2].split()[1]), signal.SIGKILL)
         time.sleep(3600)
     return image
 
@@ -47,22 +57,35 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2, tls: Sequence[str] = (), threads: int = 1) -> Iterator[Cluster]:
-    """`dask scheduler` and `dask worker`s, each with its nanny, as anybody starts them."""
+def cluster(
+    folder: Path,
+    workers: int = 2,
+    tls: Sequence[str] = (),
+    threads: int = 1,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    of: str = "",
+) -> Iterator[Cluster]:
+    """`dask scheduler` and `dask worker`s, each with its nanny, as anybody starts them.
+
+    Args:
+        environment: beside our own, of the processes whose name starts with `of`: "scheduler", "worker", or "" for all.
+    """
     folder.mkdir()
     port = free_port()
     address = f"{'tls' if tls else 'tcp'}://127.0.0.1:{port}"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "DASK_DISTRIBUTED__SCHEDULER__WORKER_SADDR": "",
-    }
+    path = os.pathsep.join(path for path in sys.path if path)
+    surroundings = {**os.environ, "PYTHONPATH": path}
 
     def start(name: str, module: str, *arguments: object) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments), *tls]
         with (folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=folder,
+                env={**surroundings, **(environment if name.startswith(of) else {})},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     scheduler = start(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from cluster_make import HANGS, KILLS, Cluster, Proxy, children, cluster, free_port
 from conftest_pack import WriteDicom, WriteSeries
-from stage_make import KEY, everything, options_for, write_source
+from stage_make import KEY, SHARD, everything, options_for, write_source
 
 from radload.dataset.manifest import MANIFEST
 from radload.errors import RadloadError, UsageError
@@ -135,6 +137,47 @@ def test_a_worker_that_dies_is_replaced(source: Path, tmp_path: Path) -> None:
         assert run.error is None, run.error
         assert packing and not any(Path(f"/proc/{process}/exe").exists() for process in packing), "orphans"
     assert everything(tmp_path / "spread") == everything(tmp_path / "local")
+
+
+def test_workers_that_die_over_one_shard_are_said(
+    tmp_path: Path, write_series: WriteSeries, write_dicom: WriteDicom
+) -> None:
+    write_series(tmp_path / "src/a", patient="P1")
+    write_dicom(tmp_path / "src/b.dcm", np.full((24, 20), KILLS, np.int16), patient="P2", series="b")
+    options = PackOptions(tmp_path / "src", tmp_path / "out", shard_size=0.001, transform="cluster_make:murderous")
+    few = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    words = r"died 2 times while writing one shard .*: \d of 2 shards are finished"
+    with cluster(tmp_path / "cluster", environment=few) as running, pytest.raises(RadloadError, match=words):
+        pack(replace(options, scheduler=running.address))
+
+
+@pytest.mark.parametrize("whose", ["scheduler", "worker"])
+def test_machines_without_radload_are_said(source: Path, tmp_path: Path, whose: str) -> None:
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow/sitecustomize.py").write_text(
+        "import sys\nsys.modules['radload'] = None\n"
+    )  # as if not installed
+    shadow = {"PYTHONPATH": str(tmp_path / "shadow")}
+    words = f"the {whose}s? .* cannot load the task: install the same radload"
+    with (
+        cluster(tmp_path / "cluster", workers=1, environment=shadow, of=whose) as running,
+        pytest.raises(UsageError, match=words),
+    ):
+        pack(replace(options_for(source, tmp_path / "out"), scheduler=running.address))
+
+
+def test_ctrl_c_says_how_to_go_on(source: Path, tmp_path: Path, two: Cluster) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "radload.cli", "pack", "--src", source, "--out", out, "--shard-size", SHARD]
+    command += ["--transform", "cluster_make:slow", "--scheduler", two.address]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
+    while len(list(out.glob(f"{PACKING}/parts/*.arrow"))) < 2 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "shards are finished; run the same command again to go on" in said and said.count("\n") == 1, said
 
 
 def test_a_scheduler_that_is_gone_is_said_and_the_pack_goes_on_elsewhere(source: Path, tmp_path: Path) -> None:
