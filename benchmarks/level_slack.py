@@ -7,7 +7,7 @@ The data set is `detail_phantoms`; a small network is trained from nothing on ra
 and arm: a level_slack, or "full" (no levels at all). Everything else is the same to the bit: images, order, crops, flips, first
 weights. It is judged on unseen patients, whole images, with level_slack 1.0 and in full. Arm 4.0 is the control: half of
 the output's resolution or less, so it has to lose, or the task needs no detail. The loaders are timed alone before, in turns.
-Decision 101 has the outcome.
+Decision 140 has the outcome.
 """
 
 from __future__ import annotations

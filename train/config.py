@@ -14,7 +14,7 @@ from radload.loading.fit import FITS, check_fit
 from radload.loading.recipe import read_window
 from radload.train.stages import sizes_of
 
-CROP_SLACK = 1.5  # decision 101: networks that have to see fine detail learn no less, and a crop costs half
+CROP_SLACK = 1.5  # decision 140: networks that have to see fine detail learn no less, and a crop costs half
 NO_LABELS = "none"  # --labels none: train as if there were no label set
 SUPERVISED, SELF_SUPERVISED = "supervised", ("lejepa", "simclr")
 

@@ -94,9 +94,10 @@ def test_a_package_that_is_not_there_is_a_reason() -> None:
 def test_the_training_peer_without_chance_delivers_our_pixels(
     shards: Path, files: PeerFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Crops of the whole image and no flips: the three windows, in their order, and the flip of the other half."""
+    """Crops of the whole image, no flips, windows that stay: the three windows, in their order, and the flip of the other half."""
     monkeypatch.setattr(peer_loaders, "AREA", (1.0, 1.0))
     monkeypatch.setattr(peer_loaders, "RATIO", (1.0, 1.0))
+    monkeypatch.setattr(peer_loaders, "JITTER", (0.0, 0.0))
     data = peer_loaders.TrainingSlices(files.dicom, SIZE)
     with Loader(shards, batch_size=COUNT, size=SIZE, resolution="full") as loader:
         batch = next(iter(loader))
