@@ -29,6 +29,7 @@ from radload.pack.prepare import plan_shards, prepare
 from radload.pack.private import check_private, default_private
 from radload.pack.scan import walk
 from radload.pack.workspace import Folders, State, read_plan
+from radload.versions.forget import locked
 
 _STAGE: Final = ".repack"
 _FILES: Final = {  # options that name a file: plan.json has its checksum, not the file
@@ -63,13 +64,25 @@ def repack(
         files: "--labels", "--splits" and "--decisions" as they were given to the pack: labels decide how patients are divided.
 
     Raises:
-        UsageError: no private folder, or a source or option file that is not that of the pack.
+        UsageError: no private folder, a source or option file that is not that of the pack, or another program writes to the data set.
     """
-    folder = private or default_private(root)
+    with locked(root.resolve()):
+        return _repack(root, names, source, private or default_private(root), workers, display, files or {})
+
+
+def _repack(
+    root: Path,
+    names: Collection[str],
+    source: Path,
+    folder: Path,
+    workers: int | None,
+    display: Display | None,
+    files: Mapping[str, Path],
+) -> Repacked:
     check_private(root, folder)
     folders = Folders(source.resolve(), root.resolve(), folder.resolve(), State.FINISHED)
     key, plan = read_plan(folders)
-    options = _options(plan["options"], folders, files or {})
+    options = _options(plan["options"], folders, files)
     index = open_index(root, read_manifest(root))
     stage = root / _STAGE
     shutil.rmtree(stage, ignore_errors=True)

@@ -93,6 +93,8 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         doomed = [one for one in _older(root, manifest) if one in waiting or shards_of(root, one) & hidden.shards]
         for path in caches:
             removed_caches += remove_caches(path, root, doomed)
+        if 0 in doomed:  # before its folder, which says that there is still something to do
+            shutil.rmtree(root / "labels", ignore_errors=True)
         for one in doomed:
             if one not in waiting:
                 _remove_version(root, one)
@@ -102,8 +104,6 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
             if (root / split).is_dir():
                 sync_folder(root / split)
         remove_names(folder, read_forgotten(folder), hidden.keys)
-        if 0 in doomed:
-            shutil.rmtree(root / "labels", ignore_errors=True)
         # Last those by which a call that goes on knows what there is to do.
         for one in waiting:
             _remove_version(root, one)
