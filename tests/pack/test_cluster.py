@@ -151,7 +151,11 @@ def test_workers_that_die_over_one_shard_are_said(
         pack(replace(options, scheduler=running.address))
 
 
-@pytest.mark.parametrize("whose", ["scheduler", "worker"])
+@pytest.mark.parametrize(
+    "whose",
+    # A worker that ends at its start is none, and a pack waits for workers as long as it takes: no test for every run.
+    ["scheduler", pytest.param("worker", marks=pytest.mark.soak)],
+)
 def test_machines_without_radload_are_said(source: Path, tmp_path: Path, whose: str) -> None:
     (tmp_path / "shadow").mkdir()
     (tmp_path / "shadow/sitecustomize.py").write_text(
