@@ -77,7 +77,13 @@ def test_seven_windows_take_three_rounds_of_three() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "size"),
-    [((1, 1), (64, 50)), ((1, 4000), (7, 90)), ((3000, 3), (2, 5)), ((97, 1031), (1, 1)), ((900, 700), (80, 90))],
+    [
+        ((1, 1), (64, 50)),
+        ((1, 4000), (7, 90)),
+        ((3000, 3), (2, 5)),
+        ((97, 1031), (1, 1)),
+        pytest.param((900, 700), (80, 90), marks=pytest.mark.soak),
+    ],
 )
 def test_extreme_sizes(shape: tuple[int, int], size: tuple[int, int]) -> None:
     coded = RNG.integers(0, 4096, shape, np.uint16)

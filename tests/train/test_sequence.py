@@ -61,6 +61,7 @@ def wait_for_step(run: subprocess.Popen[str], folder: Path, step: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.soak
 def test_the_sequence_of_samples_survives_kills_and_other_world_sizes(
     labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
