@@ -32,6 +32,7 @@ from radload.pack.flow import (
     disk_failures_are_said,
     make_split_folders,
     mask_notes,
+    summarise,
     worker_count,
     write_private_splits,
     write_shards,
@@ -44,7 +45,7 @@ from radload.pack.plan import Following, with_seen
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Reject, walk
 from radload.pack.stopped import Stopped
-from radload.pack.summary import PackSummary, count_classes
+from radload.pack.summary import PackSummary
 from radload.pack.suspect import describe
 from radload.pack.sweep import remove_temporaries, remove_unused_shards
 from radload.pack.workspace import (
@@ -151,23 +152,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
             )
         write_json(workspace.private / PLAN, description, 0o600)
         _clean(workspace)
-        return PackSummary(
-            written.manifest is not None,
-            written.segment.samples,
-            written.packed,
-            written.rejected,
-            written.ignored,
-            written.segment.splits,
-            written.frames_rejected,
-            count_classes(written.labels),
-            written.bytes_in,
-            written.bytes_out,
-            written.pixels,
-            time.monotonic() - started,
-            slices,
-            (*notes, *reuse_notes(scan)),
-            written.masks,
-        )
+        return summarise(written, written.manifest is not None, slices, started, (*notes, *reuse_notes(scan)))
 
 
 def _before(workspace: Workspace, manifest: Manifest, identity: dict[str, Any], folders: Folders) -> Before:

@@ -322,8 +322,13 @@ def finish_pack(options: PackOptions, workspace: Workspace, made: Made, slices: 
     write_manifest(workspace.out, _manifest(options, workspace, written, division, tuple(notes)))
     shutil.rmtree(workspace.out / PACKING, ignore_errors=True)
     remove_planned(workspace.private)
+    return summarise(written, True, slices, started, (*notes, *reuse_notes(made.scan)))
+
+
+def summarise(written: Written, new: bool, slices: int, started: float, notes: tuple[str, ...]) -> PackSummary:
+    """What a pack says in the end. new: a version was made; slices: worked on; started: on the monotonic clock."""
     return PackSummary(
-        True,
+        new,
         written.segment.samples,
         written.packed,
         written.rejected,
@@ -336,7 +341,7 @@ def finish_pack(options: PackOptions, workspace: Workspace, made: Made, slices: 
         written.pixels,
         time.monotonic() - started,
         slices,
-        (*notes, *reuse_notes(made.scan)),
+        notes,
         written.masks,
     )
 
