@@ -360,7 +360,11 @@ class Loader(IterableDataset[dict[str, Any]]):
                     f"batch {delivery.step} of epoch {delivery.epoch} came for {self._position} of {self.epoch}"
                 )
             self._index.files.check()
-            batch = self._batch(process, delivery)
+            try:
+                batch = self._batch(process, delivery)
+            except Exception:
+                self._index.files.check()  # if they were changed meanwhile, that is the reason
+                raise
             if batch is None:  # the loader process decodes this one, and names and replaces what cannot be decoded
                 process.ask(self.epoch, self._position, again=True, settled=self._sink.settled())
         self._failures.add(delivery, self.epoch)

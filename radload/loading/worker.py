@@ -172,7 +172,7 @@ class Worker:
             self._deliverer.settle(message["done"], message["gone"], self._oldest)
             self._deliverer.begin(arrays, plan, places)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
-            self._send({"id": message["id"], "error": describe(error)})
+            self._send({"id": message["id"], "error": self._explain(error)})
             return
         job = _Job(message["id"], message["epoch"], plan, places, positions[places], arrays, len(places))
         if not len(places):
@@ -207,7 +207,7 @@ class Worker:
                         failures.extend(draw.failures)
                         hits += draw.hits
             except Exception as error:  # noqa: BLE001 - as above
-                job.error = describe(error)
+                job.error = self._explain(error)
             with job.lock:
                 job.failed += len(failures)
                 job.hits += hits
@@ -230,6 +230,14 @@ class Worker:
         named = sorted((f.key, f.reason, f.shard, f.kind) for f in job.failures)[: protocol.NAMED_FAILURES]
         counts = [[*where, count] for where, count in job.counts.most_common(protocol.COUNTED_SHARDS)]
         self._send({"id": job.id, "failed": job.failed, "failures": named, "counts": counts, "hits": job.hits})
+
+    def _explain(self, error: Exception) -> protocol.Message:
+        """An error as a message. Where the index was changed meanwhile, that is the reason, whatever its values led to."""
+        try:
+            self._planner.index.files.check()
+        except RadloadError as changed:
+            return describe(changed)
+        return describe(error)
 
     def _warn(self, sentence: str) -> None:
         self._send({"warning": sentence})

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from make import Image, Series, ct_slice, write_dataset
 
+from radload.dataset import mapped
 from radload.dataset.labels import LabelSet
+from radload.errors import FormatError
+from radload.loading import Loader, process
 
 # In a process of its own, because what it guards against is a signal. "large": every file counts as large, on both sides.
 SCRIPT = """
@@ -79,3 +82,24 @@ def test_a_changed_index_never_kills_and_never_lies(root: Path, size: str) -> No
                 case,
                 outcome,
             )
+
+
+def test_whatever_changed_values_lead_to_the_change_is_the_reason(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is overwritten between the look before a batch and the use of its values: not the error of the values is told."""
+    monkeypatch.setattr(mapped, "COPIED", 0)
+    monkeypatch.setattr(process, "_START", LATE + process._START)
+    changed = pytest.raises(FormatError, match=r"records\.bin was changed while it was in use")
+    with Loader(root, batch_size=4, size=16, threads=1, prefetch=1) as loader, changed:
+        list(loader)
+
+
+# in the loader process: records.bin is overwritten just after the first look at it
+LATE = (
+    "import radload.dataset.mapped as m; m.COPIED = 0; look = m.OpenFiles.check\n"
+    "def late(files, seen=[]):\n"
+    "    look(files)\n"
+    "    one = next(f for f in files._watched if f.path.name == 'records.bin')\n"
+    "    one.path.write_bytes(bytes(255 - b for b in one.path.read_bytes())) if not seen else None\n"
+    "    seen.append(one)\n"
+    "m.OpenFiles.check = late\n"
+)
