@@ -19,8 +19,8 @@ from radload.bench.cold import Cold, measure_cold
 from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 from radload.sources.slice import Units
 
 pytestmark = pytest.mark.benchmark(group="cold")

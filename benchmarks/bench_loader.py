@@ -20,8 +20,8 @@ from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.loading import Loader
-from radload.loading.plan import Settings
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.plan import Settings
+from radload.loading.planning.recipe import make_recipe
 
 BATCH, BATCHES, ROUNDS = 50, 8, 5
 CORES = len(os.sched_getaffinity(0))

@@ -18,8 +18,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from radload.bench.counters import bytes_read, drop_from_cache
 from radload.loading import Loader
-from radload.loading.blocks import Blocks
-from radload.loading.mixing import pair_rate, perfect_rate
+from radload.loading.order.blocks import Blocks
+from radload.loading.order.mixing import pair_rate, perfect_rate
 
 pytestmark = pytest.mark.benchmark(group="order")
 BATCH = 8

@@ -27,9 +27,9 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.loading import Loader
 from radload.loading.arguments import core_share
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import make_recipe
-from radload.loading.views import Views
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
+from radload.loading.planning.views import Views
 from radload.train.config import CROP_SLACK
 
 BATCH, SIZE, ROUNDS, SECONDS, PREFETCH = 50, 224, 5, 0.8, 3

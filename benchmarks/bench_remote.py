@@ -29,8 +29,8 @@ from serve import S3, s3_server
 
 from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 from radload.remote.node_cache import NodeCache
 from radload.remote.ranges import AT_ONCE
 from radload.remote.shards import RemoteShards

@@ -24,8 +24,8 @@ from radload.kernels.jit import _pointer_to as pointer_to
 from radload.kernels.prepare import NO_TABLES, SAMPLE, WINDOW, normalisation
 from radload.kernels.taps import span
 from radload.loading.decode import decode_level
-from radload.loading.order import Order
-from radload.loading.plan import Planner, Settings
+from radload.loading.order.order import Order
+from radload.loading.planning.plan import Planner, Settings
 
 
 def dali_batches(root: Path, settings: Settings, batch_size: int, threads: int, feed: str) -> Iterator[Any]:

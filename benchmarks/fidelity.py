@@ -25,8 +25,8 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.kernels import cpu, prepare
 from radload.loading.decode import SAMPLE_ERRORS, decode_level, level_bytes
-from radload.loading.plan import BatchPlan, Planner, Settings
-from radload.loading.recipe import CT, FIXED, OTHER, PRESETS, Recipe, Window, default_recipe
+from radload.loading.planning.plan import BatchPlan, Planner, Settings
+from radload.loading.planning.recipe import CT, FIXED, OTHER, PRESETS, Recipe, Window, default_recipe
 from radload.sources.slice import Units
 
 SIZES, SLACKS = (112, 224, 320), (1.0, 1.25, 1.5, 2.0)

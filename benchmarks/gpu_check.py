@@ -31,7 +31,7 @@ from make import Image, Series, write_dataset
 
 from radload.errors import RadloadError
 from radload.kernels import gpu, nvrtc
-from radload.loading.decoder import DaliDecoder
+from radload.loading.gpu.decoder import DaliDecoder
 
 NOT_RUN = "not measured"
 ODD_SIZES = ((1, 1), (3, 2000), (97, 65), (600, 480))
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--seconds must be above 0 and at most 60")
     run = not wanted.dry_run
     if run:
-        from radload.loading.device import check_available
+        from radload.loading.gpu.device import check_available
 
         try:
             check_available("cuda")

@@ -27,8 +27,8 @@ from detail_phantoms import CLASSES, pack_detail
 from torch import Tensor, nn
 
 import radload
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 from radload.train.metrics import auroc
 
 SIZE, BATCH = 112, 48

@@ -21,8 +21,8 @@ from peer_files import INTERCEPT, PeerFiles
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from radload.loading.augment import AREA, FLIP, JITTER, RATIO
-from radload.loading.recipe import PRESETS
+from radload.loading.planning.augment import AREA, FLIP, JITTER, RATIO
+from radload.loading.planning.recipe import PRESETS
 
 CENTRE, WIDTH, MEAN, STD = 40.0, 400.0, 0.5, 0.25
 READ_AHEAD = 2  # batches per worker: DataLoader's default

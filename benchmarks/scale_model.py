@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from radload.dataset.schema import RECORD, SERIES_RECORD
-from radload.loading.blocks import Blocks
-from radload.loading.sampling import Sampler, Uniform
+from radload.loading.order.blocks import Blocks
+from radload.loading.order.sampling import Sampler, Uniform
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from radload.dataset.schema import STORED_DTYPES, Flag
 from radload.demo import phantoms
 from radload.kernels import reference
 from radload.kernels.prepare import Voi
-from radload.loading.augment import geometry, intensity
 from radload.loading.decode import decode_level, level_bytes
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.augment import geometry, intensity
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 from radload.pack import PackOptions, pack
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from radload.errors import FormatError, UsageError
-from radload.loading.recipe import Recipe
+from radload.loading.planning.recipe import Recipe
 from radload.train.models import arguments
 from radload.train.stem import convert_stem
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from radload.errors import UsageError
-from radload.loading.augment import AUTO, JITTER, Augment
-from radload.loading.fit import FITS, check_fit
-from radload.loading.recipe import read_window
+from radload.loading.planning.augment import AUTO, JITTER, Augment
+from radload.loading.planning.fit import FITS, check_fit
+from radload.loading.planning.recipe import read_window
 from radload.train.stages import sizes_of
 
 CROP_SLACK = 1.5  # decision 140: networks that have to see fine detail learn no less, and a crop costs half

@@ -13,8 +13,8 @@ from typing import Any, get_args, get_type_hints
 
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
-from radload.loading.fit import MAX_SPACING, MIN_SPACING
-from radload.loading.levels import MAX_SLACK, MIN_SLACK
+from radload.loading.planning.fit import MAX_SPACING, MIN_SPACING
+from radload.loading.planning.levels import MAX_SLACK, MIN_SLACK
 from radload.train.config import Config
 from radload.train.stages import sizes_of
 

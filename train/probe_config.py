@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from radload.errors import UsageError
-from radload.loading.recipe import read_window
+from radload.loading.planning.recipe import read_window
 from radload.train.backbones import RANDOM
 from radload.train.divide import PACKED, PATIENTS
 from radload.train.finetune import FULL, TOP

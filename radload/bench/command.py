@@ -19,8 +19,8 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
 from radload.loading.arguments import core_share, output_size
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 
 ROUNDS = 5
 _ARCH_SHARE = 0.25  # of the time, for --measure-arch

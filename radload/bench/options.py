@@ -7,7 +7,7 @@ from pathlib import Path
 
 from radload.bench.needs import find_published
 from radload.errors import UsageError
-from radload.loading.recipe import read_window
+from radload.loading.planning.recipe import read_window
 
 MIN_SECONDS, MAX_SECONDS = 1.0, 3600.0
 

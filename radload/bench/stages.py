@@ -21,8 +21,8 @@ from radload.errors import UsageError
 from radload.kernels import cpu, prepare
 from radload.loading.buffers import Buffers
 from radload.loading.decode import SAMPLE_ERRORS, decode_level, level_bytes
-from radload.loading.draws import plan_draws
-from radload.loading.plan import BatchPlan, Planner
+from radload.loading.planning.draws import plan_draws
+from radload.loading.planning.plan import BatchPlan, Planner
 
 MAX_DRAWS = 512
 MAX_BYTES = 256 << 20  # of decoded pixels and of coded bytes that are held

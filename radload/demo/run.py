@@ -29,7 +29,7 @@ from radload.demo.phantoms import Made, make
 from radload.demo.report import Report, write_report
 from radload.errors import RadloadError
 from radload.inspect import Summary, print_tables, summarise, write_contact_sheet
-from radload.loading.recipe import Recipe
+from radload.loading.planning.recipe import Recipe
 from radload.pack import PackOptions, pack
 from radload.pack.summary import PackSummary, print_summary
 from radload.train.log import read_log

@@ -15,8 +15,8 @@ from radload.dataset.schema import Flag
 from radload.errors import UsageError
 from radload.inference.files import Images
 from radload.inference.memory import Packed
+from radload.loading.planning.recipe import DISPLAY, FIXED, FROM_ZERO, PERCENTILES, Recipe
 from radload.loading.preparation import Preparation
-from radload.loading.recipe import DISPLAY, FIXED, FROM_ZERO, PERCENTILES, Recipe
 from radload.pack.plan import SeriesJob
 from radload.sources import Units
 

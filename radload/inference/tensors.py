@@ -15,9 +15,9 @@ from radload.inference.memory import packed
 from radload.inference.saved import Given, find_preparation
 from radload.inference.statistics import settle
 from radload.loading.deliver import make_deliverer
-from radload.loading.draws import plan_draws
-from radload.loading.fit import count_unscaled
-from radload.loading.plan import Planner
+from radload.loading.planning.draws import plan_draws
+from radload.loading.planning.fit import count_unscaled
+from radload.loading.planning.plan import Planner
 from radload.pack.options import check_include
 
 if TYPE_CHECKING:

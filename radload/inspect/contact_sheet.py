@@ -21,8 +21,8 @@ from radload.dataset.files import atomic_file
 from radload.inspect.pick import Group, groups, picks
 from radload.kernels import cpu, prepare
 from radload.loading.decode import SAMPLE_ERRORS, decode_level, level_bytes
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import FIXED, PRESETS, Recipe, Window, default_recipe
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import FIXED, PRESETS, Recipe, Window, default_recipe
 from radload.sources.slice import Units
 
 COLUMNS, CELL, GAP, MARGIN = 12, 112, 4, 18  # pixels

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from radload.loading.augment import Augment
     from radload.loading.loader import Loader
     from radload.loading.mixture import Mixture
+    from radload.loading.planning.augment import Augment
+    from radload.loading.planning.recipe import Recipe
     from radload.loading.preparation import Preparation
-    from radload.loading.recipe import Recipe
 
 __all__ = ["Augment", "Loader", "Mixture", "Preparation", "Recipe"]
 
@@ -29,11 +29,11 @@ def __getattr__(name: str) -> Any:
 
         return Preparation
     if name == "Augment":
-        from radload.loading.augment import Augment
+        from radload.loading.planning.augment import Augment
 
         return Augment
     if name == "Recipe":
-        from radload.loading.recipe import Recipe
+        from radload.loading.planning.recipe import Recipe
 
         return Recipe
     raise AttributeError(f"module 'radload.loading' has no attribute {name!r}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from radload.dataset.index import Index
 from radload.dataset.labels import DEFAULT, LabelSet, label_names, read_labels
 from radload.errors import UsageError
-from radload.loading.order import Order
+from radload.loading.order.order import Order
 
 DTYPES = ("float32", "float16", "bfloat16")
 MAX_SIZE = 8192

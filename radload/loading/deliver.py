@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from radload.dataset.shards import ShardFiles
 from radload.loading.buffers import Buffers
-from radload.loading.cache import Cache
+from radload.loading.cache.levels import Cache
 from radload.loading.decode import decode_level
 from radload.loading.masks import leave_out, put_mask
-from radload.loading.neighbours import Drawn
-from radload.loading.plan import BatchPlan, Planner
+from radload.loading.planning.neighbours import Drawn
+from radload.loading.planning.plan import BatchPlan, Planner
+from radload.loading.planning.views import by_view
 from radload.loading.reader import Draw, Reader, StandIn
-from radload.loading.views import by_view
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -25,25 +25,25 @@ from radload.loading.arguments import (
     output_size,
     world_place,
 )
-from radload.loading.augment import Augment, make_augment
-from radload.loading.cache_arguments import cache_config, parse_bytes
+from radload.loading.cache.arguments import cache_config, parse_bytes
 from radload.loading.columns import Columns, label_column
 from radload.loading.failures import Failures
-from radload.loading.fit import check_fit, count_unscaled
-from radload.loading.levels import check_resolution
 from radload.loading.masks import check_masks
-from radload.loading.neighbours import check_neighbours, drawn_rows, tell_unplaced
-from radload.loading.order import Order
-from radload.loading.plan import Settings
+from radload.loading.order.order import Order
+from radload.loading.order.strata import check_sampling, facts, open_sampler
+from radload.loading.planning.augment import Augment, make_augment
+from radload.loading.planning.fit import check_fit, count_unscaled
+from radload.loading.planning.levels import check_resolution
+from radload.loading.planning.neighbours import check_neighbours, drawn_rows, tell_unplaced
+from radload.loading.planning.plan import Settings
+from radload.loading.planning.recipe import MEAN, STD, Recipe, make_recipe
+from radload.loading.planning.views import Views, check_views
 from radload.loading.preparation import Preparation
 from radload.loading.process import Delivery, LoaderProcess
 from radload.loading.protocol import Config
 from radload.loading.reader import Failure
-from radload.loading.recipe import MEAN, STD, Recipe, make_recipe
 from radload.loading.sinks import Sink, make_sink
 from radload.loading.state import make_state, read_state
-from radload.loading.strata import check_sampling, facts, open_sampler
-from radload.loading.views import Views, check_views
 from radload.remote.source import find_source
 
 _NO_WORKERS = "a Loader already reads in a process of its own"

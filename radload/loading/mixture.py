@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset
 
 from radload.errors import UsageError
 from radload.loading.loader import Loader
-from radload.loading.views import Views, batch_axis
+from radload.loading.planning.views import Views, batch_axis
 
 STATE_VERSION = 1
 

@@ -13,12 +13,12 @@ from typing import Any
 from radload.dataset.manifest import Manifest
 from radload.errors import UsageError
 from radload.loading.arguments import output_dtype, output_size
-from radload.loading.fit import STRETCH, Spacing, check_fit
-from radload.loading.levels import check_resolution
-from radload.loading.neighbours import Neighbours, check_neighbours
-from radload.loading.plan import Settings
-from radload.loading.recipe import Recipe
-from radload.loading.strata import UNIFORM
+from radload.loading.order.strata import UNIFORM
+from radload.loading.planning.fit import STRETCH, Spacing, check_fit
+from radload.loading.planning.levels import check_resolution
+from radload.loading.planning.neighbours import Neighbours, check_neighbours
+from radload.loading.planning.plan import Settings
+from radload.loading.planning.recipe import Recipe
 
 VERSION = 1  # of the rules by which these numbers become pixels
 

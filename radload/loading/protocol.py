@@ -12,7 +12,7 @@ import json
 import socket
 from typing import Any, Literal, TypedDict
 
-from radload.loading.cache import CacheConfig
+from radload.loading.cache.levels import CacheConfig
 from radload.remote.choose import RemoteConfig
 
 MESSAGE_LIMIT = 1 << 16

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from radload.dataset.index import Index
 from radload.dataset.shards import ShardFiles
-from radload.loading.blocks import Blocks
+from radload.loading.order.blocks import Blocks
 
 _REMEMBERED = 2  # times the runs that are open at once
 _GAP = 1 << 16  # bytes: up to here it is cheaper to read what lies between two ranges than to ask twice

@@ -18,13 +18,13 @@ from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import CorruptSample, RadloadError
 from radload.loading.buffers import Buffers
-from radload.loading.cache import Cache
+from radload.loading.cache.levels import Cache
 from radload.loading.decode import SAMPLE_ERRORS, level_bytes
-from radload.loading.draws import plan_draws
 from radload.loading.masks import read_mask
-from radload.loading.neighbours import Drawn
-from radload.loading.plan import BatchPlan, Planner
-from radload.loading.sampling import Uniform
+from radload.loading.order.sampling import Uniform
+from radload.loading.planning.draws import plan_draws
+from radload.loading.planning.neighbours import Drawn
+from radload.loading.planning.plan import BatchPlan, Planner
 
 UNOPENED = "cannot be opened"  # kind of failure of all samples of a shard that is gone
 ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broken

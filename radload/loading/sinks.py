@@ -8,8 +8,8 @@ import torch
 
 from radload.dataset.index import Index
 from radload.errors import UsageError
-from radload.loading import views
-from radload.loading.plan import Settings
+from radload.loading.planning import views
+from radload.loading.planning.plan import Settings
 from radload.loading.process import NOTHING, Settled
 from radload.loading.ring import Ring, Slot
 
@@ -110,7 +110,7 @@ def make_sink(
     kind = device.partition(":")[0]
     chosen = kind != "auto"
     if not chosen:
-        from radload.loading.device import choose_device
+        from radload.loading.gpu.device import choose_device
 
         device = kind = choose_device()
     if kind == "cpu":
@@ -118,9 +118,9 @@ def make_sink(
             raise UsageError(f'{"static" if static else "device_cache_bytes"} goes with device="cuda": leave it out')
         return CpuSink(settings, batch_size, channels_last)
     if kind == "cuda":
-        from radload.loading import device as devices
-        from radload.loading.calibrate import check_decode
-        from radload.loading.gpu import GpuSink, Wishes
+        from radload.loading.gpu import device as devices
+        from radload.loading.gpu.calibrate import check_decode
+        from radload.loading.gpu.sink import GpuSink, Wishes
 
         if held and settings.masks:
             raise UsageError(

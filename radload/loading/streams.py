@@ -23,15 +23,15 @@ from radload.errors import CorruptSample, RadloadError
 from radload.kernels.gpu import SOURCE
 from radload.kernels.prepare import SAMPLE, WINDOW
 from radload.loading.buffers import Buffers
-from radload.loading.cache import Cache
+from radload.loading.cache.levels import Cache
 from radload.loading.decode import decode_level
-from radload.loading.held import Held, HeldImage, Key
+from radload.loading.gpu.held import Held, HeldImage, Key
+from radload.loading.gpu.share import on_cpu
 from radload.loading.masks import leave_out, put_mask
-from radload.loading.neighbours import Drawn
-from radload.loading.plan import BatchPlan, Planner
+from radload.loading.planning.neighbours import Drawn
+from radload.loading.planning.plan import BatchPlan, Planner
+from radload.loading.planning.views import by_view
 from radload.loading.reader import Draw, Reader, StandIn
-from radload.loading.share import on_cpu
-from radload.loading.views import by_view
 
 # ITEM["kind"]: -1 nothing, pixels of a type numbered as in kernels.gpu.DTYPE_CODES, a codestream of one grey component, or (HELD and on)
 # pixels of such a type that the device keeps.

@@ -27,18 +27,18 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
 from radload.loading import protocol
-from radload.loading.blocks import Blocks
-from radload.loading.cache import open_cache
+from radload.loading.cache.levels import open_cache
 from radload.loading.deliver import Deliverer, make_deliverer
-from radload.loading.draws import plan_draws
-from radload.loading.neighbours import drawn_rows, rows_of
-from radload.loading.order import Order
-from radload.loading.plan import BatchPlan, Planner, Settings
+from radload.loading.order.blocks import Blocks
+from radload.loading.order.order import Order
+from radload.loading.order.sampling import Sampler
+from radload.loading.order.strata import Sampling, open_sampler
+from radload.loading.planning.draws import plan_draws
+from radload.loading.planning.neighbours import drawn_rows, rows_of
+from radload.loading.planning.plan import BatchPlan, Planner, Settings
 from radload.loading.readahead import ReadAhead
 from radload.loading.reader import Failure
 from radload.loading.ring import Layout, map_shared
-from radload.loading.sampling import Sampler
-from radload.loading.strata import Sampling, open_sampler
 
 _PATIENCE = 1.0  # seconds between looks at whether the parent is still there
 

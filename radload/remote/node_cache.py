@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from radload.errors import FormatError
-from radload.loading import filelock
+from radload.loading.cache import filelock
 from radload.remote.download import download
 from radload.remote.store import Store
 

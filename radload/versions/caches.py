@@ -8,8 +8,8 @@ from pathlib import Path
 from radload.dataset.index import open_index
 from radload.dataset.manifest import read_generation
 from radload.errors import UsageError
-from radload.loading.arena import cache_file
-from radload.loading.cache import identity
+from radload.loading.cache.arena import cache_file
+from radload.loading.cache.levels import identity
 
 
 def remove_caches(folder: Path, root: Path, versions: Sequence[int]) -> int:

@@ -28,7 +28,7 @@ def test_the_decoder_equals_the_cpus_at_all_levels() -> None:
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
     from gpu_check import odd_images
 
-    from radload.loading.decoder import DaliDecoder
+    from radload.loading.gpu.decoder import DaliDecoder
 
     stream = torch.cuda.current_stream()
     assert decoder_errors(DaliDecoder(16, torch.cuda.current_device(), stream), odd_images()) == []

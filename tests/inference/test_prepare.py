@@ -18,7 +18,7 @@ from torch import Tensor
 
 import radload
 from radload.loading import Preparation, Recipe
-from radload.loading.recipe import Window
+from radload.loading.planning.recipe import Window
 from radload.pack import PackOptions, pack
 from radload.pack.trace import trace
 

@@ -15,7 +15,7 @@ import radload
 from radload.cli import main
 from radload.inference.saved import find_preparation
 from radload.loading import Preparation
-from radload.loading.recipe import default_recipe
+from radload.loading.planning.recipe import default_recipe
 from radload.pack import PackOptions, pack
 from radload.pack.trace import trace
 from radload.train import checkpoint, pretrain

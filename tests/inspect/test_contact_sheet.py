@@ -21,7 +21,7 @@ from radload.inspect.contact_sheet import CELL, COLUMNS, Renderer, describe, fit
 from radload.inspect.pick import groups, picks
 from radload.kernels import reference
 from radload.kernels.prepare import Voi
-from radload.loading.recipe import FIXED, Window, default_recipe
+from radload.loading.planning.recipe import FIXED, Window, default_recipe
 
 
 def test_cells_agree_with_the_reference(phantom_shards: dict[str, Path]) -> None:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE
-from radload.loading.decoder import DaliDecoder
-from radload.loading.device import MAIN, SIDE, Stream
+from radload.loading.gpu.decoder import DaliDecoder
+from radload.loading.gpu.device import MAIN, SIDE, Stream
 
 POISON = 0xA5
 

@@ -15,9 +15,9 @@ from radload.errors import CorruptSample
 from radload.loading import buffers
 from radload.loading.buffers import Buffers
 from radload.loading.decode import decode_level, level_bytes
-from radload.loading.plan import Planner, Settings
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 from radload.loading.reader import Reader
-from radload.loading.recipe import make_recipe
 from radload.sources.slice import Units
 
 

@@ -18,7 +18,7 @@ from test_reader import flip_byte
 import radload
 from radload.errors import FormatError, RadloadError, UsageError
 from radload.loading import Loader
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.recipe import make_recipe
 
 Batch = dict[str, Any]
 SMALL: dict[str, Any] = {"size": (24, 20), "threads": 2, "seed": 4}

@@ -20,8 +20,8 @@ from radload.errors import FormatError, UsageError
 from radload.kernels import reference
 from radload.loading import Augment, Loader, streams
 from radload.loading.masks import FIELD
-from radload.loading.plan import Planner
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.plan import Planner
+from radload.loading.planning.recipe import make_recipe
 from radload.loading.ring import Layout
 from radload.loading.sinks import base_fields
 

@@ -21,10 +21,10 @@ from radload.dataset.schema import Codec
 from radload.dataset.shards import ShardFiles
 from radload.kernels import reference
 from radload.kernels.prepare import Voi
-from radload.loading.augment import intensity
 from radload.loading.deliver import PixelDeliverer
-from radload.loading.plan import BatchPlan, Planner, Settings
-from radload.loading.recipe import Recipe, make_recipe
+from radload.loading.planning.augment import intensity
+from radload.loading.planning.plan import BatchPlan, Planner, Settings
+from radload.loading.planning.recipe import Recipe, make_recipe
 from radload.sources.slice import Units, VoiFunction
 
 STD = 0.25

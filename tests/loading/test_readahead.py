@@ -12,7 +12,7 @@ from radload.dataset import shards
 from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
-from radload.loading.blocks import Blocks
+from radload.loading.order.blocks import Blocks
 from radload.loading.readahead import ReadAhead
 
 

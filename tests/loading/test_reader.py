@@ -17,9 +17,9 @@ from radload.dataset.schema import key_text
 from radload.dataset.shards import ShardFiles
 from radload.errors import RadloadError
 from radload.loading.decode import decode_level
-from radload.loading.plan import Planner, Settings
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 from radload.loading.reader import Draw, Reader
-from radload.loading.recipe import make_recipe
 
 
 def flip_byte(root: Path, row: int, place: int = -20) -> None:

@@ -17,7 +17,7 @@ from radload.codecs.wavelet import iterate_levels
 from radload.dataset.dataset import Sample
 from radload.dataset.schema import Flag
 from radload.kernels import reference
-from radload.loading.recipe import Window, default_recipe
+from radload.loading.planning.recipe import Window, default_recipe
 from radload.pack import PackOptions, pack
 from radload.sources.slice import Units
 

@@ -9,8 +9,8 @@ import pytest
 
 from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
-from radload.loading.plan import Planner, Settings
-from radload.loading.recipe import make_recipe
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 from radload.remote.choose import Workload, choose, ranges_cost, shards_cost
 from radload.remote.source import workload
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from scale_model import S3, Cluster, Data, expected, needs, node_positions, simulate
 
-from radload.loading.blocks import Blocks
-from radload.loading.sampling import Uniform
+from radload.loading.order.blocks import Blocks
+from radload.loading.order.sampling import Uniform
 
 SAMPLES, PER_SHARD, BATCH, NODES = 102_400, 100, 128, 8
 SHARDS = SAMPLES // PER_SHARD

@@ -25,7 +25,7 @@ from slow_reference import (
 )
 
 import radload
-from radload.loading.recipe import FIXED, Recipe, Window
+from radload.loading.planning.recipe import FIXED, Recipe, Window
 from radload.pack import PackOptions, pack
 from radload.sources import Slice, VoiFunction, read
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from radload.errors import FormatError, UsageError
-from radload.loading.recipe import default_recipe
+from radload.loading.planning.recipe import default_recipe
 from radload.train.backbones import make_backbone
 from radload.train.export import export_backbone
 from radload.train.models import build_model

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from radload.errors import UsageError
-from radload.loading.recipe import default_recipe
+from radload.loading.planning.recipe import default_recipe
 from radload.train.backbones import Backbone, make_backbone
 from radload.train.cam import THRESHOLDS, dice, grad_cam, mean_by_patient_draws
 from radload.train.finetune import Probe

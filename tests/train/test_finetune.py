@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from radload.loading.recipe import default_recipe
+from radload.loading.planning.recipe import default_recipe
 from radload.train.backbones import Backbone, make_backbone
 from radload.train.divide import CHOOSE, FIT, TEST
 from radload.train.finetune import FULL, TOP, Probe, finetune, predict, thaw

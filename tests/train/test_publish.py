@@ -46,7 +46,7 @@ def test_the_folder_holds_all_that_a_stranger_needs(run: Path, tmp_path: Path) -
     assert text.startswith("---\nlicense: CC-BY-4.0\nlibrary_name: timm\n") and "# Lesion net\n" in text
     assert about["fingerprint"] in text and "3: " + ", ".join(CLASSES) in text
     assert "3 channels of 32 x 32 pixels, fit `stretch`" in text
-    assert radload.loading.recipe.Recipe.from_dict(about["preparation"]["recipe"]).describe() in text
+    assert radload.loading.planning.recipe.Recipe.from_dict(about["preparation"]["recipe"]).describe() in text
     verdict = json.loads((run / "val.json").read_text())
     assert f"On {verdict['samples']} images of 6 patients" in text
     assert f"| auroc per patient | {verdict['patient']['mean']['auroc']['value']:.3f} (" in text
@@ -63,7 +63,7 @@ def test_the_folder_holds_all_that_a_stranger_needs(run: Path, tmp_path: Path) -
     grey = timm.create_model("test_resnet", num_classes=0, in_chans=1).eval()
     grey.load_state_dict(load_file(tmp_path / "out/backbone_1ch.safetensors"), strict=True)
     torch.testing.assert_close(grey(image[:, :1]), first(image[:, :1].expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
-    recipe = radload.loading.recipe.default_recipe()
+    recipe = radload.loading.planning.recipe.default_recipe()
     probed = make_backbone(str(tmp_path / "out"), "test_resnet", 3, 32, recipe)
     assert torch.equal(probed(image), first(image)), "a published folder is a run's folder to a probe"
 

@@ -1,0 +1,1 @@
+"""Batches on a GPU: decode, guard, memory, and the launches that render."""

@@ -1,0 +1,228 @@
+"""What the GPU's sink asks of a device: memory, copies, streams, events, the kernel, a decoder. One seam, so tests run it on a host.
+
+There are two streams. MAIN is torch's current one: the kernel runs there, and what `empty` gives is ordered on it, as all memory of
+torch's allocator. SIDE carries copies from the host and decoding, beside the training on MAIN; only events order the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from radload.errors import UsageError
+from radload.kernels import gpu as kernel
+
+Stream = Literal["main", "side"]
+MAIN: Stream = "main"
+SIDE: Stream = "side"
+
+_INSTALL = "install radload[cuda13] (or radload[cuda12] for a driver older than 580)"
+_DEVICE_TO_DEVICE = 3  # cudaMemcpyKind
+_HOST = 'or use device="cpu"'
+
+
+class Event(Protocol):
+    """A place in a stream."""
+
+    def query(self) -> bool:
+        """Whether the stream has passed it."""
+
+    def synchronize(self) -> None:
+        """Wait until it has."""
+
+
+class Decoded(Protocol):
+    """Images on the device, (h, w) uint16 each, ordered on SIDE. They live as long as this does."""
+
+    def addresses(self) -> list[int]:
+        """Of all of them on the device."""
+
+    def pixels(self, i: int) -> NDArray[np.uint16]:
+        """Image i as (h, w), copied to the host; waits for SIDE."""
+
+
+class Decoder(Protocol):
+    """Decodes batches of grey HTJ2K streams."""
+
+    def decode(self, data: list[NDArray[np.uint8]]) -> Decoded:
+        """Put the decoding on SIDE; `data` is read before this returns.
+
+        Raises:
+            RuntimeError: a stream was refused, or the decoder failed; the next call may succeed.
+        """
+
+
+class Launch(Protocol):
+    """The kernel for one number of planes and one output type; arguments as of kernels.gpu.FusedKernel.launch, on MAIN."""
+
+    def __call__(
+        self,
+        count: int,
+        sources: int,
+        samples: int,
+        windows: int,
+        shared_windows: bool,
+        tables: tuple[int, int],
+        norm: int,
+        out: torch.Tensor,
+        to: NDArray[np.void],
+    ) -> None: ...
+
+
+class Device(Protocol):
+    """One device and its two streams. `place` is where its tensors live, for torch."""
+
+    place: torch.device
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """Memory, ordered on MAIN: SIDE must wait for MAIN before it writes there."""
+
+    def pin(self, memory: NDArray[np.uint8]) -> bool:
+        """Page-lock host memory, so that copies from it are asynchronous; whether that worked."""
+
+    def unpin(self, memory: NDArray[np.uint8]) -> None:
+        """Undo `pin`."""
+
+    def upload(self, source: NDArray[np.uint8], to: torch.Tensor) -> None:
+        """Copy bytes to the device on SIDE; from pinned memory they are read later, else before this returns."""
+
+    def copy(self, source: int, to: torch.Tensor) -> None:
+        """Copy bytes from an address of the device on MAIN."""
+
+    def mark(self, stream: Stream) -> Event:
+        """An event at the end of what a stream has been given."""
+
+    def wait(self, stream: Stream, event: Event) -> None:
+        """What a stream is given from now on comes after the event."""
+
+    def kernel(self, planes: int, output: kernel.Output) -> Launch:
+        """The compiled kernel."""
+
+    def decoder(self, batch_size: int) -> Decoder:
+        """A decoder for at most `batch_size` streams at once. Raises UsageError where its software is missing."""
+
+
+class CudaDevice:
+    """A CUDA device through torch, CuPy and DALI. It has run on no GPU yet.
+
+    Raises:
+        UsageError: what is missing, and what to install.
+    """
+
+    def __init__(self, name: str) -> None:
+        number = check_available(name)
+        self.place = torch.device("cuda", number)
+        with torch.cuda.device(self.place):
+            self._side: Any = torch.cuda.Stream(self.place)  # type: ignore[no-untyped-call]
+        import cupy
+
+        self._runtime: Any = cupy.cuda.runtime
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device=self.place)
+
+    def pin(self, memory: NDArray[np.uint8]) -> bool:
+        try:
+            with torch.cuda.device(self.place):
+                self._runtime.hostRegister(memory.ctypes.data, memory.nbytes, 0)
+        except self._runtime.CUDARuntimeError:  # CuPy has cleared CUDA's error, which torch would take for its own
+            return False
+        return True
+
+    def unpin(self, memory: NDArray[np.uint8]) -> None:
+        self._runtime.hostUnregister(memory.ctypes.data)
+
+    def upload(self, source: NDArray[np.uint8], to: torch.Tensor) -> None:
+        with torch.cuda.stream(self._side):
+            to.copy_(torch.from_numpy(source), non_blocking=True)
+
+    def copy(self, source: int, to: torch.Tensor) -> None:
+        stream = self._stream(MAIN).cuda_stream
+        with torch.cuda.device(self.place):
+            self._runtime.memcpyAsync(to.data_ptr(), source, to.numel(), _DEVICE_TO_DEVICE, stream)
+
+    def mark(self, stream: Stream) -> Event:
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(self._stream(stream))
+        found: Event = event
+        return found
+
+    def wait(self, stream: Stream, event: Event) -> None:
+        self._stream(stream).wait_event(event)
+
+    def kernel(self, planes: int, output: kernel.Output) -> Launch:
+        with torch.cuda.device(self.place):
+            compiled = kernel.FusedKernel(planes, output)
+
+        def launch(
+            count: int,
+            sources: int,
+            samples: int,
+            windows: int,
+            shared_windows: bool,
+            tables: tuple[int, int],
+            norm: int,
+            out: torch.Tensor,
+            to: NDArray[np.void],
+        ) -> None:
+            stream = self._stream(MAIN).cuda_stream
+            with torch.cuda.device(self.place):
+                compiled.launch(
+                    count, sources, samples, windows, shared_windows, tables, norm, out.data_ptr(), to, stream
+                )  # fmt: skip
+
+        return launch
+
+    def decoder(self, batch_size: int) -> Decoder:
+        from radload.loading.gpu.decoder import DaliDecoder
+
+        with torch.cuda.device(self.place):
+            return DaliDecoder(batch_size, self.place.index, self._side)
+
+    def _stream(self, stream: Stream) -> Any:
+        return torch.cuda.current_stream(self.place) if stream == MAIN else self._side
+
+
+def open_device(name: str) -> Device:
+    """The device that torch calls `name`. Raises UsageError."""
+    return CudaDevice(name)
+
+
+def check_available(name: str) -> int:
+    """Index of a CUDA device that this path can use.
+
+    Raises:
+        UsageError: what is missing, and how to install it.
+    """
+    if torch.version.cuda is None:
+        raise UsageError(
+            f"device={name!r} cannot be used: this torch ({torch.__version__}) is built without CUDA; "
+            f"install one from pytorch.org that matches the driver, {_HOST}"
+        )
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f"device={name!r} cannot be used: torch finds no CUDA device or driver for its CUDA {torch.version.cuda}; "
+            f"look at `nvidia-smi`, install a driver that is new enough, {_HOST}"
+        )
+    index = torch.device(name).index
+    number = torch.cuda.current_device() if index is None else index
+    if number >= torch.cuda.device_count():
+        raise UsageError(
+            f"device={name!r} does not exist: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0"
+        )
+    reason = kernel.unavailable()
+    if reason is not None:
+        raise UsageError(f"device={name!r} cannot be used: {reason}; {_INSTALL}, {_HOST}")
+    return number
+
+
+def choose_device() -> str:
+    """What device="auto" means here: "cuda" where everything for it is there, else "cpu"."""
+    try:
+        check_available("cuda")
+    except UsageError:
+        return "cpu"
+    return "cuda"

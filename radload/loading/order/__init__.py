@@ -1,0 +1,1 @@
+"""The order of samples: bijections, samplers and row lists, as arithmetic."""
