@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -130,10 +131,11 @@ def make_deliverer(
     stand_in: StandIn | None = None,
     cache: Cache[NDArray[Any]] | None = None,
     held: int = 0,
+    lock: AbstractContextManager[Any] | None = None,
 ) -> Deliverer:
-    """The deliverer called "pixels" or "streams"."""
+    """The deliverer called "pixels" or "streams". lock: of all that fill the same slots; None: threads of this process."""
     if kind == "streams":
         from radload.loading.streams import StreamDeliverer
 
-        return StreamDeliverer(files, planner, rows, replace, stand_in, cache, held)
+        return StreamDeliverer(files, planner, rows, replace, stand_in, cache, held, lock)
     return PixelDeliverer(files, planner, rows, replace, stand_in, cache)

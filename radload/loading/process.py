@@ -206,9 +206,9 @@ class LoaderProcess:
         return self._death()
 
     def _stalled(self) -> RadloadError:
-        state = _state(self.pid)
+        state, pid = _state(self.pid)
         look = {
-            "T": f"it was stopped by a signal; continue it with `kill -CONT {self.pid}`",
+            "T": f"it was stopped by a signal; continue it with `kill -CONT {pid}`",
             "t": "a debugger holds it",
             "D": "it waits for the storage of the shards, which hangs",
         }.get(state, "look whether the storage of the shards hangs")
@@ -241,15 +241,23 @@ class LoaderProcess:
         self._finaliser()
 
 
-def _state(pid: int) -> str:
-    """State of a process and its threads, one letter of proc(5): "D" where any of them waits for storage."""
-    states = set()
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        try:
-            states.add(stat.read_text("utf-8", "replace").rpartition(")")[2].split()[0])
-        except (OSError, IndexError):  # a thread that has just ended
-            continue
-    return next((letter for letter in "TtD" if letter in states), "")
+def _state(pid: int) -> tuple[str, int]:
+    """State of a process, its forks and their threads, one letter of proc(5), and whose: "D" where any waits for storage."""
+    states = {}
+    for one in (pid, *_forks(pid)):
+        for stat in Path(f"/proc/{one}/task").glob("*/stat"):
+            try:
+                states[stat.read_text("utf-8", "replace").rpartition(")")[2].split()[0]] = one
+            except (OSError, IndexError):  # a thread that has just ended
+                continue
+    return next(((letter, states[letter]) for letter in "TtD" if letter in states), ("", pid))
+
+
+def _forks(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it is gone, or this kernel does not say
+        return []
 
 
 def _spawn(channel: socket.socket) -> subprocess.Popen[bytes]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MAP_NORESERVE = 0x4000  # of Linux: memory counts as it is written; mmap has no name for it before Python 3.13
 _PAGE = mmap.PAGESIZE
 _ALIGN = 64
 _SPARE = 2  # slots beside those in flight: one in the consumer's hands, one that it has just dropped

@@ -7,6 +7,7 @@ costs less than sending them whole.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -144,12 +145,13 @@ class StreamDeliverer:
         stand_in: StandIn | None = None,
         cache: Cache[NDArray[Any]] | None = None,
         held: int = 0,
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._held = Held(held) if held else None
         self._streams: Reader[Any] = Reader(files, planner, rows, replace, unpack, stand_in)
         self._pixels: Reader[Any] = Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         self._views = planner.settings.views
-        self._lock = Lock()
+        self._lock = lock or Lock()
 
     def settle(self, done: list[int], gone: list[int], oldest: int) -> None:
         if self._held is not None:

@@ -1,8 +1,8 @@
 """The loader process: one per `Loader`, without torch, so that decoding never waits for the trainer's interpreter lock.
 
 Threads inside the trainer's process are a trap: with its main thread busy in Python, a thread that takes the lock four
-times per slice fell from 1,800 to 47 slices/s, and slowed the main thread. Here T threads read, check, decode and render
-straight into shared memory; imagecodecs, the CRC, pread and the kernel all release this process's own lock.
+times per slice fell from 1,800 to 47 slices/s, and slowed the main thread. This process plans; its crew (`crew`: processes forked
+from it, or its own threads) reads, checks, decodes and renders straight into memory that the trainer shares.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import os
 import signal
 import socket
 import sys
-import traceback
-from collections import Counter
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -27,8 +25,12 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, RadloadError
 from radload.loading import protocol
+from radload.loading.board import Boards
 from radload.loading.cache.levels import open_cache
+from radload.loading.crew import Crew, Threads
 from radload.loading.deliver import Deliverer, make_deliverer
+from radload.loading.forks import BOARDS, Forks, Token
+from radload.loading.job import Job, describe
 from radload.loading.order.blocks import Blocks
 from radload.loading.order.order import Order
 from radload.loading.order.sampling import Sampler
@@ -37,29 +39,9 @@ from radload.loading.planning.draws import plan_draws
 from radload.loading.planning.neighbours import drawn_rows, rows_of
 from radload.loading.planning.plan import BatchPlan, Planner, Settings
 from radload.loading.readahead import ReadAhead
-from radload.loading.reader import Failure
 from radload.loading.ring import Layout, map_shared
 
 _PATIENCE = 1.0  # seconds between looks at whether the parent is still there
-
-
-@dataclass
-class _Job:
-    """One requested batch, worked on by all threads."""
-
-    id: int
-    epoch: int
-    plan: BatchPlan
-    places: NDArray[np.int64]  # in the batch, of the plan's entries
-    positions: NDArray[np.int64]  # in the epoch, of the plan's entries
-    arrays: dict[str, NDArray[Any]]
-    left: int
-    failed: int = 0
-    hits: int = 0
-    failures: list[Failure] = field(default_factory=list)
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # of failures, by shard and kind
-    error: protocol.Message | None = None
-    lock: Lock = field(default_factory=Lock)
 
 
 class Worker:
@@ -78,27 +60,54 @@ class Worker:
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
-        self._channel, self._sending = channel, Lock()
-        cache = open_cache(config["cache"], self._warn) if config["cache"] is not None else None
+        self._channel, self._sending = channel, threading.Lock()
+        self._warned: set[str] = set()
         files = self._shards(config, root, index, sampler)
         self._ahead = ReadAhead(files, index, config["rows"][0], sampler) if isinstance(sampler, Blocks) else None
-        self._files, self._cache, self._remote = files, cache, config["remote"] is not None
-        self._deliverer: Deliverer = make_deliverer(
+        self._files, self._remote, self._config = files, config["remote"] is not None, config
+        # What a bucket gives lies in this process's memory, and so does the directory of what a device keeps.
+        forks = not self._remote and not config["held"]
+        self._lock: AbstractContextManager[Any] = Token() if forks else threading.Lock()
+        self._cache = open_cache(config["cache"], self._warn, self._lock) if config["cache"] is not None else None
+        self._pid = os.getpid()
+        self._slots: dict[int, dict[str, NDArray[Any]]] = {}
+        self._oldest = 0  # requests before this one are no longer wanted
+        self._deliverer = self._make(self._warn)
+        self._crew: Crew
+        if forks:
+            boards = Boards(
+                BOARDS,
+                self._order.batch_size,
+                settings.neighbours.slices,
+                settings.views.total,
+                settings.recipe.channels,
+            )
+            self._crew = Forks(
+                config["threads"], channel, boards, self._slots, self._map, self._deliverer, self._make,
+                self._wanted, self._explain, self._finish, self._warn,
+            )  # fmt: skip
+        else:
+            self._crew = Threads(config["threads"], self._deliverer, self._wanted, self._explain, self._finish)
+
+    def _make(self, warn: Callable[[str], None]) -> Deliverer:
+        """The deliverer of this process, or of one forked from it: a file's locks are those of the process that opened it."""
+        config, cache = self._config, self._cache
+        if config["cache"] is not None and config["cache"]["folder"] is not None and os.getpid() != self._pid:
+            cache = open_cache(config["cache"], warn, self._lock)
+        return make_deliverer(
             config["deliver"],
-            files,
+            self._files,
             self._planner,
             self._rows,
             replace=self._order.shuffle and self._order.drop_last,
             stand_in=self._order.stand_in,
             cache=cache,
             held=config["held"],
+            lock=self._lock,
         )
-        self._slots: dict[int, dict[str, NDArray[Any]]] = {}
-        self._oldest = 0  # requests before this one are no longer wanted
-        self._queue: SimpleQueue[tuple[_Job, int, int]] = SimpleQueue()
-        self._threads = config["threads"]
-        for _ in range(self._threads):
-            Thread(target=self._work, daemon=True).start()
+
+    def _wanted(self, job: int) -> bool:
+        return job >= self._oldest
 
     def _shards(self, config: protocol.Config, root: Path, index: Index, sampler: Sampler) -> ShardFiles:
         remote = config["remote"]
@@ -125,27 +134,31 @@ class Worker:
         parent = os.getppid()
         while os.getppid() == parent:
             try:
+                self._crew.attend(self._channel)
                 received = protocol.receive(self._channel)
             except TimeoutError:
                 continue
             if received is None:
-                return
+                break
             message, descriptors = received
             if message["do"] == "slots":
-                self._map(message, descriptors[0])
+                self._crew.map_slots(message["first"], message["count"], descriptors[0])
+                self._map(message["first"], message["count"], descriptors[0])
             elif message["do"] == "cancel":
                 self._oldest = message["before"]
             else:
                 self._start(message)
+        self._crew.close()
 
-    def _map(self, message: protocol.Message, descriptor: int) -> None:
+    def _map(self, first: int, count: int, descriptor: int) -> None:
+        """Map a file of slots, and close it."""
         size = self._layout.size
         try:
-            memory = np.frombuffer(map_shared(descriptor, size * message["count"]), np.uint8)
+            memory = np.frombuffer(map_shared(descriptor, size * count), np.uint8)
         finally:
             os.close(descriptor)
-        for i in range(message["count"]):
-            self._slots[message["first"] + i] = self._layout.arrays(memory, i * size)
+        for i in range(count):
+            self._slots[first + i] = self._layout.arrays(memory, i * size)
 
     def _start(self, message: protocol.Message) -> None:
         """Plan a batch and hand it to the threads in pieces."""
@@ -174,12 +187,13 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
             self._send({"id": message["id"], "error": self._explain(error)})
             return
-        job = _Job(message["id"], message["epoch"], plan, places, positions[places], arrays, len(places))
-        if not len(places):
+        job = Job(
+            message["id"], message["epoch"], plan, places, positions[places], message["slot"], arrays, len(places)
+        )
+        if len(places):
+            self._crew.submit(job)
+        else:
             self._finish(job)
-        piece = max(1, min(8, len(places) // (4 * self._threads)))
-        for start in range(0, len(places), piece):
-            self._queue.put((job, start, min(start + piece, len(places))))
 
     def _announce(self, plan: BatchPlan) -> None:
         """Tell the shards what the batch will read: all that the cache does not have."""
@@ -190,46 +204,14 @@ class Worker:
             records, levels = records[missing], levels[missing]
         self._files.coming(records, levels)
 
-    def _work(self) -> None:
-        """A thread's life: pieces of batches."""
-        tools = self._deliverer.tools()
-        while True:
-            job, start, stop = self._queue.get()
-            failures: list[Failure] = []
-            hits = 0
-            try:
-                if job.id >= self._oldest and job.error is None:
-                    for i in range(start, stop):
-                        place = int(job.places[i])
-                        draw = self._deliverer.deliver(
-                            job.arrays, place, job.plan, i, job.epoch, int(job.positions[i]), tools
-                        )
-                        failures.extend(draw.failures)
-                        hits += draw.hits
-            except Exception as error:  # noqa: BLE001 - as above
-                job.error = self._explain(error)
-            with job.lock:
-                job.failed += len(failures)
-                job.hits += hits
-                job.failures.extend(failures[: protocol.NAMED_FAILURES])
-                job.counts.update((failure.shard, failure.kind) for failure in failures)
-                job.left -= stop - start
-                last = job.left == 0
-            if last:
-                self._finish(job)
-
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
+        """All draws of a batch are done."""
         if job.error is None:
             try:
                 self._planner.index.files.check()  # what was read from them is believed only now
             except Exception as error:  # noqa: BLE001 - as above
                 job.error = describe(error)
-        if job.error is not None:
-            self._send({"id": job.id, "error": job.error})
-            return
-        named = sorted((f.key, f.reason, f.shard, f.kind) for f in job.failures)[: protocol.NAMED_FAILURES]
-        counts = [[*where, count] for where, count in job.counts.most_common(protocol.COUNTED_SHARDS)]
-        self._send({"id": job.id, "failed": job.failed, "failures": named, "counts": counts, "hits": job.hits})
+        self._send(job.answer())
 
     def _explain(self, error: Exception) -> protocol.Message:
         """An error as a message. Where the index was changed meanwhile, that is the reason, whatever its values led to."""
@@ -240,7 +222,12 @@ class Worker:
         return describe(error)
 
     def _warn(self, sentence: str) -> None:
-        self._send({"warning": sentence})
+        """Once, whoever and how many of the crew say it."""
+        with self._sending:
+            known = sentence in self._warned
+            self._warned.add(sentence)
+        if not known:
+            self._send({"warning": sentence})
 
     def _send(self, message: protocol.Message) -> None:
         try:
@@ -248,14 +235,6 @@ class Worker:
                 protocol.send(self._channel, message)
         except OSError:  # nobody listens any more: `serve` ends the process
             return
-
-
-def describe(error: BaseException) -> protocol.Message:
-    """An error as a message: the user's sentence, or what a bug report needs."""
-    if isinstance(error, RadloadError):
-        return {"kind": type(error).__name__, "text": str(error)}
-    detail = "".join(traceback.format_exception(error))[-8000:]
-    return {"kind": "", "text": f"{type(error).__name__}: {error}", "detail": detail}
 
 
 def main(descriptor: int) -> None:

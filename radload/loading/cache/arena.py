@@ -15,7 +15,6 @@ import errno
 import os
 import struct
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -26,32 +25,21 @@ from numpy.typing import NDArray
 
 from radload.codecs import checksum
 from radload.errors import UsageError
-from radload.loading.cache import filelock
+from radload.loading.cache import filelock, table
+from radload.loading.cache.table import PAGE
 
 SUFFIX = ".radload-cache"
 LEAST = 1 << 20  # bytes of the smallest cache
-PAGE = 4096
 
 _HEADER = struct.Struct("<8sII32sI")  # magic, version, buckets, identity, CRC-32C of the fields before
 _MAGIC, _VERSION = b"radcache", 1
 _SPACE_AT = 1024
 _SPACE = struct.Struct("<QQI")  # bytes of pixels given out, bytes allocated, CRC-32C of the two
-_KEY = struct.Struct("<QdB")  # row + 1 (0: a free slot), pivot, level
-_SLOT = struct.Struct(
-    "<QdBBHHHQII"
-)  # the key; code of the type, rows, cols, 0; from the file's start, CRC-32C of the pixels; of the slot
-_SLOTS = PAGE // _SLOT.size
-_TYPES = ("|u1", "<u2", "<i2", "<f4")
-_CODES = {np.dtype(name): code for code, name in enumerate(_TYPES)}
 
 _SPACE_LOCK, _LIFE_LOCK = (
     0,
     1,
 )  # bytes of the header that are locked: for space, and shared as long as somebody has the file open
-_TYPICAL = (
-    16 << 10
-)  # bytes per image that the table has two slots for; smaller ones may fill it before the budget is used
-_FEWEST = 16  # buckets
 _STEP = 16 << 20  # bytes allocated at a time
 _ALIGN = 64
 _PATIENCE = 0.02  # seconds for a lock, after which an image is not kept
@@ -91,24 +79,22 @@ class FileCache:
 
     def get(self, row: int, level: int, pivot: float) -> NDArray[Any] | None:
         """A fresh array, or None where the image is not there, or not whole."""
-        key = _KEY.pack(row + 1, pivot + 0.0, level)
+        key = table.key(row, level, pivot)
         try:
-            page = self._page(self._bucket(key))
-            at = _find(page, key)
-            if at < 0 or checksum.crc32c(page[at : at + _SLOT.size - 4]) != _SLOT.unpack_from(page, at)[-1]:
+            kept = table.read(self._page(self._bucket(key)), key)
+            if kept is None:
                 return None
-            *_, code, rows, cols, _, offset, crc, _ = _SLOT.unpack_from(page, at)
-            pixels: NDArray[Any] = np.empty((rows, cols), _TYPES[code])
-            whole = os.preadv(self._fd, [pixels.data], offset) == pixels.nbytes
+            pixels: NDArray[Any] = np.empty(kept.shape, kept.dtype)
+            whole = os.preadv(self._fd, [pixels.data], kept.offset) == pixels.nbytes
         except OSError:  # a disk that fails there
             return None
-        return pixels if whole and checksum.crc32c(pixels.data.cast("B")) == crc else None
+        return pixels if whole and checksum.crc32c(pixels.data.cast("B")) == kept.crc else None
 
     def has(self, row: int, level: int, pivot: float) -> bool:
         """Whether there is a slot for the image."""
-        key = _KEY.pack(row + 1, pivot + 0.0, level)
+        key = table.key(row, level, pivot)
         try:
-            return _find(self._page(self._bucket(key)), key) >= 0
+            return table.find(self._page(self._bucket(key)), key) >= 0
         except OSError:
             return False
 
@@ -117,7 +103,7 @@ class FileCache:
         if not self._writing or not 0 < content.nbytes < self._too_large or time.monotonic() < self._resume:
             return
         try:
-            self._put(_KEY.pack(row + 1, pivot + 0.0, level), np.ascontiguousarray(content))
+            self._put(table.key(row, level, pivot), np.ascontiguousarray(content))
         except OSError as error:
             with self._lock:
                 first, self._writing = self._writing, False
@@ -129,19 +115,18 @@ class FileCache:
     def _put(self, key: bytes, pixels: NDArray[Any]) -> None:
         bucket = self._bucket(key)
         page = self._page(bucket)
-        old = _find(page, key)  # damaged, or another process was faster
-        if old < 0 and _free(page) < 0:
+        old = table.find(page, key)  # damaged, or another process was faster
+        if old < 0 and table.free(page) < 0:
             return
         offset = self._reserve(pixels.nbytes)
         if offset is None:
             if old >= 0:  # no room to repair it: it shall not be tried again and again
-                self._publish(bucket, key, bytes(_SLOT.size))
+                self._publish(bucket, key, bytes(table.SLOT_SIZE))
             return
         if os.pwrite(self._fd, pixels.data, offset) != pixels.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         crc = checksum.crc32c(pixels.data.cast("B"))
-        slot = _SLOT.pack(*_KEY.unpack(key), _CODES[pixels.dtype], *pixels.shape, 0, offset, crc, 0)[:-4]
-        self._publish(bucket, key, slot + checksum.crc32c(slot).to_bytes(4, "little"))
+        self._publish(bucket, key, table.slot(key, pixels, offset, crc))
 
     def _publish(self, bucket: int, key: bytes, slot: bytes) -> None:
         """Write a key's slot, over its old one or at a free place."""
@@ -151,8 +136,8 @@ class FileCache:
                 return
             try:
                 page = self._page(bucket)
-                place = _find(page, key)
-                place = place if place >= 0 else _free(page)
+                place = table.find(page, key)
+                place = place if place >= 0 else table.free(page)
                 if place >= 0:
                     os.pwrite(self._fd, slot, at + place)
             finally:
@@ -191,7 +176,7 @@ class FileCache:
         return False
 
     def _bucket(self, key: bytes) -> int:
-        return zlib.crc32(key) % self._buckets
+        return table.bucket(key, self._buckets)
 
     def _page(self, bucket: int) -> bytes:
         return os.pread(self._fd, PAGE, PAGE * (1 + bucket))
@@ -204,22 +189,6 @@ class FileCache:
 
     def __del__(self) -> None:
         self.close()
-
-
-def _find(page: bytes, key: bytes) -> int:
-    """Where a bucket's slot with this key starts; -1: nowhere."""
-    at = page.find(key)
-    while at >= 0 and (at % _SLOT.size or at >= _SLOTS * _SLOT.size):
-        at = page.find(key, at + 1)
-    return at
-
-
-def _free(page: bytes) -> int:
-    """Where a bucket's first free slot starts; -1: nowhere."""
-    for at in range(0, min(len(page), _SLOTS * _SLOT.size), _SLOT.size):
-        if page[at : at + 8] == b"\0\0\0\0\0\0\0\0":
-            return at
-    return -1
 
 
 def _checked(record: struct.Struct, *fields: Any) -> bytes:
@@ -281,7 +250,7 @@ def _enter(descriptor: int, path: Path, identity: bytes, limit: int) -> int:
             path.unlink(missing_ok=True)  # those who have it open go on with it
             return 0
         _remove_unused(path)
-        buckets = max(_FEWEST, -(-2 * (limit // _TYPICAL) // _SLOTS))
+        buckets = table.buckets(limit)
         os.ftruncate(descriptor, PAGE * (1 + buckets))
         os.pwrite(descriptor, _checked(_SPACE, 0, 0), _SPACE_AT)
         os.pwrite(descriptor, _checked(_HEADER, _MAGIC, _VERSION, buckets, identity), 0)

@@ -8,22 +8,17 @@ the samples that fits; throwing out would only add writes.
 from __future__ import annotations
 
 import hashlib
-import mmap
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Lock
 from typing import Any, Protocol, TypedDict, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from radload.dataset.index import Index
 from radload.dataset.manifest import Manifest
 
 _DECODING = 1  # counts up whenever decode.decode_level gives other values than before
-_BLOCK = 64 << 20  # bytes that a private cache takes from the system at a time
-_ALIGN = 64
-_OVERHEAD = 384  # bytes that an entry's key and array object take
 
 T = TypeVar("T")
 
@@ -56,8 +51,10 @@ def identity(manifest: Manifest, index: Index) -> str:
     return hashlib.sha256(text + segment).hexdigest()
 
 
-def open_cache(config: CacheConfig, warn: Callable[[str], None]) -> Cache[NDArray[Any]]:
-    """The cache of a loader process; `warn` gets the sentence about what made it stop growing.
+def open_cache(
+    config: CacheConfig, warn: Callable[[str], None], lock: AbstractContextManager[Any]
+) -> Cache[NDArray[Any]]:
+    """The cache of a loader process; `warn` gets the sentence about what made it stop growing, `lock` is its own and its forks'.
 
     Raises:
         UsageError: the folder cannot be used.
@@ -65,53 +62,7 @@ def open_cache(config: CacheConfig, warn: Callable[[str], None]) -> Cache[NDArra
     from radload.loading.cache.arena import FileCache
 
     if config["folder"] is None:
-        return MemoryCache(config["limit"], warn)
+        from radload.loading.cache.memory import MemoryCache
+
+        return MemoryCache(config["limit"], warn, lock)
     return FileCache(Path(config["folder"]), bytes.fromhex(config["identity"]), config["limit"], warn)
-
-
-class MemoryCache:
-    """In this process's own memory, which ends with it; a hit copies nothing.
-
-    Args:
-        limit: bytes, the entries' keys and objects included.
-    """
-
-    def __init__(self, limit: int, warn: Callable[[str], None]) -> None:
-        self._left, self._warn = limit, warn
-        self._found: dict[tuple[int, int, float], NDArray[Any]] = {}
-        self._block = np.empty(0, np.uint8)
-        self._used = 0  # of the block
-        self._lock = Lock()
-
-    def get(self, row: int, level: int, pivot: float) -> NDArray[Any] | None:
-        return self._found.get((row, level, pivot))
-
-    def put(self, row: int, level: int, pivot: float, content: NDArray[Any]) -> None:
-        room = self._take(content.nbytes)
-        if room is None:
-            return
-        kept = room[: content.nbytes].view(content.dtype).reshape(content.shape)
-        kept[...] = content
-        kept.flags.writeable = False
-        self._found[row, level, pivot] = kept
-
-    def has(self, row: int, level: int, pivot: float) -> bool:
-        return (row, level, pivot) in self._found
-
-    def _take(self, size: int) -> NDArray[np.uint8] | None:
-        """Memory for `size` bytes, or None: the cache is full, or the system has none."""
-        size = -(-size // _ALIGN) * _ALIGN
-        with self._lock:
-            if size + _OVERHEAD > self._left:
-                return None
-            if self._used + size > len(self._block):
-                try:
-                    self._block = np.frombuffer(mmap.mmap(-1, max(_BLOCK, size), mmap.MAP_PRIVATE), np.uint8)
-                except (OSError, MemoryError) as error:
-                    self._left = 0
-                    self._warn(f"the cache takes no more images ({error}): the run goes on with those that it holds")
-                    return None
-                self._used = 0
-            start, self._used = self._used, self._used + size
-            self._left -= size + _OVERHEAD
-            return self._block[start : start + size]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from radload.kernels import gpu as kernel
 from radload.kernels.gpu import DTYPE_CODES
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import Loader, streams
-from radload.loading.cache.levels import MemoryCache
+from radload.loading.cache.memory import MemoryCache
 from radload.loading.gpu.calibrate import check_decode
 from radload.loading.gpu.decoder import DaliDecoder
 from radload.loading.gpu.device import choose_device
@@ -123,7 +124,7 @@ def _slot(root: Path, augment: str | None, cache: MemoryCache | None = None) -> 
 @pytest.mark.parametrize("cached", [False, True])
 def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str | None, cached: bool) -> None:
     """Rendered on the CPU from the slot alone, it gives what the CPU path gives; with a cache it holds pixels instead of streams."""
-    cache = MemoryCache(1 << 24, lambda _: None) if cached else None
+    cache = MemoryCache(1 << 24, lambda _: None, Lock()) if cached else None
     arrays, index = _slot(mixed_data, augment, cache)
     if cache is not None:
         before = arrays["data"].copy()
