@@ -167,7 +167,9 @@ def test_a_damaged_entry_is_decoded_anew(ct_data: Path, tmp_path: Path) -> None:
     (file,) = (tmp_path / "cache").iterdir()
     content = bytearray(file.read_bytes())
     start = content.rindex(table.key(5, 1, 0.0))
-    offset = arena._SLOT.unpack_from(content, start)[-3]
+    kept = table.read(content[start : start + table.SLOT_SIZE], table.key(5, 1, 0.0))
+    assert kept is not None
+    offset = kept.offset
     content[offset + 50] ^= 0x40
     file.write_bytes(content)
     found, hits = batches(ct_data, cache=tmp_path / "cache")
