@@ -161,7 +161,7 @@ def test_busy_main_thread(benchmark: BenchmarkFixture, ct_shards: Path, where: s
         turns = {"idle": idle, "alone": alone, "stranger": beside_stranger, "both": both}
         found: list[dict[str, dict[str, float]]] = []
         benchmark.pedantic(  # type: ignore[no-untyped-call]
-            lambda: found.append(take_turns(turns, lambda: wait_until_idle([loader.pid]))), rounds=1
+            lambda: found.append(take_turns(turns, lambda: wait_until_idle(loader.pids))), rounds=1
         )
     one = found[0]
     kept = one["both"]["slices"] / one["idle"]["slices"]
@@ -219,7 +219,7 @@ def test_discarded_batches(benchmark: BenchmarkFixture, ct_shards: Path) -> None
         found: list[dict[str, dict[str, float]]] = []
         try:
             benchmark.pedantic(  # type: ignore[no-untyped-call]
-                lambda: found.append(take_turns(turns, lambda: wait_until_idle([loader.pid]))), rounds=1
+                lambda: found.append(take_turns(turns, lambda: wait_until_idle(loader.pids))), rounds=1
             )
         finally:
             torch.set_num_threads(threads)

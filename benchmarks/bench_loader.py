@@ -7,7 +7,7 @@ the ceiling, and the same work through DALI (see dali_pipeline.py). Figures of t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from radload.bench.counters import cpu_seconds
 from radload.codecs import htj2k
 from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
@@ -32,26 +33,20 @@ FULL: dict[str, Any] = {"resolution": "full"}
 pytestmark = pytest.mark.benchmark(group="loader")
 
 
-def _cpu_seconds(pids: list[int]) -> float:
-    """User and system time of processes, all their threads together."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
-    return sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf("SC_CLK_TCK")
-
-
 def _measure(
     benchmark: BenchmarkFixture,
     step: Callable[[], object],
     slices: int,
     rounds: int = ROUNDS,
-    worker: int | None = None,
+    workers: Sequence[int] = (),
 ) -> None:
     """Slices per second, and per second of CPU time, which other programs on the machine disturb less."""
-    pids, used = [os.getpid(), *([worker] if worker else [])], []
+    pids, used = [os.getpid(), *workers], []
 
     def counted() -> None:
-        start = _cpu_seconds(pids)
+        start = cpu_seconds(pids)
         step()
-        used.append(_cpu_seconds(pids) - start)
+        used.append(cpu_seconds(pids) - start)
 
     benchmark.pedantic(counted, rounds=rounds, warmup_rounds=1)
     if benchmark.stats is not None:
@@ -69,11 +64,6 @@ def _take(batches: Iterator[Any]) -> None:
         next(batches)
 
 
-def _pid(loader: Loader) -> int:
-    assert loader._process is not None
-    return loader._process.pid
-
-
 @pytest.mark.parametrize("windows", [ONE, THREE], ids=["one", "three"])
 @pytest.mark.parametrize("kind", ["half", "full", "raw"])
 def test_loader(
@@ -86,7 +76,7 @@ def test_loader(
         for _ in range(4):  # the process has started, and the ring has its memory
             batch = next(batches)
         assert batch["image"].shape == (BATCH, len(loader.recipe.mean), 224, 224)
-        _measure(benchmark, lambda: _take(batches), BATCH * BATCHES, worker=_pid(loader))
+        _measure(benchmark, lambda: _take(batches), BATCH * BATCHES, workers=loader.pids)
 
 
 @pytest.mark.parametrize("augmented", [False, True], ids=["whole", "crops"])
@@ -97,7 +87,7 @@ def test_training(benchmark: BenchmarkFixture, ct_shards: Path, augmented: bool)
         batches = _endless(loader)
         for _ in range(4):
             next(batches)
-        _measure(benchmark, lambda: _take(batches), BATCH * BATCHES, worker=_pid(loader))
+        _measure(benchmark, lambda: _take(batches), BATCH * BATCHES, workers=loader.pids)
 
 
 @pytest.mark.parametrize("level", [0, 1])

@@ -59,10 +59,10 @@ def test_cold_epoch(benchmark: BenchmarkFixture, ct_shards: Path, name: str, res
             loader.set_epoch(loader.epoch + 1)
             for path in shards:
                 drop_from_cache(path, 0, path.stat().st_size)
-            before, asked, start = bytes_read(loader.pid), device_reads(shards[0]), time.perf_counter()
+            before, asked, start = bytes_read(loader.pids), device_reads(shards[0]), time.perf_counter()
             count = sum(len(batch["image"]) for batch in loader)
             rates.append(count / (time.perf_counter() - start))
-            after, asked_after = bytes_read(loader.pid), device_reads(shards[0])
+            after, asked_after = bytes_read(loader.pids), device_reads(shards[0])
             if before is not None and after is not None:
                 fetched.append((after.fetched - before.fetched) / count)
             if asked is not None and asked_after is not None:

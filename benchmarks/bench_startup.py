@@ -48,7 +48,7 @@ def main():
     made = time.perf_counter() - start
     if sys.argv[3] == "memory":
         time.sleep(0.5)
-        wait_until_idle([loader.pid], 60)
+        wait_until_idle(loader.pids, 60)
         print(json.dumps({"consumer": private(os.getpid()) - before, "process": private(loader.pid)}))
     else:
         next(iter(loader))

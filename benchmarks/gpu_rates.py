@@ -147,13 +147,13 @@ def train(shards: dict[str, Path], seconds: float, arch: str = "resnet50", round
 
         def turn(images: Iterator[torch.Tensor]) -> tuple[float, float]:
             torch.cuda.synchronize()
-            start, used, count = time.perf_counter(), cpu_seconds([os.getpid(), loader.pid]), 0
+            start, used, count = time.perf_counter(), cpu_seconds([os.getpid(), *loader.pids]), 0
             while time.perf_counter() - start < seconds:
                 step(next(images))
                 count += BATCH
             torch.cuda.synchronize()
             wall = time.perf_counter() - start
-            host = (cpu_seconds([os.getpid(), loader.pid]) - used) / wall / len(os.sched_getaffinity(0))
+            host = (cpu_seconds([os.getpid(), *loader.pids]) - used) / wall / len(os.sched_getaffinity(0))
             return count / wall, host
 
         real, replayed, host = [], [], []

@@ -44,14 +44,14 @@ def measure_cold(files: ShardFiles, draws: Draws, work: Work, pool: ThreadPoolEx
             drop_from_cache(files.root / files.names[int(record["shard"])], start, length)
     except OSError as error:
         return f"the page cache of the shards cannot be dropped ({error.strerror})"
-    before, start_time = bytes_read(os.getpid()), time.perf_counter()
+    before, start_time = bytes_read([os.getpid()]), time.perf_counter()
 
     def turn(thread: int) -> None:
         for i in range(thread, count, threads):
             work(i, thread)
 
     list(pool.map(turn, range(threads)))
-    seconds, after = time.perf_counter() - start_time, bytes_read(os.getpid())
+    seconds, after = time.perf_counter() - start_time, bytes_read([os.getpid()])
     if before is None or after is None:
         return "this kernel does not count what a process reads (/proc/self/io)"
     fetched = after.fetched - before.fetched

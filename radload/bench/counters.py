@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,24 +73,29 @@ def wait_until_idle(pids: Iterable[int], limit: float = 3.0) -> bool:
     return False
 
 
-def memory(pid: int) -> Memory:
-    """Resident memory of a process."""
-    found = {}
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.startswith("Rss"):
-            found[name] = int(value.split()[0]) * 1024
-    return Memory(found.get("RssAnon", 0), found.get("RssFile", 0), found.get("RssShmem", 0))
+def memory(pids: Iterable[int]) -> Memory:
+    """Resident memory of processes; pages that several share are divided among them (PSS), so the sum counts them once."""
+    names = {"Pss_Anon": 0, "Pss_File": 0, "Pss_Shmem": 0}
+    for pid in pids:
+        with suppress(OSError):  # it has ended
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name in names:
+                    names[name] += int(value.split()[0]) * 1024
+    return Memory(*names.values())
 
 
-def bytes_read(pid: int) -> Read | None:
-    """What a process has read so far; None where the kernel does not say (no /proc/PID/io, or of another user)."""
-    try:
-        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-    except OSError:
-        return None
-    found = dict(line.split(": ") for line in lines)
-    return Read(int(found["rchar"]), int(found["read_bytes"]))
+def bytes_read(pids: Iterable[int]) -> Read | None:
+    """What processes have read so far, together; None where the kernel does not say (no /proc/PID/io, or of another user)."""
+    asked = fetched = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+        except OSError:
+            return None
+        found = dict(line.split(": ") for line in lines)
+        asked, fetched = asked + int(found["rchar"]), fetched + int(found["read_bytes"])
+    return Read(asked, fetched)
 
 
 def drop_from_cache(path: Path, start: int, length: int) -> None:

@@ -18,7 +18,7 @@ PREFETCH = 3
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One turn of the loader: slices per second, seconds, and CPU seconds of its process and of the consumer's in that time."""
+    """One turn of the loader: slices per second, seconds, and CPU seconds of its processes and of the consumer's in that time."""
 
     rate: float
     seconds: float
@@ -50,8 +50,8 @@ class WholeLoader:
             self._batches = self._endless()
             next(self._batches)
             self.first_batch = time.perf_counter() - start
-            self._pid = self._loader.pid
-            self._started = bytes_read(self._pid)
+            self._pids = self._loader.pids
+            self._started = bytes_read(self._pids)
         except BaseException:
             self._loader.close()
             raise
@@ -66,22 +66,22 @@ class WholeLoader:
         for _ in range(PREFETCH + 1):
             next(self._batches)
         own = (os.getpid(),)
-        start, loader_cpu, consumer_cpu = time.perf_counter(), cpu_seconds((self._pid,)), cpu_seconds(own)
+        start, loader_cpu, consumer_cpu = time.perf_counter(), cpu_seconds(self._pids), cpu_seconds(own)
         count, now = 0, start
         while now - start < seconds or not count:
             next(self._batches)
             count, now = count + 1, time.perf_counter()
-        loader_cpu, consumer_cpu = cpu_seconds((self._pid,)) - loader_cpu, cpu_seconds(own) - consumer_cpu
-        wait_until_idle((self._pid,))
+        loader_cpu, consumer_cpu = cpu_seconds(self._pids) - loader_cpu, cpu_seconds(own) - consumer_cpu
+        wait_until_idle(self._pids)
         return Slot(count * self._size / (now - start), now - start, loader_cpu, consumer_cpu)
 
     def memory(self) -> Memory:
-        """Of the loader's process, now."""
-        return memory(self._pid)
+        """Of the loader's processes, now."""
+        return memory(self._pids)
 
     def read(self) -> Read | None:
-        """What the loader's process has read since its first batch; None where the kernel does not say."""
-        now = bytes_read(self._pid)
+        """What the loader's processes have read since its first batch; None where the kernel does not say."""
+        now = bytes_read(self._pids)
         if now is None or self._started is None:
             return None
         return Read(now.asked - self._started.asked, now.fetched - self._started.fetched)

@@ -39,7 +39,7 @@ from radload.loading.planning.plan import Settings
 from radload.loading.planning.recipe import MEAN, STD, Recipe, make_recipe
 from radload.loading.planning.views import Views, check_views
 from radload.loading.preparation import Preparation
-from radload.loading.process import Delivery, LoaderProcess
+from radload.loading.process import Delivery, LoaderProcess, forks_of
 from radload.loading.protocol import Config
 from radload.loading.reader import Failure
 from radload.loading.sinks import Sink, make_sink
@@ -443,6 +443,11 @@ class Loader(IterableDataset[dict[str, Any]]):
             self._failures.reset()
             self.cache_hits = 0
         self.epoch, self._position = epoch, position
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the loader's process and those that it forked (at the first batch), for looking at what they use. UsageError as `pid`."""
+        return [self.pid, *forks_of(self.pid)]
 
     @property
     def pid(self) -> int:

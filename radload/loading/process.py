@@ -244,7 +244,7 @@ class LoaderProcess:
 def _state(pid: int) -> tuple[str, int]:
     """State of a process, its forks and their threads, one letter of proc(5), and whose: "D" where any waits for storage."""
     states = {}
-    for one in (pid, *_forks(pid)):
+    for one in (pid, *forks_of(pid)):
         for stat in Path(f"/proc/{one}/task").glob("*/stat"):
             try:
                 states[stat.read_text("utf-8", "replace").rpartition(")")[2].split()[0]] = one
@@ -253,7 +253,8 @@ def _state(pid: int) -> tuple[str, int]:
     return next(((letter, states[letter]) for letter in "TtD" if letter in states), ("", pid))
 
 
-def _forks(pid: int) -> list[int]:
+def forks_of(pid: int) -> list[int]:
+    """The processes that a loader process has forked."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:  # it is gone, or this kernel does not say

@@ -49,15 +49,16 @@ def test_a_short_run(
 
 def test_the_loader_is_measured_in_whole_batches_and_closed(small_data: Path) -> None:
     options = BenchOptions(small_data, size=24, batch_size=8, window="40,400", channels=1)
-    with WholeLoader(options, 1) as loader:
-        pid = loader._pid
+    with WholeLoader(options, 2) as loader:
+        pids = loader._pids
+        assert len(pids) == 2
         slot = loader.run(0.05)
         assert slot.seconds >= 0.05 and (slot.rate * slot.seconds) % 8 == pytest.approx(0, abs=1e-6)
         read = loader.read()
         assert read is None or read.asked > 0
-    assert not Path(f"/proc/{pid}").exists()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     with pytest.raises(UsageError, match="the loader is closed"):
-        _ = loader._loader.pid
+        _ = loader._loader.pids
 
 
 def test_rounds_take_turns_and_share_the_time() -> None:

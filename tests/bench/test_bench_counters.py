@@ -63,7 +63,7 @@ def test_memory_is_that_of_the_other_process() -> None:
     try:
         for child in (small, large):
             _said(child)
-        grown = memory(large.pid).own - memory(small.pid).own
+        grown = memory([large.pid]).own - memory([small.pid]).own
         assert 95 << 20 <= grown <= 110 << 20
     finally:
         for child in (small, large):
@@ -75,9 +75,9 @@ def test_bytes_asked_and_a_file_dropped_from_the_cache(tmp_path: Path) -> None:
     path.write_bytes(np.random.default_rng(0).bytes(1 << 20))
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    before = bytes_read(os.getpid())
+    before = bytes_read([os.getpid()])
     path.read_bytes()
-    after = bytes_read(os.getpid())
+    after = bytes_read([os.getpid()])
     if before is None or after is None:
         assert not Path("/proc/self/io").exists()
         return
@@ -85,4 +85,4 @@ def test_bytes_asked_and_a_file_dropped_from_the_cache(tmp_path: Path) -> None:
     assert after.fetched - before.fetched < 1 << 20  # written just now, so in the cache
     drop_from_cache(path, 0, 1 << 20)
     assert path.read_bytes()[:1] != b"" and path.stat().st_size == 1 << 20  # dropping loses nothing
-    assert bytes_read(2**22 + 1) is None
+    assert bytes_read([2**22 + 1]) is None

@@ -20,7 +20,7 @@ from radload.loading import Loader, process
 from radload.loading.board import Boards
 from radload.loading.job import Job
 from radload.loading.planning.plan import BatchPlan
-from radload.loading.process import _forks
+from radload.loading.process import forks_of
 from radload.sources.slice import VoiFunction
 
 Batch = dict[str, Any]
@@ -152,7 +152,7 @@ def test_the_end_of_a_fork_is_the_end_of_its_loader(ct_data: Path, number: signa
     with Loader(ct_data, threads=3, **SMALL) as loader:
         iterator = iter(loader)
         next(iterator)
-        forks = _forks(loader.pid)
+        forks = forks_of(loader.pid)
         assert len(forks) == 2
         os.kill(forks[1], number)
         began = time.monotonic()
@@ -167,7 +167,7 @@ def test_the_end_of_a_fork_is_the_end_of_its_loader(ct_data: Path, number: signa
 def test_a_stopped_fork_is_named(ct_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Loader(ct_data, threads=2, **SMALL) as loader:
         next(iter(loader))
-        (fork,) = _forks(loader.pid)
+        (fork,) = forks_of(loader.pid)
         os.kill(fork, signal.SIGSTOP)
         monkeypatch.setattr(process, "STALL", 1.0)
         with pytest.raises(RadloadError, match=f"it was stopped.*kill -CONT {fork}`"):
@@ -180,7 +180,7 @@ def test_a_stopped_fork_is_named(ct_data: Path, monkeypatch: pytest.MonkeyPatch)
 def test_forks_end_with_their_loader(ct_data: Path, how: str) -> None:
     with Loader(ct_data, threads=4, **SMALL) as loader:
         next(iter(loader))
-        forks = _forks(loader.pid)
+        forks = forks_of(loader.pid)
         assert len(forks) == 3
         if how == "killed":
             os.kill(loader.pid, signal.SIGKILL)
@@ -192,7 +192,7 @@ def test_forks_end_with_their_loader(ct_data: Path, how: str) -> None:
 def test_no_fork_before_there_is_work(ct_data: Path) -> None:
     with Loader(ct_data, threads=4, **SMALL) as loader:
         time.sleep(1.0)
-        assert not _forks(loader.pid)
+        assert not forks_of(loader.pid)
 
 
 def test_a_plan_survives_its_board() -> None:

@@ -23,7 +23,7 @@ from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
 from radload.errors import RadloadError, UsageError
 from radload.loading import Loader
-from radload.loading.cache import arena, memory, table
+from radload.loading.cache import memory, table
 from radload.loading.cache.arena import FileCache
 from radload.loading.cache.levels import identity
 from radload.loading.cache.memory import MemoryCache
