@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from radload.bench.counters import cpu_seconds
+from radload.bench.counters import cpu_seconds, memory
 from radload.codecs import htj2k
 from radload.dataset.index import open_index
 from radload.dataset.manifest import read_manifest
@@ -139,15 +139,12 @@ def test_first_batch(
     benchmark.pedantic(first, rounds=3 if cache == "warm" else 1)
 
 
-def test_memory_of_the_process(benchmark: BenchmarkFixture, ct_shards: Path) -> None:
-    """Resident memory of the loader's process, its ring apart, after an epoch (MiB)."""
+def test_memory_of_the_processes(benchmark: BenchmarkFixture, ct_shards: Path) -> None:
+    """Resident memory of the loader's processes after an epoch, what they share counted once (MiB)."""
     with Loader(ct_shards, batch_size=BATCH) as loader:
         benchmark.pedantic(lambda: _take(iter(loader)), rounds=1)
-        status = Path(f"/proc/{_pid(loader)}/status").read_text()
-        kib = {
-            line.split(":")[0]: int(line.split()[1]) for line in status.splitlines() if line.startswith(("Vm", "Rss"))
-        }
-        benchmark.extra_info["own MiB"] = kib["RssAnon"] // 1024
-        benchmark.extra_info["files MiB"] = kib["RssFile"] // 1024
-        benchmark.extra_info["ring MiB"] = kib["RssShmem"] // 1024
-        assert kib["RssAnon"] < 512 * 1024
+        used = memory(loader.pids)
+        benchmark.extra_info["own MiB"] = used.own >> 20
+        benchmark.extra_info["files MiB"] = used.files >> 20
+        benchmark.extra_info["ring MiB"] = used.shared >> 20
+        assert used.own < 512 << 20
