@@ -28,7 +28,7 @@ class Outcome:
     failed: int = 0
     hits: int = 0
     named: tuple[Failure, ...] = ()
-    counts: Counts = field(default_factory=Counter)
+    counts: Counts | None = None
     error: protocol.Message | None = None
 
 
@@ -64,11 +64,12 @@ class Job:
 
     def add(self, count: int, outcome: Outcome) -> bool:
         """`count` more draws are done; returns whether these were the last."""
-        self.failed += outcome.failed
         self.hits += outcome.hits
-        self.failures.extend(outcome.named)
-        self.counts.update(outcome.counts)
         self.error = self.error or outcome.error
+        if outcome.failed:
+            self.failed += outcome.failed
+            self.failures.extend(outcome.named)
+            self.counts.update(outcome.counts or {})
         self.left -= count
         return self.left == 0
 
@@ -86,14 +87,16 @@ def work(deliverer: Deliverer, job: Job, piece: range, tools: Any, explain: Expl
     failures: list[Failure] = []
     hits = 0
     try:
-        for i in piece:
-            draw = deliverer.deliver(
-                job.arrays, int(job.places[i]), job.plan, i, job.epoch, int(job.positions[i]), tools
-            )
-            failures.extend(draw.failures)
+        places, positions = (a[piece.start : piece.stop].tolist() for a in (job.places, job.positions))
+        for i, place, position in zip(piece, places, positions, strict=True):
+            draw = deliverer.deliver(job.arrays, place, job.plan, i, job.epoch, position, tools)
+            if draw.failures:
+                failures.extend(draw.failures)
             hits += draw.hits
     except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
         return Outcome(error=explain(error))
+    if not failures:
+        return Outcome(hits=hits)
     counts = Counter((failure.shard, failure.kind) for failure in failures)
     return Outcome(len(failures), hits, tuple(failures[: protocol.NAMED_FAILURES]), counts)
 
