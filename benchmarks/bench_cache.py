@@ -1,7 +1,8 @@
 """The second epoch from the cache, beside MONAI's CacheDataset: slices per second in turns, and memory.
 
-`pytest benchmarks/bench_cache.py`. The same slices and the same output as in bench_peers.py. MONAI keeps finished float32 images
-(201 kB), so nothing random can follow; ours keeps the half level in 16 bits (131 kB), and window, crop and flip come after it.
+`pytest benchmarks/bench_cache.py`. The same slices and the same output as in bench_peers.py, but that ours mirrors half of the slices and
+moves the window of each. MONAI keeps finished float32 images (201 kB), so nothing random can follow; ours keeps the half level in 16 bits
+(131 kB), and window, crop and flip come after it.
 Memory per slice is what 500 more slices add to all processes of a loader and to its cache folder.
 """
 

@@ -24,7 +24,7 @@ ANSWER = 300.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A Loader on `shards`: one window, no augmentation, `cache` as the argument of that name."""
+    """A Loader on `shards`: one window that jitters, half of the slices mirrored; `cache` as the argument of that name."""
 
     shards: Path
     cache: Path | bool
@@ -88,11 +88,12 @@ def _serve(what: Ours | Monai, channel: Connection) -> None:
         turn = taking(batches, BATCH, READ_AHEAD * what.workers, what.workers)
         _answer(channel, turn, batches, lambda: 0, len(what.files.dicom) // BATCH)
         return
-    from radload.loading import Loader
+    from radload.loading import Augment, Loader
 
     with Loader(
         what.shards, batch_size=BATCH, size=SIZE, threads=what.threads, prefetch=PREFETCH,
         window=(CENTRE, WIDTH), channels=1, cache=what.cache or None, cache_bytes="2GB" if what.cache else None,
+        augment=Augment(area=(1, 1), ratio=(1, 1), flip=True),
     ) as loader:  # fmt: skip
 
         def endless() -> Iterator[Any]:
