@@ -16,7 +16,7 @@ demo: $(READY)
 	$(BIN)/python -m radload.demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
