@@ -142,7 +142,8 @@ class Loader(IterableDataset[dict[str, Any]]):
                 `Augment`, which also rotates, bends the grey scale and adds noise. See docs/loading.md.
             meta: names of attributes for the batch (columns of the index; see docs/format.md).
             rank, world_size: None: what torchrun says, or 0 and 1.
-            threads: of the loader's process; None: cores that this process may use, divided by the ranks of this machine.
+            threads: cores that the loader works on, with a process on each; None: those that this process may use, divided by the
+                ranks of this machine. (Shards in a bucket, and device_cache_bytes: threads of one process.)
             prefetch: batches prepared ahead.
             max_failures: samples per epoch that may be unreadable: a fraction below 1 (rounded up), or a number. Counted over all ranks
                 with `group`, else by each rank for itself.
@@ -154,7 +155,7 @@ class Loader(IterableDataset[dict[str, Any]]):
                 in the shares of `weights` (class name -> number, the default where they are given); "patient": one sample of each
                 patient per epoch; "blocks": as "uniform", but read in runs, for storage that dislikes random reads. See docs/loading.md.
             cache: keep decoded images: in a folder that all ranks and runs of this machine share ("/dev/shm/NAME": in memory), or, for
-                True, in the memory of this loader's process. cache_bytes: how much, as a number or as "8GB"; None: 8 GB, or half of
+                True, in the memory of this loader's processes. cache_bytes: how much, as a number or as "8GB"; None: 8 GB, or half of
                 what is free where that is less. See docs/loading.md.
             group: a process group of all ranks that takes CPU tensors (`torch.distributed.new_group(backend="gloo")`), used for nothing
                 else: failures are then counted together, and all ranks end at the same step with the same AgreedEnd. Each step is a
