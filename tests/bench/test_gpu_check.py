@@ -28,7 +28,14 @@ def test_a_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {r["found"] for r in others} == {gpu_check.NOT_RUN} and {r["good"] for r in others} == {None}
     for setting in SETTINGS:
         assert any(r["what"].startswith(setting.name) for r in others)
-    words = ("copy bandwidth", "ResNet-50", "host CPU", "on the GPU = CPU decoder", "pack --decode-device cuda", "kept on the device")
+    words = (
+        "copy bandwidth",
+        "ResNet-50",
+        "host CPU",
+        "on the GPU = CPU decoder",
+        "pack --decode-device cuda",
+        "kept on the device",
+    )
     assert all(word in str(others) for word in words)
     assert capsys.readouterr().out.count(gpu_check.NOT_RUN) == len(others)
 

@@ -59,6 +59,7 @@ class HostDevice:
         self.memory: list[
             NDArray[np.uint8]
         ] = []  # never given back to the system: late work must hit poison, not a hole
+        self.freed: set[int] = set()  # addresses of memory that is not used any more
         self.pinned: dict[int, int] = {}
         self.most_pinned = 0
         self.copied = {"pinned": 0, "pageable": 0}
@@ -85,8 +86,20 @@ class HostDevice:
         memory = np.full(max(size, 1), POISON, np.uint8)
         self.memory.append(memory)
         array = memory[:]
-        weakref.finalize(array, freed, memory).atexit = False
+
+        def drop(memory: NDArray[np.uint8]) -> None:
+            freed(memory)
+            self.freed.add(memory.ctypes.data)
+
+        weakref.finalize(array, drop, memory).atexit = False
         return array
+
+    def live(self) -> int:
+        """Bytes that are in use. All work is done first, and what was freed goes back to the system."""
+        self.finish()
+        self.memory = [one for one in self.memory if one.ctypes.data not in self.freed]
+        self.freed.clear()
+        return sum(one.nbytes for one in self.memory)
 
     def put(self, stream: Stream, work: Callable[[], None], after: HostEvent | None = None) -> None:
         self.queues[stream].append((work, after))

@@ -6,7 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from radload.pack.device import Device, DevicePacker
 from radload.pack.stages import Share, pack_share
 from radload.pack.stages import plan as plan_pack
 from radload.pack.worker import Limits
+from radload.sources import NotAnImage, Refused, Slice, read
 from radload.sources.dicom_codestreams import components
+from radload.sources.open import coded_frames
 
 J2K, HTJ2K, JPEG_LOSSLESS, JPEG_LS = (f"1.2.840.10008.1.2.4.{n}" for n in (90, 201, 70, 80))
 LOSSY_J2K = "1.2.840.10008.1.2.4.91"
@@ -330,3 +334,40 @@ def test_what_is_no_device(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not go with --scheduler"):
         pack(PackOptions(source, tmp_path / "out", decode_device="cuda", scheduler="tcp://host:1"))
     assert device.find_device("cpu") is None
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_real_files_read_the_same(shared_data: Path, spoilt: bool) -> None:
+    """Signed, 1, 8, 10, 12, 14 and 16 bits, colour, clips, damaged: what nvImageCodec makes of them is the CPU's, or is not used."""
+    pytest.importorskip("nvidia.nvimgcodec", reason="nvImageCodec is not installed")
+    decoder: Host | HostFrames = Host(lambda i, stream, values: np.roll(values, 1)) if spoilt else HostFrames(None)
+    kinds, used = set(), 0
+    for folder in ("syntaxes", "multiframe", "photometric", "broken"):
+        for path in sorted(one for one in (shared_data / folder).rglob("*") if one.is_file()):
+            coded = []
+            with suppress(Refused, NotAnImage):
+                coded = [
+                    ahead.Coded(stream, kind, int(kind[-1]), 0)
+                    for frame, stream, kind in coded_frames(path)
+                    if frame < 2 and len(stream) < 1 << 18
+                ]
+            if not coded:
+                continue
+            kinds.update(one.kind for one in coded)
+            held = ahead.DeviceFrames(decoder, Verdicts(None, "")).decode(coded)
+            used += len(held)
+            assert outcome(path, None) == outcome(path, held.get), path.name
+    assert len(kinds) >= 10 and (used == 0 if spoilt else used >= 12)
+
+
+def outcome(path: Path, find: Any) -> Any:
+    """The first frames of a file, or why there are none."""
+    try:
+        return [
+            (item.frame, item.stored.dtype.str, item.stored.tobytes(), item.photometric)
+            if isinstance(item, Slice)
+            else item[1].code
+            for item in islice(read(path, ahead=find), 2)
+        ]
+    except Refused as refused:
+        return refused.code
