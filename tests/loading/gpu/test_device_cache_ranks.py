@@ -88,10 +88,10 @@ def content(steps: list[list[dict[str, Any]]]) -> list[dict[int, torch.Tensor]]:
     return found
 
 
-@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("world", [2, 4])
 def test_together_they_keep_the_split(shards: Path, hosts: list[HostDevice], world: int) -> None:
     """After one epoch nearly all draws come from the devices, and the global batches stay as they are."""
-    room = SLICES if world == 1 else SLICES // world + 12  # homes are not quite even
+    room = SLICES // world + 12  # homes are not quite even
     found, shares = epochs(shards, hosts, world, 3, room, augment="default")
     with Loader(shards, batch_size=GLOBAL, size=16, resolution="full", augment="default") as plain:
         for steps in found:
@@ -102,10 +102,10 @@ def test_together_they_keep_the_split(shards: Path, hosts: list[HostDevice], wor
                 assert all((want[row] - got[row]).abs().max() < 1e-4 for row in want)
     assert shares[0] == 0
     # What finds its home's batch full is read again: of 16 draws on 4 ranks a fifth. In batches of 256 on 8 ranks it is 2 %.
-    print(shares)
-    assert min(shares[2:]) > (0.99 if world == 1 else 0.7), shares
+    assert min(shares[2:]) > 0.7, shares
 
 
+@pytest.mark.soak
 def test_without_homes_the_share_would_be_each_ranks_own(
     shards: Path, hosts: list[HostDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,16 +115,15 @@ def test_without_homes_the_share_would_be_each_ranks_own(
     order = module.Order
     monkeypatch.setattr(module, "Order", lambda *args: order(*args[:-1], False))
     _, shares = epochs(shards, hosts, 4, 3, SLICES // 4 + 12)
-    print(shares)
     assert max(shares) < 0.6, shares
 
 
 def test_a_run_goes_on_with_another_number_of_ranks(shards: Path, hosts: list[HostDevice]) -> None:
-    """A state counts global batches: what 4 ranks with a cache have begun, 2 ranks with one and 1 without end alike."""
+    """A state counts global batches: what 2 ranks with a cache have begun, 4 with one and 1 without end alike."""
     options: dict[str, Any] = {"size": 16, "augment": "default", "seed": 5}
     loaders = [
-        Loader(shards, batch_size=4, rank=r, world_size=4, device="cuda", device_cache_bytes=40 * IMAGE, **options)
-        for r in range(4)
+        Loader(shards, batch_size=8, rank=r, world_size=2, device="cuda", device_cache_bytes=60 * IMAGE, **options)
+        for r in range(2)
     ]
     iterators = [iter(loader) for loader in loaders]
     for iterator in iterators:
@@ -133,19 +132,19 @@ def test_a_run_goes_on_with_another_number_of_ranks(shards: Path, hosts: list[Ho
     assert all(state == states[0] for state in states)
     for loader in loaders:
         loader.close()
-    two = [
-        Loader(shards, batch_size=8, rank=r, world_size=2, device="cuda", device_cache_bytes=60 * IMAGE, **options)
-        for r in range(2)
+    four = [
+        Loader(shards, batch_size=4, rank=r, world_size=4, device="cuda", device_cache_bytes=40 * IMAGE, **options)
+        for r in range(4)
     ]
     with Loader(shards, batch_size=16, **options) as one:
-        for loader in (*two, one):
+        for loader in (*four, one):
             loader.load_state_dict(states[0])
-        rest, others = list(one), [list(loader) for loader in two]
+        rest, others = list(one), [list(loader) for loader in four]
     for host in hosts:
         host.finish()
     assert len(rest) == SLICES // GLOBAL - 2
     for batch, *parts in zip(rest, *others, strict=True):
         want, got = content([[batch]])[0], content([parts])[0]
         assert want.keys() == got.keys() and all((want[row] - got[row]).abs().max() < 1e-4 for row in want)
-    for loader in two:
+    for loader in four:
         loader.close()

@@ -63,7 +63,7 @@ def test_the_device_holds_no_more_than_is_stated(host: HostDevice, shards: Path)
     with Loader(shards, device="cuda", decode="gpu", device_cache_bytes="1MiB", **options) as loader:
         refuse_some(host)
         seen, ring = [], loader._process.ring  # type: ignore[union-attr]
-        for _ in range(8):
+        for _ in range(6):
             for _batch in loader:
                 pass
             del _batch
