@@ -71,6 +71,7 @@ class DeviceFrames:
     wrong: dict[str, str] = field(default_factory=dict)
     broken: str | None = None
     tainted: bool = False
+    _whole: set[str] = field(default_factory=set)  # kinds of which a whole batch was equal
     _seen: set[str] = field(default_factory=set)  # kinds that were compared in this shard
     _given: set[str] = field(default_factory=set)  # kinds of which this shard has frames
     _refused: Counter[str] = field(default_factory=Counter)  # batches in a row, by kind
@@ -106,39 +107,51 @@ class DeviceFrames:
             mine = [(one, values) for one, values in zip(batch, found, strict=True) if one.kind == kind]
             there = [(one, values) for one, values in mine if values is not None]
             self._refused[kind] = 0 if there else self._refused[kind] + 1
-            if there and self._equal(kind, there):
-                result.update((one.stream, values) for one, values in there)
+            good = self._checked(kind, there)
+            if good:
+                result.update(good)
                 self._given.add(kind)
-                self.decoded += len(there)
+                self.decoded += len(good)
         return result
 
-    def _equal(self, kind: str, found: Sequence[tuple[Coded, NDArray[Any]]]) -> bool:
-        """Whether the images that are looked at are the CPU's."""
-        whole = self.verdicts.of(self._codec(kind)) is None
-        first = kind not in self._seen
-        for i, (one, values) in enumerate(found):
-            if whole or (first and i == 0) or not values.size or values.min() == values.max():
-                reason = _difference(one, values)
+    def _checked(self, kind: str, found: Sequence[tuple[Coded, NDArray[Any]]]) -> dict[bytes, NDArray[Any]]:
+        """What may be used of a batch's images of one kind, after those that are looked at were the CPU's; nothing where one was not."""
+        whole = kind not in self._whole and self.verdicts.of(self._codec(kind)) is None
+        good: dict[bytes, NDArray[Any]] = {}
+        for one, values in found:
+            if whole or kind not in self._seen or not values.size or values.min() == values.max():
+                expected = _by_cpu(one)
+                if (
+                    expected is None
+                ):  # a damaged stream, of which each decoder makes what it will: the CPU's refusal stands
+                    continue
+                reason = _difference(values, expected)
                 if reason is not None:
                     self.wrong[kind] = reason
                     self.verdicts.note(self._codec(kind), False)
                     self.tainted |= kind in self._given
-                    return False
-        self._seen.add(kind)
-        if whole:
+                    return {}
+                self._seen.add(kind)
+            good[one.stream] = values
+        if whole and good:
+            self._whole.add(kind)
             self.verdicts.note(self._codec(kind), True)
-        return True
+        return good
 
     def _codec(self, kind: str) -> str:
         return f"{self.decoder.name} {kind}"
 
 
-def _difference(one: Coded, values: NDArray[Any]) -> str | None:
-    """How a device's values differ from the CPU's; None where they are equal."""
+def _by_cpu(one: Coded) -> NDArray[Any] | None:
+    """The CPU's components, None where it refuses the stream."""
     try:
-        expected = components(one.stream, one.syntax, one.samples)
+        return components(one.stream, one.syntax, one.samples)
     except (RuntimeError, ValueError):
-        return "a stream that the CPU refuses was taken"
+        return None
+
+
+def _difference(values: NDArray[Any], expected: NDArray[Any]) -> str | None:
+    """How a device's values differ from the CPU's; None where they are equal."""
     if values.dtype != expected.dtype or values.shape != expected.shape:
         return f"{values.dtype} values of shape {values.shape} in place of {expected.dtype}, {expected.shape}"
     return None if np.array_equal(values, expected) else "values differ"
