@@ -200,11 +200,14 @@ class LookAhead:
                 if file.row in job.skip or file.header.format != "dicom":
                     continue
                 header, chosen = file.header, set(file.chosen)
+                last = max(chosen, default=-1)
                 size = header.rows * header.cols * header.channels * max(header.bits // 8, 1)
                 self._reached = self._place[file.row]
                 self._tell(file.row)
                 try:
                     for frame, stream, kind in coded_frames(job.root / header.source):
+                        if frame > last:
+                            break
                         if frame in chosen and self._frames.takes(kind):
                             yield Coded(stream, kind, header.channels, size)
                 except (Refused, NotAnImage, OSError, MemoryError):

@@ -393,3 +393,25 @@ def outcome(path: Path, find: Any) -> Any:
         ]
     except Refused as refused:
         return refused.code
+
+
+def test_of_a_clip_only_chosen_frames_are_looked_at(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies behind the last of them is not read, and what is left out is not decoded."""
+    chosen: dict[str, Any] = {"frames": "central:3"}
+    looked: list[int] = []
+
+    def count(path: Path) -> Iterator[tuple[int, bytes, str]]:
+        for frame in coded_frames(path):
+            if path.name == "clip.dcm":
+                looked.append(frame[0])
+            yield frame
+
+    monkeypatch.setattr(ahead, "coded_frames", count)
+    pack(PackOptions(source, tmp_path / "plain", workers=0, **chosen))
+    host = Host()
+    shards, _ = packed(source, tmp_path / "out", host, monkeypatch, **chosen)
+    assert shards == shards_of(tmp_path / "plain")
+    assert len(host.streams) == 19 + 3
+    assert looked[-1] < 11 and looked == list(range(len(looked))), "up to the first that is not wanted"
