@@ -32,7 +32,7 @@ class NvImageCodec:
 
     def __init__(self, device_id: int | None, threads: int = HOST_THREADS) -> None:
         try:
-            from nvidia import nvimgcodec as nv
+            import nvidia.nvimgcodec as nv
         except ImportError as error:
             raise UsageError(f"nvImageCodec cannot be imported ({error}): {_INSTALL}") from None
         kinds = nv.BackendKind
