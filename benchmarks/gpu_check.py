@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,24 @@ import numpy as np
 import torch
 from ct_like import SERIES, SLICES, ct_like
 from gpu_exact import TOLERANCE, decoder_errors, kernel_error
-from gpu_rates import SETTINGS, copy_bandwidth, kernel_bandwidth, loader_rate, open_loader, train
+from gpu_pack import HTJ2K, JPEG_2000, differences, frame_rates
+from gpu_rates import (
+    BATCH,
+    SETTINGS,
+    SIDE,
+    copy_bandwidth,
+    decoder_rate,
+    kernel_bandwidth,
+    loader_rate,
+    open_loader,
+    train,
+)
 from make import Image, Series, write_dataset
 
 from radload.errors import RadloadError
 from radload.kernels import gpu, nvrtc
-from radload.loading.gpu.decoder import DaliDecoder
+from radload.loading.gpu.decoder import NAMES, open_decoder
+from radload.pack.device import open_cuda
 
 NOT_RUN = "not measured"
 ODD_SIZES = ((1, 1), (3, 2000), (97, 65), (600, 480))
@@ -99,14 +112,61 @@ def exact_rows(run: bool) -> list[Row]:
             least = f"{TOLERANCE[output]:.0e} at most"
             rows.append(row(what, least, equal) if run else Row(what, least))
 
-    def decoded(device: int | None) -> tuple[str, bool]:
-        stream = torch.cuda.current_stream() if device is not None else None
-        wrong = decoder_errors(DaliDecoder(16, device, stream), odd_images())
+    for name in NAMES:
+
+        def decoded(device: int | None, name: str = name) -> tuple[str, bool]:
+            stream = torch.cuda.current_stream() if device is not None else None
+            wrong = decoder_errors(open_decoder(name, 16, device, stream), odd_images())
+            return ("; ".join(wrong)[:200] or "equal"), not wrong
+
+        rows.append(
+            row(f"{name}'s CPU decoder = CPU decoder, all levels, cut streams", "equal", partial(decoded, None))
+        )
+        what = f"{name} on the GPU = CPU decoder, all levels, cut streams"
+        rows.append(
+            row(what, "equal", lambda of=decoded: of(torch.cuda.current_device())) if run else Row(what, "equal")
+        )  # type: ignore[misc]
+    return rows
+
+
+def pack_rows(folder: Path, run: bool, seconds: float) -> list[Row]:
+    def equal(cuda: bool) -> tuple[str, bool]:
+        wrong = differences(folder / ("cuda" if cuda else "host"), cuda, 32 if cuda else 4)
         return ("; ".join(wrong)[:200] or "equal"), not wrong
 
-    host = row("DALI's CPU decoder = CPU decoder, all levels, cut streams", "equal", lambda: decoded(None))
-    what = "GPU decoder = CPU decoder, all levels, cut streams"
-    rows += [host, row(what, "equal", lambda: decoded(torch.cuda.current_device())) if run else Row(what, "equal")]
+    rows = [
+        row(
+            "pack by nvImageCodec's CPU backends = pack by the CPU, bytes of the shards", "equal", partial(equal, False)
+        )
+    ]
+    what = "pack --decode-device cuda = pack by the CPU, bytes of the shards"
+    rows.append(row(what, "equal", partial(equal, True)) if run else Row(what, "equal"))
+    for name, syntax in (("JPEG 2000", JPEG_2000), ("HTJ2K", HTJ2K)):
+        what = f"{name} frames of 512x512 to the host in batches of 64, frames/s, and one CPU core"
+
+        def rate(syntax: str = syntax) -> tuple[str, bool]:
+            device, core = frame_rates(open_cuda(), syntax, seconds)
+            return f"{device:,.0f}, {core:,.0f}", True
+
+        rows.append(row(what, "-", rate) if run else Row(what, "-"))
+    return rows
+
+
+def decoder_rows(run: bool, seconds: float) -> list[Row]:
+    """The decoders alone, one beside the other."""
+    rows = []
+    for level in (0, 1):
+        for name in NAMES:
+            what = f"{name} alone, {SIDE >> level}x{SIDE >> level}, batches of {BATCH}, slices/s"
+
+            def rate(level: int = level, name: str = name) -> tuple[str, bool]:
+                stream = torch.cuda.current_stream()
+                return (
+                    f"{decoder_rate(open_decoder(name, BATCH, torch.cuda.current_device(), stream), level, seconds):,.0f}",
+                    True,
+                )
+
+            rows.append(row(what, "-", rate) if run else Row(what, "-"))
     return rows
 
 
@@ -135,6 +195,16 @@ def rate_rows(shards: dict[str, Path], run: bool, seconds: float) -> list[Row]:
 
             rows.append(row(what, wanted if decode == "auto" else "-", rate) if run else Row(what, wanted))
     return rows
+
+
+def kept_row(shards: dict[str, Path], run: bool, seconds: float) -> Row:
+    what, wanted = "half level, one window, all of it kept on the device, slices/s", "-"
+
+    def rate() -> tuple[str, bool]:
+        found = loader_rate(SETTINGS[0], shards, "auto", seconds, device_cache_bytes="2GB")
+        return f"{found:,.0f}", True
+
+    return row(what, wanted, rate) if run else Row(what, wanted)
 
 
 def training_rows(shards: dict[str, Path], run: bool, seconds: float) -> list[Row]:
@@ -189,6 +259,8 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         shards = pack(Path(folder), *((SERIES, SLICES) if run else (1, 8)))
         rows = [rehearse(shards), *exact_rows(run), bandwidth_row(run), *rate_rows(shards, run, wanted.seconds)]
+        rows += [*decoder_rows(run, wanted.seconds / 2), kept_row(shards, run, wanted.seconds)]
+        rows += pack_rows(Path(folder), run, wanted.seconds / 2)
         rows += training_rows(shards, run, wanted.seconds)
     name = torch.cuda.get_device_name() if run else "no GPU"
     cores = len(os.sched_getaffinity(0))

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from ct_like import ct_like
 
+from radload.codecs import htj2k
 from radload.kernels import gpu, prepare
 from radload.loading import Augment, Loader
+from radload.loading.gpu.device import Decoder
 
 BATCH, SIZE, SIDE = 256, 224, 512
 ONE: dict[str, Any] = {"window": (40, 400), "channels": 1}
@@ -97,9 +100,21 @@ def cpu_seconds(pids: list[int]) -> float:
     return sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf("SC_CLK_TCK")
 
 
-def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds: float) -> float:
+def decoder_rate(decoder: Decoder, level: int, seconds: float) -> float:
+    """Slices/s of a decoder of cut HTJ2K streams alone, to memory of the device."""
+    few = [np.frombuffer(htj2k.cut(htj2k.encode(image).data, level), np.uint8) for image in ct_like(16, 3)]
+    data = few * (BATCH // len(few))
+    decoder.decode(data).pixels(0)
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        decoder.decode(data).pixels(0)  # waits for the device
+        done += len(data)
+    return done / (time.perf_counter() - start)
+
+
+def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds: float, **more: Any) -> float:
     """Slices/s from shards to a float16 tensor on the device, nothing else running there."""
-    with open_loader(setting, shards, "cuda", BATCH, dtype="float16", decode=decode) as loader:
+    with open_loader(setting, shards, "cuda", BATCH, dtype="float16", decode=decode, **more) as loader:
         batches = _endless(loader)
         for _ in range(8):  # calibration, page locks, compilation
             next(batches)

@@ -12,7 +12,20 @@ from radload.train.models import arguments
 
 UNKNOWN_LICENCE = "unknown"
 _SHOWN = 200  # classes of the table
-_LOCAL = ("shards", "out", "cache", "resume", "device", "threads", "cache_gb", "log_every", "keep", "checkpoint_every")
+_LOCAL = (
+    "shards",
+    "out",
+    "cache",
+    "resume",
+    "device",
+    "threads",
+    "cache_gb",
+    "device_cache_gb",
+    "decode",
+    "log_every",
+    "keep",
+    "checkpoint_every",
+)
 
 
 def example(arch: str, in_chans: int, size: int) -> str:

@@ -150,6 +150,10 @@ class Config:
     )
     tensorboard: bool = _option(True, "curves for TensorBoard, where it is installed")
     wandb: str | None = _option(None, "project of Weights & Biases for curves (default: none are sent)")
+    decode: str = _option("auto", "on a GPU: where slices are decoded; auto measures", choices=("auto", "cpu", "gpu"))
+    device_cache_gb: float | None = _option(
+        None, "GB of each GPU's memory for decoded images of the training split (default: none)"
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values."""

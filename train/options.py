@@ -122,6 +122,12 @@ def check(config: Config) -> Config:
         )
     if config.cache_gb is not None and (config.cache is None or not 0.01 <= config.cache_gb < 1e9):
         raise UsageError(f"--cache-gb {config.cache_gb:g} cannot be used: give 0.01 or more, and a folder with --cache")
+    if config.device_cache_gb is not None and not 0.01 <= config.device_cache_gb < 1e9:
+        raise UsageError(f"--device-cache-gb {config.device_cache_gb:g} cannot be used: give 0.01 or more, for a GPU")
+    if config.decode == "gpu" and config.cache is not None:
+        raise UsageError(
+            "--decode gpu does not go with --cache, which keeps what the CPU has decoded: leave one of them out"
+        )
     if not 0 <= config.max_failures < float("inf"):
         raise UsageError(f"--max-failures {config.max_failures} cannot be used: give a fraction below 1, or a number")
     for name in ("clip_grad", "checkpoint_minutes", "watchdog_minutes"):

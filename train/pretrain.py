@@ -115,14 +115,17 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "max_failures": config.max_failures,
         "group": ranks.group,
         "version": version,
+        "decode": config.decode,
+        "channels_last": config.channels_last,
     }
+    kept = None if config.device_cache_gb is None else int(config.device_cache_gb * 1e9)
     augment, mine = config.loader_augment, batch_size // ranks.world
     fake = Fake(mine, len(task.classes), task.multi, **several)
 
     def open_loader(size: int) -> radload.Loader:
         return radload.Loader(
             config.shards, "train", batch_size=mine, size=size, augment=augment, sampler=config.sampler,
-            level_slack=config.level_slack or 1.0, **several, **shared,
+            level_slack=config.level_slack or 1.0, device_cache_bytes=kept, **several, **shared,
         )  # fmt: skip
 
     feed = Feed(open_loader, sizes[0][0], config.data, fake)

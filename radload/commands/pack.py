@@ -15,7 +15,7 @@ from radload.errors import UsageError
 if TYPE_CHECKING:
     from radload.pack import PackOptions
 
-_OF_SHARE: Final = frozenset(("out", "private", "job", "workers", "timeout", "memory", "quiet"))
+_OF_SHARE: Final = frozenset(("out", "private", "job", "workers", "timeout", "memory", "quiet", "decode_device"))
 
 
 def pack(
@@ -178,6 +178,10 @@ def pack(
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file, likewise.", show_default=False)] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file, likewise.", show_default=False)] = None,
+    decode_device: Annotated[
+        str,
+        typer.Option(help="cpu, or cuda: a GPU decodes lossless JPEG, JPEG 2000 and HTJ2K in batches (docs/gpu.md)."),
+    ] = "cpu",
     job: Annotated[
         str | None,
         typer.Option(
@@ -195,7 +199,7 @@ def pack(
     if job is not None:
         _only_of_share(context)
         with stopped_is_said():
-            _pack_share(out, private, job, timeout, memory, workers, console)
+            _pack_share(out, private, job, timeout, memory, workers, console, decode_device)
         return
     options = pack_options(given)
     if append and options.scheduler is not None:
@@ -262,17 +266,22 @@ def _pack_share(
     memory: float,
     workers: int | None,
     console: Console | None,
+    decode_device: str,
 ) -> None:
-    from radload.pack.options import check_limits, check_workers
+    from radload.pack.options import check_decode_device, check_limits, check_workers
     from radload.pack.stages import pack_share, parse_share
 
     check_workers(workers)
-    done = pack_share(out, private, parse_share(job), check_limits(timeout, memory), workers, console)
+    check_decode_device(decode_device)
+    limits = check_limits(timeout, memory)
+    done = pack_share(out, private, parse_share(job), limits, workers, console, decode_device)
     if console is not None:
         written = done.shards - done.finished
         typer.echo(
             f"share {job}: {done.shards:,} shards, {written:,} of them written now ({done.slices:,} slices in {done.seconds:.1f} s)"
         )
+        for note in done.notes:
+            typer.echo(f"note: {note}")
 
 
 def _only_of_share(context: typer.Context) -> None:

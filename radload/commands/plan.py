@@ -12,7 +12,7 @@ from rich.console import Console
 from radload.commands.pack import pack, pack_options, stopped_is_said
 
 _NOT_OF_PLAN: Final = frozenset(
-    ("context", "job", "dry_run", "append", "scheduler", "tls_ca_file", "tls_cert", "tls_key", "quiet")
+    ("context", "job", "dry_run", "append", "scheduler", "tls_ca_file", "tls_cert", "tls_key", "decode_device", "quiet")
 )
 
 

@@ -172,7 +172,8 @@ class Loader(IterableDataset[dict[str, Any]]):
             decode: for a GPU: on the "cpu", on the "gpu", or "auto": what measures faster at the start. See docs/gpu.md.
             static: on a GPU, each batch lies at the addresses of the one before, which it replaces: for CUDA graphs.
             channels_last: images lie in memory as (N, H, W, C); their shape stays (N, C, H, W).
-            device_cache_bytes: of the GPU's memory for decoded images, as a number or as "8GB"; None: nothing is kept there.
+            device_cache_bytes: of the GPU's memory for decoded images, as a number or as "8GB"; None: nothing is kept there. On several
+                ranks, which all must give it, draws of a global batch go to the rank that keeps them. See docs/gpu.md.
 
         Raises:
             UsageError: an argument, or a path, that cannot be used. FormatError: shards of another version, or damaged.
@@ -197,7 +198,11 @@ class Loader(IterableDataset[dict[str, Any]]):
         self.views: Views = check_views(views, local_views, output_size(local_size, "local_size"), local_area, augment)
         rows = drawn_rows(self._index, self._rows, beside)
         drawn = open_sampler(sampling, self._index, seed, rows)
-        self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn)
+        held = 0 if device_cache_bytes is None else parse_bytes(device_cache_bytes, "device_cache_bytes")
+        homes = (
+            bool(held) and world_size > 1 and training and sampling.name != "blocks"
+        )  # the same on all ranks, whatever their device
+        self._order = Order(drawn.samples, batch_size, rank, world_size, seed, shuffle, drop_last, drawn, homes)
         check_order(self._order, split, sampling.name)
         fit, scale = check_fit(fit, spacing)
         if masks:
@@ -252,7 +257,6 @@ class Loader(IterableDataset[dict[str, Any]]):
         self._placed = False  # by a state: the next iterator starts there, also in evaluation
         kept = cache_config(cache, cache_bytes, manifest, self._index)
         threads = threads if threads is not None else core_share()
-        held = 0 if device_cache_bytes is None else parse_bytes(device_cache_bytes, "device_cache_bytes")
         self._sink: Sink = make_sink(
             str(device), settings, batch_size, self._index, self._rows, decode, static, channels_last, threads, kept is not None,
             held,

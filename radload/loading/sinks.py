@@ -26,8 +26,10 @@ class Sink(Protocol):
 
     deliver: Literal["pixels", "streams"]
     fields: Fields
-    share: float
     pinned: bool
+
+    @property
+    def share(self) -> float: ...
 
     def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor] | None:
         """ "image", and "mask", "local" and "local_mask" where wanted, of a delivered slot, which is lent or given back.

@@ -113,6 +113,7 @@ def fields(
         "taken": ("<i8", (3,)),  # bytes of "data" and of "coded", entries of "tables"
         "share": ("<f8", (1,)),  # of the entries that the CPU decodes; the consumer's wish
         "batch": ("<i8", (1,)),  # its number, see held.Held
+        "own": ("?", (batch_size,)),  # whether the device should keep a draw's images, see order.homes
         "sources": ("u1", (count, SOURCE.itemsize)),
     }
     for view in range(views):
@@ -199,9 +200,9 @@ class StreamDeliverer:
             images.append(image)
         return Draw(images[0], plan, entry, (), None, tuple(images), len(images))
 
-    def _keep(self, plan: BatchPlan, entry: int, arrays: dict[str, NDArray[Any]], one: Streamed) -> int:
-        """Where the device should keep an image, -1: nowhere."""
-        if self._held is None:
+    def _keep(self, plan: BatchPlan, entry: int, arrays: dict[str, NDArray[Any]], place: int, one: Streamed) -> int:
+        """Where the device should keep an image of the draw at `place`, -1: nowhere."""
+        if self._held is None or not arrays["own"][place]:
             return -1
         dtype, length = (1, 2 * one.shape[0] * one.shape[1]) if one.kind == STREAM else (one.kind, len(one.data))
         offset = self._held.reserve(_key(plan, entry), int(arrays["batch"][0]), length, dtype, one.shape)
@@ -245,7 +246,7 @@ class StreamDeliverer:
             name, pool = ("coded", CODED) if one.kind == STREAM else ("data", DATA)
             start = self._take(arrays, pool, _aligned(length))
             arrays[name][start : start + length] = np.frombuffer(one.data, np.uint8)
-            item[0] = (start, length, self._keep(found, first + i, arrays, one), one.kind, *one.shape, shard)
+            item[0] = (start, length, self._keep(found, first + i, arrays, place, one), one.kind, *one.shape, shard)
         entries, places = slice(first, first + found.slices), slice(base, base + found.slices)
         middle = first + found.slices // 2
         for number, (part, view) in enumerate(zip(parts, (found, *found.further), strict=True)):

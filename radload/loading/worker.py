@@ -182,6 +182,7 @@ class Worker:
             arrays["valid"][:] = valid
             if "share" in arrays:
                 arrays["share"][0], arrays["batch"][0] = message["share"], message["id"]
+                arrays["own"][places] = self._order.own(elements[places])
             self._deliverer.settle(message["done"], message["gone"], self._oldest)
             self._deliverer.begin(arrays, plan, places)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it

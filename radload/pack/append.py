@@ -26,6 +26,7 @@ from radload.pack.before import Before, NothingNew, read_splits
 from radload.pack.catalog import scan_catalog
 from radload.pack.codes import NOT_SELECTED
 from radload.pack.crosswalk import read_rows, write_rejects
+from radload.pack.device import find_device, with_notes
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
 from radload.pack.flow import (
@@ -133,7 +134,8 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         (workspace.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         remove_unused_shards(workspace.out, manifest, {job.name for job in plan.jobs})
         make_split_folders(plan, workspace)
-        slices = write_shards(plan, workspace, workers, checked.limits, display)
+        device = find_device(options.decode_device)
+        slices = write_shards(plan, workspace, workers, checked.limits, display, device)
         fresh = [file for file in files if file.source not in prepared.skipped]
         division = prepared.division
         written = write_dataset(workspace, plan, screened.catalog, fresh, division.patients, division.labels, before)
@@ -152,7 +154,8 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
             )
         write_json(workspace.private / PLAN, description, 0o600)
         _clean(workspace)
-        return summarise(written, written.manifest is not None, slices, started, (*notes, *reuse_notes(scan)))
+        notes += reuse_notes(scan)
+        return with_notes(summarise(written, written.manifest is not None, slices, started, tuple(notes)), device)
 
 
 def _before(workspace: Workspace, manifest: Manifest, identity: dict[str, Any], folders: Folders) -> Before:

@@ -23,6 +23,7 @@ from radload.pack.before import Before, NothingNew
 from radload.pack.catalog import Scan, scan_catalog
 from radload.pack.codes import DECODER_CRASHED, TIMEOUT
 from radload.pack.crosswalk import write_splits
+from radload.pack.device import Device, Report, find_device, with_notes
 from radload.pack.display import Display
 from radload.pack.divide import Division
 from radload.pack.executor import Died, Limits, run_jobs
@@ -41,6 +42,7 @@ from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary, count_classes
 from radload.pack.suspect import describe
 from radload.pack.upload import pack_to_store
+from radload.pack.worker import DEVICE, Beat
 from radload.pack.workspace import (
     SPLITS_FILE,
     Folders,
@@ -82,13 +84,14 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         return _already_packed(folders, identity, files, checked.key)
     with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
         made = make(options, checked, folders, files, workspace, display)
+        device = find_device(options.decode_device)
         if options.scheduler is None:
-            slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display)
+            slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display, device)
         else:
             from radload.pack.cluster import write_shards_on_cluster
 
             slices = write_shards_on_cluster(made, options, checked.limits, workspace, display)
-        return finish_pack(options, workspace, made, slices, started)
+        return with_notes(finish_pack(options, workspace, made, slices, started), device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +227,10 @@ def write_private_splits(workspace: Workspace, division: Division, add: bool = F
     write_splits(workspace.private / SPLITS_FILE, rows, add)
 
 
-def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
-    """Run the jobs that are not finished yet; returns the number of frames worked on."""
+def write_shards(
+    plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display, device: Device | None = None
+) -> int:
+    """Run the jobs that are not finished yet; returns the number of frames worked on. device: as of `run_shards`."""
     workspace.clean()
     finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
     waiting = [job for job in plan.jobs if job.stem not in finished]
@@ -233,16 +238,22 @@ def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits,
     display.start("packing", total, "slices", before)
     try:
         with stopping(lambda: _stopped(plan, workspace)):
-            run_shards(waiting, workers, limits, lambda done: display.reach(before + done))
+            run_shards(waiting, workers, limits, lambda done: display.reach(before + done), device)
     finally:
         workspace.clean()  # what workers that were ended had begun to write
     return total - before
 
 
 def run_shards(
-    jobs: Sequence[ShardJob], workers: int, limits: Limits, reach: Callable[[int], None] = lambda done: None
+    jobs: Sequence[ShardJob],
+    workers: int,
+    limits: Limits,
+    reach: Callable[[int], None] = lambda done: None,
+    device: Device | None = None,
 ) -> None:
-    """Run the jobs, again without the file that ended their worker twice. reach: told the frames that are done.
+    """Run the jobs, again without the file that ended their worker twice.
+
+    reach: told the frames that are done; device: that decodes what it can, told what it did; None: the CPU decodes.
 
     Raises:
         RadloadError: a worker ended twice, and no file explains it.
@@ -256,11 +267,16 @@ def run_shards(
     waiting = jobs
     while waiting:
         again: list[ShardJob] = []
-        with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
+        function: Callable[[ShardJob, Beat], Report | None] = pack_shard if device is None else device.packer
+        with closing(run_jobs(function, waiting, workers, tick, limits)) as results:
             for position, result in results:
                 if isinstance(result, Died):
                     again.append(after_death(waiting[position], result))
+                    if device is not None and result.item == DEVICE:
+                        device.account.failed(result.hung)
                 else:
+                    if device is not None and result is not None:
+                        device.account.add(result)
                     ended += waiting[position].count
         waiting = again
 
@@ -281,6 +297,8 @@ def after_death(job: ShardJob, died: Died) -> ShardJob:
 
     A crash has a second try, because an innocent file may have been read when the machine ran out of memory.
     """
+    if died.item == DEVICE:
+        return replace(job, tried=job.tried | {DEVICE})  # without it, see `device.DevicePacker`
     if died.item in job.skip or (died.item < 0 and died.item in job.tried):
         raise RadloadError(
             f"the worker that writes {job.name} ended twice, and no single file explains it (too little memory?): {_stopped_hint()} "

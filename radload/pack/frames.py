@@ -17,6 +17,7 @@ from radload.pack.codes import (
 )
 from radload.pack.plan import ShardJob
 from radload.sources import Header, NotAnImage, Refused, Slice, read
+from radload.sources.dicom_codestreams import Ahead
 
 _COST_A_WORKER: Final = {
     DECODER_CRASHED: "a worker process ended while it read this file, twice",
@@ -25,13 +26,14 @@ _COST_A_WORKER: Final = {
 
 
 def planned_frames(
-    job: ShardJob, row: int, header: Header, chosen: Iterable[int] | None = None
+    job: ShardJob, row: int, header: Header, chosen: Iterable[int] | None = None, ahead: Ahead | None = None
 ) -> Iterator[tuple[int, Slice | Refused]]:
     """Yield each frame that `header` announces: its slice, or why there is none; those that never come at the end.
 
     Args:
         row: the file's catalog row; one in `job.skip` has cost a worker and is not read again.
         chosen: the frames to yield, None for all; what lies behind the last of them is not decoded.
+        ahead: see `sources.read`.
     """
     missing = dict.fromkeys(range(header.frames) if chosen is None else chosen)
     reason = Refused(MISSING_FRAME, "the header announces more frames than the file yields")
@@ -40,7 +42,7 @@ def planned_frames(
     else:
         try:
             _check_seen(job, header)
-            for item in read(Path(header.source), header, job.root, job.axis):
+            for item in read(Path(header.source), header, job.root, job.axis, ahead):
                 _check_seen(job, header)  # also behind the read: it may have been written meanwhile
                 frame, outcome = (item.frame, item) if isinstance(item, Slice) else item
                 if frame in missing:  # what a header does not announce, or nobody chose, has no key

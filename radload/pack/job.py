@@ -13,6 +13,7 @@ from radload.codecs import EXTENSIONS, crc32c, encode
 from radload.dataset.files import atomic_file
 from radload.dataset.schema import MASK_RECORD, RECORD, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
+from radload.pack.ahead import DeviceFrames, Distrusted, LookAhead
 from radload.pack.codes import EMPTY, INTERNAL_ERROR, OUT_OF_MEMORY
 from radload.pack.colour import to_picture
 from radload.pack.empty import is_empty
@@ -51,28 +52,40 @@ class _Shard:
     frames: int = 0  # worked on
 
 
-def pack_shard(job: ShardJob, beat: Beat) -> None:
+def pack_shard(job: ShardJob, beat: Beat, frames: DeviceFrames | None = None) -> None:
     """Write `job.out`/`job.name` and its part; a shard that ends up empty is not kept, its part is.
 
     Args:
         beat: told the catalog row of each file before it is read, -1 when files are done, and the frames done so far.
+        frames: a device that decodes what it can; the same bytes are written.
 
     Raises:
+        Distrusted: the device has decoded a frame wrongly, and may have before: to be packed again without it.
         OSError: the output cannot be written. What a source file does ends as a reject.
     """
     path = job.out / job.name
     with atomic_file(path) as file:
-        content = fill_shard(job, file, beat)
+        content = fill_shard(job, file, beat, frames)
     if not len(content.shard.records):
         path.unlink()
     write_part(part_path(job.out, job.stem), content)
 
 
-def fill_shard(job: ShardJob, file: BinaryIO, beat: Beat = lambda item, done: None) -> Part:
-    """Write the tar of `job` to `file`, and return what the index needs of it; `beat` and errors as in `pack_shard`."""
+def fill_shard(
+    job: ShardJob,
+    file: BinaryIO,
+    beat: Beat = lambda item, done: None,
+    frames: DeviceFrames | None = None,
+) -> Part:
+    """Write the tar of `job` to `file`, and return what the index needs of it; `beat`, `frames` and errors as in `pack_shard`."""
+    ahead = None if frames is None else LookAhead(job, frames)
     shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
     for series in job.series:
-        _pack_series(job, series, shard, beat)
+        _pack_series(job, series, shard, beat, ahead)
+        if frames is not None and frames.tainted:
+            raise Distrusted(
+                f"{job.name} holds frames that a GPU has decoded wrongly: pack it again without --decode-device"
+            )
     digest = shard.tar.finish()
     part = ShardPart(
         job.name,
@@ -91,7 +104,7 @@ def fill_shard(job: ShardJob, file: BinaryIO, beat: Beat = lambda item, done: No
     return Part(part, tuple(shard.rejects), shard.pixels, job.digest, rows, shard.overlaps)
 
 
-def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) -> None:
+def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat, ahead: LookAhead | None) -> None:
     """Slices are written in order of place; one that comes early waits, encoded."""
     first_row = len(shard.records)
     attributes = series.files[0].header.attributes
@@ -102,7 +115,8 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) ->
     for file in series.files:
         beat(file.row, shard.frames)
         kept = kept_of_file(job.root, file.header, job.kept, read=file.row not in job.skip)
-        for frame, outcome in planned_frames(job, file.row, file.header, file.chosen):
+        decoded = None if ahead is None else ahead.of(file.row, lambda item: beat(item, shard.frames))
+        for frame, outcome in planned_frames(job, file.row, file.header, file.chosen, decoded):
             packed: Packed | Refused | None = (
                 _pack(job, series, file, outcome, statistics, shard, masks, kept[frame])
                 if isinstance(outcome, Slice)

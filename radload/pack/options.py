@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
 from radload.codecs import CodecName
+from radload.codecs.nvimgcodec import unavailable
 from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.codes import LOOKS_LIKE_MASK
@@ -65,6 +66,7 @@ class PackOptions:
         crop_us_regions: ultrasound is cropped to its scan regions and packed; decisions: TOML of `radload review`, filled in.
         scheduler: "tcp://HOST:PORT" or "tls://HOST:PORT" of a Dask scheduler whose workers write the shards (`cluster`), None: this
             machine; tls_ca_file, tls_cert, tls_key: PEM files of `tls://`. None of the four is part of the plan.
+        decode_device: "cpu", or "cuda", which decodes lossless compressed DICOM frames in batches (`device`). Not part of the plan.
     """
 
     source: Path
@@ -105,6 +107,7 @@ class PackOptions:
     tls_ca_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    decode_device: str = "cpu"
 
     def identity(self) -> dict[str, Any]:
         """What decides the content of the shards, for the plan id: options, and files they name by their content."""
@@ -190,6 +193,7 @@ def check(options: PackOptions) -> Checked:
     )
     limits = check_limits(options.timeout, options.memory)
     _check_scheduler(options)
+    check_decode_device(options.decode_device, options.scheduler)
     if options.decisions is not None:
         read_decisions(options.decisions)
     ratio, include = parse_ratio(options.split), check_include(options.include)
@@ -208,6 +212,19 @@ def check_workers(workers: int | None) -> None:
         raise UsageError(
             f"--workers {workers} is no number of processes: give 1 or more, or leave it out for all cores"
         )
+
+
+def check_decode_device(device: str, scheduler: str | None = None) -> None:
+    """Raises UsageError for a device that cannot decode here."""
+    if _one_of(device, ("cpu", "cuda"), "--decode-device") == "cpu":
+        return
+    if scheduler is not None:
+        raise UsageError(
+            "--decode-device cuda does not go with --scheduler, whose workers may have no GPU: leave one out"
+        )
+    reason = unavailable()
+    if reason is not None:
+        raise UsageError(f"--decode-device cuda cannot be used: {reason}, or leave it out")
 
 
 def check_axis(text: str) -> int:

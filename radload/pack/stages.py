@@ -11,6 +11,7 @@ from rich.console import Console
 
 from radload.dataset.manifest import MANIFEST, read_manifest
 from radload.errors import RadloadError, UsageError
+from radload.pack.device import find_device
 from radload.pack.display import Display
 from radload.pack.flow import finish_pack, make, run_shards, stopping
 from radload.pack.masks import mask_patterns
@@ -36,12 +37,13 @@ class PlanSummary:
 
 @dataclass(frozen=True, slots=True)
 class ShareSummary:
-    """A share: its shards, of them those that were finished before, slices worked on, seconds."""
+    """A share: its shards, of them those that were finished before, slices worked on, seconds, what the user should know."""
 
     shards: int
     finished: int
     slices: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def pack_share(
     limits: Limits,
     workers: int | None = None,
     console: Console | None = None,
+    decode_device: str = "cpu",
 ) -> ShareSummary:
     """Write a share of the shards that `plan` has planned; those that are finished stay as they are.
 
@@ -108,6 +111,7 @@ def pack_share(
     mine = range(share.number, head.jobs, share.parts)
     outlines = read_outlines(private)
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
+    device = find_device(decode_device)
     lock = lock_folder(out, shared=True)
     try:
         with Display(console) as display:
@@ -121,10 +125,11 @@ def pack_share(
             slices = sum(outlines[number].frames for number in waiting)
             display.start("packing", slices, "slices")
             with stopping(lambda: _of_share(out, private, mine)):
-                run_shards(Jobs(private, waiting), processes, limits, display.reach)
+                run_shards(Jobs(private, waiting), processes, limits, display.reach, device)
     finally:
         os.close(lock)
-    return ShareSummary(len(mine), len(mine) - len(waiting), slices, time.monotonic() - started)
+    notes = () if device is None else device.account.notes()
+    return ShareSummary(len(mine), len(mine) - len(waiting), slices, time.monotonic() - started, notes)
 
 
 def finish(

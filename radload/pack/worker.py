@@ -25,6 +25,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Beat: TypeAlias = Callable[[int, int], None]  # (item that is begun, or -1: none; items done so far)
 
+DEVICE: Final = -2  # in place of an item: a GPU is at work, for no file in particular
+
 _PRELOAD: Final = ["radload.pack.catalog_rows", "radload.pack.job"]
 _TRIES: Final = 3  # to start a process
 _PATIENCE: Final = 5.0  # seconds for a process to end that was told to
@@ -43,7 +45,7 @@ class Died:
     """Stands for the result of a job during which its worker ended.
 
     Attributes:
-        item: what the job was at (its last beat), -1 where at nothing.
+        item: what the job was at (its last beat), -1 where at nothing, DEVICE where it waited for a GPU.
         hung: it was killed because it made no progress; otherwise it ended by itself, which is a crash.
     """
 
@@ -123,7 +125,7 @@ class Worker(Generic[Job, Result]):
             answer: Answer[Result] = message
             return answer
         seen = (int(self._pulse[0]), int(self._pulse[1]))
-        self._silent = self._silent + passed if seen == self._seen and seen[0] >= 0 else 0.0
+        self._silent = self._silent + passed if seen == self._seen and seen[0] != -1 else 0.0
         self._seen = seen
         return Died(seen[0], hung=True) if self._silent > self._timeout else None
 

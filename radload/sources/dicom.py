@@ -12,7 +12,7 @@ from pydicom.uid import UID
 
 from radload.sources import dicom_tags as tags
 from radload.sources.dicom_classes import refuse_object
-from radload.sources.dicom_codestreams import LOSSY
+from radload.sources.dicom_codestreams import LOSSY, Ahead
 from radload.sources.dicom_details import details_of
 from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_file import DicomFile, open_dicom
@@ -22,7 +22,7 @@ from radload.sources.dicom_layout import Layout, layout_of
 from radload.sources.dicom_luts import palette_of
 from radload.sources.dicom_meaning import attributes_of, inverted, modality_of, padding_of, voi_of
 from radload.sources.dicom_phases import phases_of
-from radload.sources.dicom_pixels import frames_of
+from radload.sources.dicom_pixels import frames_of, lossless_streams
 from radload.sources.dicom_real_world import real_world_of
 from radload.sources.dicom_segmentation import segmentation_of
 from radload.sources.dicom_suv import suv_of
@@ -79,8 +79,10 @@ def scan_dicom(file: BinaryIO, source: str) -> Header:
     )
 
 
-def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
+def read_dicom(file: BinaryIO, ahead: Ahead | None = None) -> Iterator[Slice | tuple[int, Refused]]:
     """Yield the frames of the DICOM file open as `file`, in order; (frame, reason) for one that cannot be read.
+
+    ahead: see `dicom_codestreams.decode`.
 
     Raises:
         Refused: the file can give no slice (codes in `codes.CODES`).
@@ -95,7 +97,7 @@ def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
     ratios = elements.hint(tags.LossyImageCompressionRatio, "DS")
     enhanced = bool(groups.frames)
     meaning: Slice | None = None
-    for frame, pixels in enumerate(frames_of(dicom, layout)):
+    for frame, pixels in enumerate(frames_of(dicom, layout, ahead)):
         if isinstance(pixels, Refused):
             yield frame, pixels
             continue
@@ -119,6 +121,12 @@ def read_dicom(file: BinaryIO) -> Iterator[Slice | tuple[int, Refused]]:
             lossy=lossy,
             lossy_ratios=ratios if lossy else (),
         )
+
+
+def lossless_frames(file: BinaryIO) -> Iterator[tuple[int, bytes, str]]:
+    """(frame, codestream, kind), see `dicom_pixels.lossless_streams`; nothing is decoded. Raises Refused."""
+    dicom = open_dicom(file, tags.FRAME)
+    yield from lossless_streams(dicom, _image_layout(dicom))
 
 
 def _image_layout(dicom: DicomFile) -> Layout:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import imagecodecs
@@ -33,10 +34,20 @@ _HTJ2K: Final = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.
 _RLE: Final = "1.2.840.10008.1.2.5"
 _DEFLATED_FRAME: Final = "1.2.840.10008.1.2.8.1"
 
+_END: Final = b"\xff\xd9"  # EOI of JPEG, EOC of JPEG 2000
 _MOST_COMPONENTS: Final = 4  # a decoder makes room for as many as a stream announces, up to 16,384
 
 SYNTAXES: Final = frozenset((*_JPEG, *_JPEG_LOSSLESS, *_JPEG_LS, *_JPEG_2000, *_HTJ2K, _RLE, _DEFLATED_FRAME))
 LOSSY: Final = frozenset((*_JPEG, "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"))
+
+# Whose standard fixes every bit of the decoded values, so that any decoder may be used.
+LOSSLESS: Final = frozenset(
+    (*_JPEG_LOSSLESS, "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202")
+)
+
+Ahead = Callable[
+    [bytes], "NDArray[np.generic] | None"
+]  # a codestream -> its components, where another decoder has made them
 
 # What third-party decoders raise on damaged bytes; anything else is a programming error and not ours to hide.
 _DECODER_ERRORS: Final = (
@@ -53,13 +64,16 @@ _DECODER_ERRORS: Final = (
 )
 
 
-def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.generic], str]:
+def decode(
+    codestream: bytes, syntax: str, layout: Layout, ahead: Ahead | None = None
+) -> tuple[NDArray[np.generic], str]:
     """Decode one frame.
 
     Args:
         codestream: one frame's fragments, joined.
         syntax: one of SYNTAXES.
         layout: the file's Image Pixel module.
+        ahead: asked first, for syntaxes in LOSSLESS; what it gives is what `components` would.
 
     Returns:
         Stored values, (rows, cols) or (rows, cols, 3), sign-extended to Bits Stored; and their photometric interpretation: RGB where
@@ -75,8 +89,12 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
         _check_size(codestream, layout)
     elif syntax != _RLE:
         _check_frame_header(codestream, layout)
+    ready = ahead(codestream) if ahead is not None and syntax in LOSSLESS else None
+    ways = [_by_imagecodecs, _by_pydicom]
+    if ready is not None:
+        ways.insert(0, partial(_by_imagecodecs, ready=ready))
     errors = []
-    for values_of in (_by_imagecodecs, _by_pydicom):
+    for values_of in ways:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -110,10 +128,11 @@ def _inflate(codestream: bytes, size: int) -> bytes:
     return data
 
 
-def _by_imagecodecs(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.generic]:
-    expected = (layout.rows, layout.cols) if layout.samples == 1 else (layout.rows, layout.cols, layout.samples)
+def components(codestream: bytes, syntax: str, samples: int) -> NDArray[np.generic]:
+    """What imagecodecs decodes, (rows, cols[, components]), before anything is made of it. Raises ValueError, RuntimeError."""
+    values: NDArray[np.generic]
     if syntax in (*_JPEG, *_JPEG_LOSSLESS):
-        space = None if layout.samples == 1 else "YCBCR"  # equal spaces in and out: the components as they are
+        space = None if samples == 1 else "YCBCR"  # equal spaces in and out: the components as they are
         values = imagecodecs.jpeg8_decode(codestream, colorspace=space, outcolorspace=space)
     elif syntax in _JPEG_LS:
         values = imagecodecs.jpegls_decode(codestream)
@@ -121,6 +140,14 @@ def _by_imagecodecs(codestream: bytes, syntax: str, layout: Layout) -> NDArray[n
         raise ValueError("pydicom's decoder knows RLE better")
     else:  # not htj2k_decode, which (imagecodecs 2026.3.6) returns an array where OpenJPH has raised an error
         values = imagecodecs.jpeg2k_decode(codestream)
+    return values
+
+
+def _by_imagecodecs(
+    codestream: bytes, syntax: str, layout: Layout, ready: NDArray[np.generic] | None = None
+) -> NDArray[np.generic]:
+    expected = (layout.rows, layout.cols) if layout.samples == 1 else (layout.rows, layout.cols, layout.samples)
+    values = components(codestream, syntax, layout.samples) if ready is None else ready
     if values.shape != expected or values.dtype.kind not in "iu":
         raise ValueError("the codestream has another shape than the header says")
     if values.dtype == layout.dtype and layout.stored == layout.allocated:
@@ -174,6 +201,33 @@ def _by_pydicom(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.ge
             if plugin == plugins[-1]:
                 raise ValueError("the decoder gave up") from None
     raise ValueError("pydicom has no decoder for this syntax")
+
+
+def kind_of(codestream: bytes, syntax: str, layout: Layout) -> str | None:
+    """What a decoder must know to decode a stream: syntax, bits with sign, components. None for one that is left to the CPU.
+
+    That is what is lossy, damaged as far as can be seen, or cut: where bits are missing, each decoder makes up its own.
+    """
+    if syntax not in LOSSLESS or _END not in (codestream[-2:], codestream[-3:-1]):  # a byte of padding may follow
+        return None
+    try:
+        if syntax in _JPEG_LOSSLESS:
+            _check_frame_header(codestream, layout)
+            bits, count = next(
+                (body[0], body[5])
+                for marker, body in _segments(codestream)
+                if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+            )
+            return f"{syntax} {bits} bits {count}"
+        _check_size(codestream, layout)
+    except (Refused, struct.error, IndexError, StopIteration):
+        return None
+    start = codestream.find(b"\xff\x4f\xff\x51", 0, 4096)
+    (count,) = struct.unpack_from(">H", codestream, start + 40)
+    depths = codestream[start + 42 : start + 42 + 3 * count : 3]  # Ssiz of each component: bits - 1, and the sign
+    if len(set(depths)) != 1:
+        return None
+    return f"{syntax} {'signed ' if depths[0] & 0x80 else ''}{(depths[0] & 0x7F) + 1} bits {count}"
 
 
 def _check_size(codestream: bytes, layout: Layout) -> None:

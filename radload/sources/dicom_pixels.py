@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.sources.dicom_codestreams import decode
+from radload.sources.dicom_codestreams import Ahead, decode, kind_of
 from radload.sources.dicom_file import EXPLICIT_BIG, NATIVE, DicomFile, PixelElement
 from radload.sources.dicom_fragments import encapsulated_frames
 from radload.sources.dicom_layout import Layout
@@ -18,8 +18,13 @@ from radload.sources.dicom_native import native_values
 from radload.sources.slice import Refused
 
 
-def frames_of(dicom: DicomFile, layout: Layout) -> Iterator[tuple[NDArray[np.generic], str] | Refused]:
-    """Yield for each frame its stored values, (rows, cols[, 3]), with their photometric interpretation; or why it has none."""
+def frames_of(
+    dicom: DicomFile, layout: Layout, ahead: Ahead | None = None
+) -> Iterator[tuple[NDArray[np.generic], str] | Refused]:
+    """Yield for each frame its stored values, (rows, cols[, 3]), with their photometric interpretation; or why it has none.
+
+    ahead: see `dicom_codestreams.decode`.
+    """
     if dicom.pixels is None:
         raise Refused("no-pixel-data", "no pixel data follows the header")
     if dicom.syntax in NATIVE:
@@ -34,9 +39,19 @@ def frames_of(dicom: DicomFile, layout: Layout) -> Iterator[tuple[NDArray[np.gen
             yield codestream
             continue
         try:
-            yield decode(codestream, dicom.syntax, layout)
+            yield decode(codestream, dicom.syntax, layout, ahead)
         except Refused as refused:
             yield refused
+
+
+def lossless_streams(dicom: DicomFile, layout: Layout) -> Iterator[tuple[int, bytes, str]]:
+    """(frame, codestream, kind) of each frame that a decoder other than the CPU's may have, see `dicom_codestreams.kind_of`."""
+    if dicom.pixels is None or dicom.syntax in NATIVE:
+        return
+    for frame, codestream in enumerate(encapsulated_frames(dicom, layout.frames)):
+        kind = None if isinstance(codestream, Refused) else kind_of(codestream, dicom.syntax, layout)
+        if kind is not None and not isinstance(codestream, Refused):
+            yield frame, codestream, kind
 
 
 def _native_frame(

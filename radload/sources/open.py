@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from radload.sources.dicom import read_dicom, scan_dicom
+from radload.sources.dicom import lossless_frames, read_dicom, scan_dicom
+from radload.sources.dicom_codestreams import Ahead
 from radload.sources.images import read_image, scan_image
 from radload.sources.nifti import read_nifti, scan_nifti
 from radload.sources.slice import Header, NotAnImage, PartOf, Refused, Slice
@@ -53,7 +54,11 @@ def scan(path: Path, source: str, nifti_axis: int = 2) -> Header:
 
 
 def read(
-    path: Path, header: Header | None = None, root: Path | None = None, nifti_axis: int = 2
+    path: Path,
+    header: Header | None = None,
+    root: Path | None = None,
+    nifti_axis: int = 2,
+    ahead: Ahead | None = None,
 ) -> Iterator[Slice | tuple[int, Refused]]:
     """Yield one file's slices, in order of frame; (frame, reason) for a frame that cannot be decoded while others can.
 
@@ -62,6 +67,7 @@ def read(
         header: what `scan` returned, if it is at hand: a file that no longer fits it is refused (`changed-file`).
         root: the scanned folder.
         nifti_axis: as in `scan`.
+        ahead: of DICOM files, see `dicom_codestreams.decode`.
 
     Raises:
         Refused, NotAnImage, OSError: as `scan`; also where not one frame can be decoded. Raised when the first slice is asked for.
@@ -70,7 +76,7 @@ def read(
     refused: list[tuple[int, Refused]] = []
     decoded = False
     with path.open("rb") as file:
-        slices = _slices(file, path, header, nifti_axis)
+        slices = _slices(file, path, header, nifti_axis, ahead)
         while True:
             with damaged_bytes_are_refused():
                 item = next(slices, None)
@@ -89,17 +95,35 @@ def read(
         raise refused[0][1]
 
 
+def coded_frames(path: Path) -> Iterator[tuple[int, bytes, str]]:
+    """(frame, codestream, kind) of those frames of a DICOM file that any decoder may decode; nothing of other files.
+
+    Raises:
+        Refused, OSError: as `read`.
+    """
+    with path.open("rb") as file:
+        if sniff(file.read(HEAD)) is not Kind.DICOM:
+            return
+        frames = lossless_frames(file)
+        while True:
+            with damaged_bytes_are_refused():
+                item = next(frames, None)
+            if item is None:
+                return
+            yield item
+
+
 def _check_unchanged(item: Slice, header: Header) -> None:
     if item.frame >= header.frames or item.stored.shape[:2] != (header.rows, header.cols):
         raise Refused("changed-file", "the file is no longer the one that was scanned")
 
 
 def _slices(
-    file: BinaryIO, path: Path, header: Header | None, nifti_axis: int
+    file: BinaryIO, path: Path, header: Header | None, nifti_axis: int, ahead: Ahead | None
 ) -> Iterator[Slice | tuple[int, Refused]]:
     kind = _kind(file, path, header.source if header is not None else path.name)
     if kind is Kind.DICOM:
-        yield from read_dicom(file)
+        yield from read_dicom(file, ahead)
     elif kind is Kind.NIFTI:
         yield from read_nifti(file, path, nifti_axis)
     else:

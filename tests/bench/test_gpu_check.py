@@ -21,12 +21,22 @@ def test_a_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "every configuration opens and delivers, on the CPU",
         "the kernel compiles for sm_80, sm_90, sm_100",
         "DALI's CPU decoder = CPU decoder, all levels, cut streams",
+        "nvImageCodec's CPU decoder = CPU decoder, all levels, cut streams",
+        "pack by nvImageCodec's CPU backends = pack by the CPU, bytes of the shards",
     ]
     others = [r for r in rows if not r["good"]]
     assert {r["found"] for r in others} == {gpu_check.NOT_RUN} and {r["good"] for r in others} == {None}
     for setting in SETTINGS:
         assert any(r["what"].startswith(setting.name) for r in others)
-    assert all(word in str(others) for word in ("copy bandwidth", "ResNet-50", "host CPU", "GPU decoder = CPU decoder"))
+    words = (
+        "copy bandwidth",
+        "ResNet-50",
+        "host CPU",
+        "on the GPU = CPU decoder",
+        "pack --decode-device cuda",
+        "kept on the device",
+    )
+    assert all(word in str(others) for word in words)
     assert capsys.readouterr().out.count(gpu_check.NOT_RUN) == len(others)
 
 

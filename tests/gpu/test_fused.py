@@ -7,6 +7,7 @@ import torch
 from gpu_exact import TOLERANCE, decoder_errors, kernel_error
 
 from radload.kernels import gpu
+from radload.loading.gpu.decoder import DALI, NAMES, open_decoder
 
 pytestmark = pytest.mark.gpu
 
@@ -24,11 +25,10 @@ def test_equals_the_cpu_kernel(output: gpu.Output, channels_last: bool) -> None:
     assert kernel_error(output, channels_last=channels_last) < TOLERANCE[output]
 
 
-def test_the_decoder_equals_the_cpus_at_all_levels() -> None:
-    pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_decoder_equals_the_cpus_at_all_levels(name: str) -> None:
+    pytest.importorskip("nvidia.dali" if name == DALI else "nvidia.nvimgcodec", reason=f"{name} is not installed")
     from gpu_check import odd_images
 
-    from radload.loading.gpu.decoder import DaliDecoder
-
     stream = torch.cuda.current_stream()
-    assert decoder_errors(DaliDecoder(16, torch.cuda.current_device(), stream), odd_images()) == []
+    assert decoder_errors(open_decoder(name, 16, torch.cuda.current_device(), stream), odd_images()) == []

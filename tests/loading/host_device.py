@@ -20,9 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from radload.codecs.verdicts import Verdicts
+from radload.errors import UsageError
 from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE
-from radload.loading.gpu.decoder import DaliDecoder
+from radload.loading.gpu.decoder import DALI, open_decoder
 from radload.loading.gpu.device import MAIN, SIDE, Stream
 
 POISON = 0xA5
@@ -57,10 +59,13 @@ class HostDevice:
         self.memory: list[
             NDArray[np.uint8]
         ] = []  # never given back to the system: late work must hit poison, not a hole
+        self.freed: set[int] = set()  # addresses of memory that is not used any more
         self.pinned: dict[int, int] = {}
         self.most_pinned = 0
         self.copied = {"pinned": 0, "pageable": 0}
         self.decoders: list[HostDecoder] = []
+        self.names: tuple[str, ...] = (DALI,)  # of decoders that are installed
+        self.verdicts = Verdicts(None, "")
 
     # -- what tests use
     def work(self, steps: int) -> bool:
@@ -81,8 +86,20 @@ class HostDevice:
         memory = np.full(max(size, 1), POISON, np.uint8)
         self.memory.append(memory)
         array = memory[:]
-        weakref.finalize(array, freed, memory).atexit = False
+
+        def drop(memory: NDArray[np.uint8]) -> None:
+            freed(memory)
+            self.freed.add(memory.ctypes.data)
+
+        weakref.finalize(array, drop, memory).atexit = False
         return array
+
+    def live(self) -> int:
+        """Bytes that are in use. All work is done first, and what was freed goes back to the system."""
+        self.finish()
+        self.memory = [one for one in self.memory if one.ctypes.data not in self.freed]
+        self.freed.clear()
+        return sum(one.nbytes for one in self.memory)
 
     def put(self, stream: Stream, work: Callable[[], None], after: HostEvent | None = None) -> None:
         self.queues[stream].append((work, after))
@@ -164,23 +181,25 @@ class HostDevice:
 
         return launch
 
-    def decoder(self, batch_size: int) -> HostDecoder:
-        self.decoders.append(HostDecoder(self, batch_size))
+    def decoder(self, batch_size: int, name: str) -> HostDecoder:
+        if name not in self.names:
+            raise UsageError(f"{name} is not installed")
+        self.decoders.append(HostDecoder(self, batch_size, name))
         return self.decoders[-1]
 
 
 class HostDecoder:
-    """DALI's CPU decoder, whose images appear when SIDE gets there. `fault(i, image)` may change what it makes of stream i."""
+    """A decoder's CPU form, whose images appear when SIDE gets there. `fault(i, image)` may change what it makes of stream i."""
 
-    def __init__(self, host: HostDevice, batch_size: int) -> None:
-        self.host, self.dali = host, DaliDecoder(batch_size, None)
+    def __init__(self, host: HostDevice, batch_size: int, name: str) -> None:
+        self.host, self.name, self.inner = host, name, open_decoder(name, batch_size, None)
         self.fault: Callable[[int, NDArray[np.uint16]], NDArray[np.uint16]] | None = None
         self.calls = self.streams = 0
 
     def decode(self, data: list[NDArray[np.uint8]]) -> HostImages:
         self.calls += 1
         self.streams += len(data)
-        found = self.dali.decode([d.copy() for d in data])
+        found = self.inner.decode([d.copy() for d in data])
         images = [np.ascontiguousarray(found.pixels(i)) for i in range(len(data))]
         if self.fault is not None:
             images = [self.fault(i, image) for i, image in enumerate(images)]

@@ -50,7 +50,7 @@ def test_flags_are_read_with_their_types() -> None:
      "--cache-gb 4", "--cache-gb 0 --cache=x", "--rotate 200", "--rotate nan", "--gamma -1", "--noise 2", "--window-jitter 1.5",
      "--window-jitter nan", "--accumulate 0", "--clip-grad 0", "--ema 1", "--views 1", "--mixup -1", "--sizes 9:2,8",
      "--watchdog-minutes nan", "--rotate 5 --augment none", "--flip --augment none", "--level-slack 0.2", "--level-slack nan",
-     "--level-slack 9"],
+     "--level-slack 9", "--device-cache-gb 0", "--decode gpu --cache=x"],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(flags: str) -> None:
     with pytest.raises(UsageError, match=flags.split()[0].split("=")[0]):
@@ -59,7 +59,16 @@ def test_impossible_values_are_refused_by_name(flags: str) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    ["--optimizer adam", "--amp fp16", "--nonsense 1", "--epoch 3", "--size big", "--fit fill", "--sampler weights"],
+    [
+        "--optimizer adam",
+        "--amp fp16",
+        "--nonsense 1",
+        "--epoch 3",
+        "--size big",
+        "--fit fill",
+        "--sampler weights",
+        "--decode fpga",
+    ],
 )
 def test_what_argparse_refuses_ends_with_code_2(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:

@@ -276,3 +276,25 @@ def test_levels_may_be_enlarged_in_training_and_never_in_validation(
     monkeypatch.setattr(radload, "Loader", spy)
     assert run(labelled, f"--max-steps 1 {flag}")[0] == 0
     assert asked == {"train": slack, "val": 1.0}
+
+
+def test_the_gpu_path_is_reached_by_options(
+    labelled: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU's loader takes comes from the command line; the training split alone is kept on the device."""
+    opened: list[dict[str, Any]] = []
+    real = radload.Loader
+
+    def record(*args: Any, **options: Any) -> Any:
+        opened.append(options)
+        return real(*args, **{**options, "device_cache_bytes": None})  # refused on the CPU
+
+    monkeypatch.setattr(radload, "Loader", record)
+    code, _, err = run(labelled, "--epochs 1 --decode cpu --device-cache-gb 1.5 --no-channels-last")
+    assert (code, err) == (0, "") and len(opened) == 2
+    assert [(one["decode"], one["channels_last"]) for one in opened] == [("cpu", False)] * 2
+    assert [one.get("device_cache_bytes") for one in opened] == [1_500_000_000, None]
+    opened.clear()
+    code, _, err = run(labelled, f"--epochs 1 --max-steps 1 --out {tmp_path / 'b'}")
+    assert (code, err) == (0, "")
+    assert [(one["decode"], one["channels_last"]) for one in opened[-2:]] == [("auto", True)] * 2

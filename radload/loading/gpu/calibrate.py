@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 import imagecodecs
 import numpy as np
@@ -32,20 +33,21 @@ def check_decode(decode: str, cached: bool) -> str:
     return CPU if cached else decode
 
 
-def calibrate(data: list[NDArray[np.uint8]], decoder: Decoder, threads: int) -> float:
-    """Share of each batch that the CPU should decode; says so in one line of the log.
+def calibrate(data: list[NDArray[np.uint8]], decoders: Sequence[Decoder], threads: int) -> tuple[float, Decoder]:
+    """Share of each batch that the CPU should decode, and the fastest of the decoders; says so in one line of the log.
 
     Args:
-        data: streams of one batch that the decoder has decoded before. threads: of the loader's process.
+        data: streams of one batch that the decoders have decoded before. threads: of the loader's process.
     """
-    cpu, gpu = _cpu_rate(data) * threads * CPU_BUDGET, _gpu_rate(data, decoder)
+    cpu, rates = _cpu_rate(data) * threads * CPU_BUDGET, [_gpu_rate(data, decoder) for decoder in decoders]
+    gpu, best = max(zip(rates, decoders, strict=True), key=lambda pair: pair[0])
     share = choose(cpu, gpu)
     where = {0.0: "the GPU decodes", 1.0: "the CPU decodes"}.get(share, f"the CPU decodes {share:.0%} of each batch")
     _log.info(
-        'decode="auto": %.0f slices/s on the CPU (%.0f %% of %d threads), %.0f on the GPU: %s',
-        cpu, 100 * CPU_BUDGET, threads, gpu, where,
+        'decode="auto": %.0f slices/s on the CPU (%.0f %% of %d threads), on the GPU %s: %s', cpu, 100 * CPU_BUDGET, threads,
+        ", ".join(f"{rate:.0f} by {one.name}" for rate, one in zip(rates, decoders, strict=True)), where,
     )  # fmt: skip
-    return share
+    return share, best
 
 
 def choose(cpu: float, gpu: float) -> float:

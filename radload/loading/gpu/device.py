@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from radload.codecs.verdicts import Verdicts, open_verdicts
 from radload.errors import UsageError
 from radload.kernels import gpu as kernel
 
@@ -45,7 +46,9 @@ class Decoded(Protocol):
 
 
 class Decoder(Protocol):
-    """Decodes batches of grey HTJ2K streams."""
+    """Decodes batches of grey HTJ2K streams. name: of the software."""
+
+    name: str
 
     def decode(self, data: list[NDArray[np.uint8]]) -> Decoded:
         """Put the decoding on SIDE; `data` is read before this returns.
@@ -73,9 +76,10 @@ class Launch(Protocol):
 
 
 class Device(Protocol):
-    """One device and its two streams. `place` is where its tensors live, for torch."""
+    """One device and its two streams. `place` is where its tensors live, for torch; verdicts: what is known of its decoders."""
 
     place: torch.device
+    verdicts: Verdicts
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """Memory, ordered on MAIN: SIDE must wait for MAIN before it writes there."""
@@ -101,12 +105,12 @@ class Device(Protocol):
     def kernel(self, planes: int, output: kernel.Output) -> Launch:
         """The compiled kernel."""
 
-    def decoder(self, batch_size: int) -> Decoder:
-        """A decoder for at most `batch_size` streams at once. Raises UsageError where its software is missing."""
+    def decoder(self, batch_size: int, name: str) -> Decoder:
+        """A decoder of decoder.NAMES for at most `batch_size` streams at once. Raises UsageError where its software is missing."""
 
 
 class CudaDevice:
-    """A CUDA device through torch, CuPy and DALI. It has run on no GPU yet.
+    """A CUDA device through torch, CuPy, and DALI or nvImageCodec. It has run on no GPU yet.
 
     Raises:
         UsageError: what is missing, and what to install.
@@ -120,6 +124,7 @@ class CudaDevice:
         import cupy
 
         self._runtime: Any = cupy.cuda.runtime
+        self.verdicts = open_verdicts()
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=self.place)
@@ -176,11 +181,11 @@ class CudaDevice:
 
         return launch
 
-    def decoder(self, batch_size: int) -> Decoder:
-        from radload.loading.gpu.decoder import DaliDecoder
+    def decoder(self, batch_size: int, name: str) -> Decoder:
+        from radload.loading.gpu.decoder import open_decoder
 
         with torch.cuda.device(self.place):
-            return DaliDecoder(batch_size, self.place.index, self._side)
+            return open_decoder(name, batch_size, self.place.index, self._side)
 
     def _stream(self, stream: Stream) -> Any:
         return torch.cuda.current_stream(self.place) if stream == MAIN else self._side

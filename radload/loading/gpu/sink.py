@@ -10,7 +10,6 @@ kernel writes the training tensor; an event says when buffer and decoded images 
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,13 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from radload.dataset.index import Index
-from radload.errors import UsageError
 from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import streams
-from radload.loading.gpu.calibrate import AUTO, CPU, calibrate
-from radload.loading.gpu.device import MAIN, SIDE, Decoder, Device, Event
-from radload.loading.gpu.guard import Guard
+from radload.loading.gpu.calibrate import AUTO
+from radload.loading.gpu.decoding import Decoding
+from radload.loading.gpu.device import MAIN, SIDE, Device, Event
 from radload.loading.gpu.held import ALL
 from radload.loading.gpu.pinned import Pinned
 from radload.loading.masks import FIELD as MASK
@@ -41,9 +39,7 @@ BUFFERS = (
 )
 COPIES = 2  # slots whose copies may be under way; then the host waits, so that the ring never grows
 PINNED_BYTES = 1 << 30  # of all slots together; what lies beyond is copied from pageable memory
-_REFUSALS = 3  # batches that the decoder may refuse one after the other before the CPU takes over
 
-_log = logging.getLogger("radload")
 _SIZES = (1, 2, 2, 4)  # bytes of a value, by SOURCE["dtype"]
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -94,12 +90,8 @@ class GpuSink:
         self._norm = device.empty((norm.nbytes,), torch.uint8)
         device.wait(SIDE, device.mark(MAIN))
         device.upload(norm, self._norm)
-        self._decoder: Decoder | None = None
-        self.share = 1.0 if wishes.decode == CPU else 0.0
-        self._undecided, self._distrusted = wishes.decode == AUTO, False
-        if self.share < 1:
-            self._decoder = self._open_decoder(batch_size * slices)
-        self._guard, self._refused = Guard(), 0
+        self._settled: Settled = ([], [])
+        self._decoding = Decoding(device, wishes.decode, wishes.threads, batch_size * slices, self._forget_kept)
         self._buffers = [_Buffer() for _ in range(BUFFERS)]
         self._turn = 0
         self._pinned = Pinned(device, PINNED_BYTES)
@@ -107,18 +99,11 @@ class GpuSink:
         self._held: deque[tuple[Event, Any]] = deque()  # decoded images that MAIN may still read
         self._static: dict[str, torch.Tensor] = {}
         self._kept = device.empty((wishes.held,), torch.uint8)  # decoded images, see held.Held
-        self._settled: Settled = ([], [])
 
-    def _open_decoder(self, count: int) -> Decoder | None:
-        """None where "auto" can do without."""
-        try:
-            return self._device.decoder(count)
-        except UsageError as error:
-            if self._wishes.decode != AUTO:
-                raise
-            _log.info('decode="auto": the CPU decodes (%s)', error)
-            self.share, self._undecided = 1.0, False
-            return None
+    @property
+    def share(self) -> float:
+        """See Sink."""
+        return self._decoding.share
 
     def tensors(self, ring: Ring, slot: Slot) -> dict[str, torch.Tensor] | None:
         """See Sink. None: the decoder refuses a stream, or the guard what it made of it: ask again with `share` 1."""
@@ -128,11 +113,11 @@ class GpuSink:
         coded = np.flatnonzero(items["kind"] == streams.STREAM)
         addresses: list[int] = []
         held = None
-        if self._distrusted and (items["kind"] >= streams.HELD).any():
+        if self._decoding.distrusted and (items["kind"] >= streams.HELD).any():
             ring.give_back(slot)
             return None
         if len(coded):
-            held = self._decode([streams.content(arrays, int(i)) for i in coded], items["shard"][coded])
+            held = self._decoding.decode([streams.content(arrays, int(i)) for i in coded], items["shard"][coded])
             if held is None:
                 self._settled[1].append(int(arrays["batch"][0]))
                 ring.give_back(slot)
@@ -151,33 +136,6 @@ class GpuSink:
             self._held.append((buffer.free, held))
         return found
 
-    def _decode(self, data: list[NDArray[np.uint8]], shards: NDArray[np.integer]) -> Any:
-        """The decoded images, checked; None where the CPU must decode this batch."""
-        if self._decoder is None or self._distrusted:  # batches that were asked for before that was known
-            return None
-        try:
-            decoded = self._decoder.decode(data)
-        except RuntimeError as error:
-            self._refused += 1
-            reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
-            _log.warning("the GPU's decoder refused a batch, the CPU decodes it (%s)", reason)
-            if self._refused >= _REFUSALS:
-                _log.warning(
-                    "the GPU's decoder has refused %d batches in a row: the CPU decodes from now on", _REFUSALS
-                )
-                self._only_cpu()
-            return None
-        self._refused = 0
-        wrong = self._guard.differs(data, shards, decoded)
-        if wrong is not None:
-            _log.warning("the GPU does not decode HTJ2K as the CPU does: the CPU decodes from now on (%s)", wrong)
-            self._only_cpu()
-            return None
-        if self._undecided:
-            self._undecided = False
-            self.share = calibrate(data, self._decoder, self._wishes.threads)
-        return decoded
-
     def _keep(self, arrays: dict[str, NDArray[Any]], items: NDArray[np.void]) -> None:
         """Copy images to where the loader process said, and tell it so with the next request."""
         sources = arrays["sources"].view(kernel.SOURCE)[:, 0]
@@ -192,9 +150,8 @@ class GpuSink:
         found, self._settled = self._settled, ([], [])
         return found
 
-    def _only_cpu(self) -> None:
-        self.share, self._undecided, self._distrusted = 1.0, False, True
-        self._settled[1].append(ALL)  # images that it has decoded may be kept
+    def _forget_kept(self) -> None:
+        self._settled[1].append(ALL)  # a decoder that is not trusted any more may have made what is kept
 
     def _upload(
         self,

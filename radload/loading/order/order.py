@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
+from radload.loading.order.homes import home, share_out
 from radload.loading.order.sampling import Sampler, Uniform
 
 
@@ -27,6 +28,7 @@ class Order:
         batch_size: of one rank.
         drop_last: leave out the positions that fill no global batch (others in each epoch); otherwise the last one is padded.
         sampler: of shuffled epochs; None: `Uniform`. Only what it draws with `drop_last` is defined by its docstring.
+        homes: which rank takes which draws of a global batch follows `homes.share_out` (with `shuffle` and `drop_last` only).
     """
 
     samples: int
@@ -37,6 +39,7 @@ class Order:
     shuffle: bool = True
     drop_last: bool = True
     sampler: Sampler | None = None
+    homes: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -44,6 +47,10 @@ class Order:
         if not 0 <= self.rank < self.world_size:
             raise UsageError(
                 f"rank={self.rank} of world_size={self.world_size} does not exist: ranks are 0 to world_size - 1"
+            )
+        if self.homes and not (self.shuffle and self.drop_last):
+            raise ValueError(
+                "homes go with shuffle and drop_last: otherwise a rank draws the same samples in each epoch anyway"
             )
         if not -(1 << 63) <= self.seed < 1 << 63:
             raise UsageError(f"seed={self.seed} cannot be used: give a 64-bit integer")
@@ -65,7 +72,7 @@ class Order:
         return min(self.samples, self.steps * self.global_batch)
 
     def positions(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """This rank's positions at a step, (batch_size,), and which of them exist (all but padding at the end)."""
+        """This rank's positions at a step, (batch_size,), and which of them exist (all but padding at the end); without `homes`."""
         if not 0 <= step < self.steps:
             raise IndexError(f"step {step} of {self.steps}")
         first = step * self.global_batch + self.rank * self.batch_size
@@ -74,11 +81,26 @@ class Order:
 
     def draws(self, epoch: int, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """(positions, elements of the split, valid) of this rank's batch, each (batch_size,); elements are -1 for padding."""
+        if self.homes:
+            return self._at_home(epoch, step)
         positions, valid = self.positions(step)
         elements = np.full(self.batch_size, -1, np.int64)
         there = positions[valid]
         elements[valid] = self._rule().elements(epoch, there, self.length) if self.shuffle and there.size else there
         return positions, elements, valid
+
+    def _at_home(self, epoch: int, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        if not 0 <= step < self.steps:
+            raise IndexError(f"step {step} of {self.steps}")
+        first = step * self.global_batch
+        positions = np.arange(first, first + self.global_batch, dtype=np.int64)
+        elements = self._rule().elements(epoch, positions, self.length)
+        mine = share_out(elements, self.world_size) == self.rank
+        return positions[mine], elements[mine], np.ones(self.batch_size, np.bool_)
+
+    def own(self, elements: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which elements this rank should keep, where it keeps any: with `homes` its own, else whatever it draws."""
+        return home(elements, self.world_size) == self.rank if self.homes else np.ones(len(elements), np.bool_)
 
     def stand_in(self, epoch: int, position: int, attempt: int) -> int:
         """Element of the split that replaces a damaged one drawn at `position`: a fixed function of the draw and the attempt."""

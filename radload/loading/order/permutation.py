@@ -29,8 +29,8 @@ def _mix(x: int) -> int:
     return x ^ (x >> 31)
 
 
-def _mix_array(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """`_mix` of every element; unsigned arithmetic wraps."""
+def mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser of every element; unsigned arithmetic wraps."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -84,8 +84,8 @@ def permuted(
 
     One group's turns are independent bijections on [0, n). Keys are functions of (seed, group, turn).
     """
-    state = _mix_array(np.uint64(_mix((seed + _GOLDEN) & _MASK)) + group.astype(np.uint64) * np.uint64(_GOLDEN))
-    state = _mix_array(state + turn.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(1))
+    state = mixed(np.uint64(_mix((seed + _GOLDEN) & _MASK)) + group.astype(np.uint64) * np.uint64(_GOLDEN))
+    state = mixed(state + turn.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(1))
     found = np.array(at, np.int64)
     small = n <= _SORTED
     if small.any():
@@ -98,7 +98,7 @@ def permuted(
 def _keys(state: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
     """(m, count) numbers from `state` (m,): SplitMix64's sequence."""
     steps = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN))[None, :]
-    return _mix_array(state[:, None] + steps)
+    return mixed(state[:, None] + steps)
 
 
 def _by_sorting(n: NDArray[np.int64], state: NDArray[np.uint64], at: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -131,7 +131,7 @@ def _network(
     for i in range(ROUNDS):  # each round changes one half by a function of the other: invertible
         key = np.asarray(keys[i], np.uint64)
         if i % 2:
-            high = high ^ (_mix_array(low + key) & high_mask)
+            high = high ^ (mixed(low + key) & high_mask)
         else:
-            low = low ^ (_mix_array(high + key) & low_mask)
+            low = low ^ (mixed(high + key) & low_mask)
     return (high << low_bits) | low

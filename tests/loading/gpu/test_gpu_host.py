@@ -15,10 +15,13 @@ import torch
 from host_device import POISON, HostDevice, HostEvent, libraries
 from make import Image, Series, break_streams, ct_series, write_dataset
 
+from radload.codecs.verdicts import Verdicts
 from radload.errors import UsageError
 from radload.loading import Augment, Loader
 from radload.loading.gpu import calibrate, device
 from radload.loading.gpu import sink as gpu
+from radload.loading.gpu.decoder import NAMES
+from radload.loading.gpu.guard import Guard
 from radload.loading.ring import Ring, Slot
 
 pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
@@ -245,7 +248,7 @@ def test_a_decoder_that_refuses_everything_is_not_asked_again(
 
     monkeypatch.setattr("host_device.HostDecoder.decode", refuse)
     compare(host, ct_data, epochs=4, batch_size=6, decode="gpu")
-    assert caplog.text.count("refused 3 batches in a row: the CPU decodes from now on") == 1
+    assert caplog.text.count("DALI has refused 3 batches in a row: it is not used from now on") == 1
 
 
 def test_a_decoder_that_is_wrong_later_is_found_out(
@@ -261,7 +264,7 @@ def test_a_decoder_that_is_wrong_later_is_found_out(
         for step, batch in enumerate(b for _ in range(3) for b in loader):
             found.append(batch["image"])
             if step == 1:
-                loader._sink._guard._seen.clear()  # type: ignore[attr-defined]  # as if the next shard were new
+                loader._sink._decoding._guards["DALI"]._seen.clear()  # type: ignore[attr-defined]  # as if the next shard were new
                 host.decoders[0].fault = lambda i, image: np.zeros_like(image)
         host.finish()
         assert all((a - b).abs().max() < TOLERANCE["float32"] for a, b in zip(expected, found, strict=True))
@@ -282,7 +285,7 @@ def test_what_a_wrong_decoder_has_left_behind_is_not_used(host: HostDevice, ct_d
             if step == 7:  # some are kept, some are not
                 host.finish()
                 loader._sink._kept.fill_(3)  # type: ignore[attr-defined]  # as if they had been decoded wrongly
-                loader._sink._only_cpu()  # type: ignore[attr-defined]
+                loader._sink._decoding.give_up()  # type: ignore[attr-defined]
         host.finish()
         errors = [float((a - b).abs().max()) for a, b in zip(expected, found, strict=True)]
         assert max(errors) < TOLERANCE["float32"], errors
@@ -294,8 +297,8 @@ def test_a_decoder_that_is_wrong_by_one_bit_at_first(
 ) -> None:
     make = host.decoder
 
-    def faulty(batch_size: int) -> Any:
-        found = make(batch_size)
+    def faulty(batch_size: int, name: str) -> Any:
+        found = make(batch_size, name)
         found.fault = lambda i, image: image ^ np.uint16(i == 4)
         return found
 
@@ -321,7 +324,7 @@ def test_auto_measures_and_says_what_it_chose(
 def test_auto_without_dali_leaves_it_to_the_cpu(
     host: HostDevice, ct_data: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(_: int) -> Any:
+    def missing(*_: Any) -> Any:
         raise UsageError("needs NVIDIA DALI")
 
     monkeypatch.setattr(host, "decoder", missing)
@@ -380,3 +383,90 @@ def test_kept_images_of_batches_that_were_given_up(host: HostDevice, ct_data: Pa
 @pytest.mark.parametrize(("cpu", "gpu", "share"), [(2, 1, 1.0), (1, 1, 1.0), (1, 5, 0.0), (1, 3, 0.25)])
 def test_choice(cpu: float, gpu: float, share: float) -> None:
     assert calibrate.choose(cpu, gpu) == share
+
+
+def both(host: HostDevice, monkeypatch: pytest.MonkeyPatch, rates: dict[str, float]) -> None:
+    """Two decoders are installed, and measure as `rates` says."""
+    pytest.importorskip("nvidia.nvimgcodec", reason="nvImageCodec is not installed")
+    host.names = NAMES
+    monkeypatch.setattr(calibrate, "_gpu_rate", lambda data, decoder: rates[decoder.name])
+    monkeypatch.setattr(calibrate, "_cpu_rate", lambda data: 1.0)
+
+
+@pytest.mark.parametrize("faster", NAMES)
+def test_auto_takes_the_faster_of_two_decoders(
+    host: HostDevice, ct_data: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, faster: str
+) -> None:
+    """Both decode the first batch, under guard; from then on the faster one does, and the pixels are the same."""
+    both(host, monkeypatch, {name: 2000.0 if name == faster else 1000.0 for name in NAMES})
+    with caplog.at_level(logging.INFO, "radload"):
+        compare(host, ct_data, epochs=3, batch_size=6, decode="auto", augment="default")
+    assert {one.name: one.calls > 3 for one in host.decoders} == {name: name == faster for name in NAMES}
+    assert all(one.calls >= 1 for one in host.decoders)
+    (line,) = [r.message for r in caplog.records if "decode=" in r.message]
+    assert f"2000 by {faster}" in line and "the GPU decodes" in line
+
+
+def test_of_two_decoders_the_wrong_one_goes(
+    host: HostDevice, ct_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other goes on; and the machine remembers, so that the next loader does not ask the wrong one at all."""
+    both(host, monkeypatch, {NAMES[0]: 2000.0, NAMES[1]: 1000.0})
+    host.verdicts = Verdicts(tmp_path / "decoders.json", "this machine")
+    make = host.decoder
+
+    def faulty(batch_size: int, name: str) -> Any:
+        found = make(batch_size, name)
+        if name == NAMES[0]:
+            found.fault = lambda i, image: image ^ np.uint16(i == 4)
+        return found
+
+    monkeypatch.setattr(host, "decoder", faulty)
+    compare(host, ct_data, epochs=2, batch_size=6, decode="auto")
+    assert [one.calls > 1 for one in host.decoders] == [False, True]
+    assert caplog.text.count("(DALI) does not decode HTJ2K as the CPU does: it is not used from now on") == 1
+    assert [host.verdicts.of(f"{name} HTJ2K") for name in NAMES] == [False, True]
+    looked: list[bool] = []
+    differs = Guard.differs
+
+    def look(guard: Guard, *arguments: Any) -> str | None:
+        looked.append(guard.looks_at_all)
+        return differs(guard, *arguments)
+
+    monkeypatch.setattr(Guard, "differs", look)
+    for decode in ("auto", "gpu"):
+        caplog.clear()
+        host.decoders.clear()
+        compare(host, ct_data, batch_size=6, decode=decode)
+        assert [one.name for one in host.decoders] == [NAMES[1]]
+        assert caplog.text.count("DALI has not decoded HTJ2K as the CPU does on this machine before") == 1
+    assert looked and not any(looked), "what was equal before is only sampled"
+
+
+@pytest.mark.parametrize("decode", ["auto", "gpu"])
+def test_a_machine_whose_decoders_are_known_to_be_wrong(
+    host: HostDevice, ct_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, decode: str
+) -> None:
+    host.names = NAMES
+    host.verdicts = Verdicts(tmp_path / "decoders.json", "this machine")
+    for name in NAMES:
+        host.verdicts.note(f"{name} HTJ2K", False)
+    compare(host, ct_data, batch_size=6, decode=decode)
+    assert not host.decoders and caplog.text.count("is not used") == len(NAMES)
+
+
+def test_without_any_decoder_gpu_is_refused(host: HostDevice, ct_data: Path) -> None:
+    host.names = ()
+    with pytest.raises(UsageError, match="DALI is not installed"):
+        Loader(ct_data, batch_size=6, device="cuda", decode="gpu")
+
+
+def test_nvimgcodec_where_dali_is_missing(host: HostDevice, ct_data: Path, tmp_path: Path) -> None:
+    """The second decoder alone: ragged levels, and a stream that it refuses under a valid checksum."""
+    pytest.importorskip("nvidia.nvimgcodec", reason="nvImageCodec is not installed")
+    host.names = NAMES[1:]
+    compare(host, ct_data, epochs=2, batch_size=6, augment="default", decode="gpu")
+    root = write_dataset(tmp_path / "d", [ct_series(i, 6) for i in range(4)])
+    broken(root, {7})
+    compare(host, root, epochs=2, batch_size=6, decode="gpu", max_failures=10)
+    assert [one.name for one in host.decoders] == [NAMES[1]] * 2 and all(one.streams > 20 for one in host.decoders)

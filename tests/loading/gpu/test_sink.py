@@ -26,7 +26,7 @@ from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import Loader, streams
 from radload.loading.cache.memory import MemoryCache
 from radload.loading.gpu.calibrate import check_decode
-from radload.loading.gpu.decoder import DaliDecoder
+from radload.loading.gpu.decoder import NAMES, DaliDecoder, NvImageDecoder, open_decoder
 from radload.loading.gpu.device import choose_device
 from radload.loading.planning.plan import Planner
 from radload.loading.planning.recipe import make_recipe
@@ -160,11 +160,21 @@ def test_the_slot_holds_all_that_the_kernel_needs(mixed_data: Path, augment: str
     assert np.array_equal(out, want)
 
 
+def test_missing_nvimgcodec_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", None)
+    with pytest.raises(
+        UsageError, match=r'nvImageCodec cannot be imported.*install radload\[cuda13\].*decode="cpu"'
+    ) as caught:
+        NvImageDecoder(device_id=None)
+    assert "\n" not in str(caught.value)
+
+
 @needs_dali
-def test_dali_decodes_the_streams_bit_for_bit(ct_data: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_decoder_gives_the_streams_bit_for_bit(ct_data: Path, name: str) -> None:
     """Ragged, cut at several levels, in batches of several sizes; after an error the decoder works again."""
     index = open_index(ct_data, read_manifest(ct_data))
-    decoder = DaliDecoder(8, device_id=None)
+    decoder = open_decoder(name, 8, device_id=None)
     with ShardFiles(ct_data, index.shard_names) as files:
         for rows, level in (([0, 29, 5], 0), ([29], 1), (list(range(20, 28)), 2)):
             records = index.records[rows]
