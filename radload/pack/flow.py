@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
-from radload.errors import RadloadError, UsageError
+from radload.errors import UsageError
 from radload.pack import privacy, quarantine
 from radload.pack.before import Before, NothingNew
-from radload.pack.catalog import Scan, scan_catalog
-from radload.pack.codes import DECODER_CRASHED, TIMEOUT
+from radload.pack.catalog import scan_catalog
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
 from radload.pack.divide import Division
-from radload.pack.executor import Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
 from radload.pack.forgotten import read_forgotten
-from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import Checked, PackOptions, check, on_this_machine
-from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob, with_seen
+from radload.pack.part import PACKING
+from radload.pack.plan import Plan, with_seen
 from radload.pack.planned import remove_planned
-from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
-from radload.pack.quarantine import Screened
+from radload.pack.prepare import Made, encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
+from radload.pack.running import disk_failures_are_said, worker_count, write_shards
 from radload.pack.scan import InputFile, walk
 from radload.pack.stopped import Stopped
-from radload.pack.summary import PackSummary, count_classes
+from radload.pack.summary import PackSummary, already_packed, count_classes
 from radload.pack.suspect import describe
 from radload.pack.upload import pack_to_store
 from radload.pack.workspace import (
@@ -52,8 +45,6 @@ from radload.pack.workspace import (
     differences,
     read_plan,
 )
-
-_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
 
 def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
@@ -89,17 +80,6 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
 
             slices = write_shards_on_cluster(made, options, checked.limits, workspace, display)
         return finish_pack(options, workspace, made, slices, started)
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A plan, and what it was made of; what `finish_pack` needs."""
-
-    plan: Plan
-    screened: Screened
-    files: Sequence[InputFile]
-    division: Division
-    scan: Scan
 
 
 def make(
@@ -153,29 +133,6 @@ def make_split_folders(plan: Plan, workspace: Workspace) -> None:
         (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
 
 
-def worker_count(options: PackOptions) -> int:
-    """Processes on this machine: as many as it has cores for us, where nobody says."""
-    return options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-
-
-@contextmanager
-def disk_failures_are_said() -> Iterator[None]:
-    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
-    try:
-        yield
-    except OSError as error:
-        raise RadloadError(
-            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
-        ) from None
-
-
-def _why(error: OSError) -> str:
-    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
-    said = _ERRNO.search(str(error))
-    number = error.errno or (int(said[1]) if said else None)
-    return os.strerror(number).lower() if number else "input/output error"
-
-
 def _already_packed(
     folders: Folders, identity: dict[str, Any], files: Sequence[InputFile], given: bytes | None
 ) -> PackSummary:
@@ -190,14 +147,7 @@ def _already_packed(
             "of the first pack; labels are added by `radload label`"
         )
     shutil.rmtree(folders.out / PACKING, ignore_errors=True)  # a pack may have been killed after its last act
-    return PackSummary(
-        False,
-        manifest.samples,
-        manifest.source["packed"],
-        {"all codes": manifest.source["rejected"]},
-        manifest.source["ignored"],
-        manifest.splits,
-    )
+    return already_packed(manifest)
 
 
 def _check_same(folders: Folders, now: dict[str, Any]) -> None:
@@ -222,82 +172,6 @@ def write_private_splits(workspace: Workspace, division: Division, add: bool = F
         for identity, split in division.splits.items()
     }
     write_splits(workspace.private / SPLITS_FILE, rows, add)
-
-
-def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
-    """Run the jobs that are not finished yet; returns the number of frames worked on."""
-    workspace.clean()
-    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
-    waiting = [job for job in plan.jobs if job.stem not in finished]
-    total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
-    display.start("packing", total, "slices", before)
-    try:
-        with stopping(lambda: _stopped(plan, workspace)):
-            run_shards(waiting, workers, limits, lambda done: display.reach(before + done))
-    finally:
-        workspace.clean()  # what workers that were ended had begun to write
-    return total - before
-
-
-def run_shards(
-    jobs: Sequence[ShardJob], workers: int, limits: Limits, reach: Callable[[int], None] = lambda done: None
-) -> None:
-    """Run the jobs, again without the file that ended their worker twice. reach: told the frames that are done.
-
-    Raises:
-        RadloadError: a worker ended twice, and no file explains it.
-        OSError: the output cannot be written.
-    """
-    ended = 0
-
-    def tick(running: Mapping[int, int]) -> None:
-        reach(ended + sum(running.values()))
-
-    waiting = jobs
-    while waiting:
-        again: list[ShardJob] = []
-        with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
-            for position, result in results:
-                if isinstance(result, Died):
-                    again.append(after_death(waiting[position], result))
-                else:
-                    ended += waiting[position].count
-        waiting = again
-
-
-@contextmanager
-def stopping(state: Callable[[], str]) -> Iterator[None]:
-    """What ends the writing of shards, in words. state: how far it is, and how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Stopped(f"stopped: {state()}") from None
-    except OSError as error:
-        raise RadloadError(f"packing stopped ({_why(error)}): {state()}") from None
-
-
-def after_death(job: ShardJob, died: Died) -> ShardJob:
-    """The job as it is to be run again: without the file that hung its worker, or that ended it for the second time.
-
-    A crash has a second try, because an innocent file may have been read when the machine ran out of memory.
-    """
-    if died.item in job.skip or (died.item < 0 and died.item in job.tried):
-        raise RadloadError(
-            f"the worker that writes {job.name} ended twice, and no single file explains it (too little memory?): {_stopped_hint()} "
-            "with fewer --workers"
-        )
-    if died.hung or died.item in job.tried:
-        return replace(job, skip={**job.skip, died.item: TIMEOUT if died.hung else DECODER_CRASHED})
-    return replace(job, tried=job.tried | {died.item})
-
-
-def _stopped(plan: Plan, workspace: Workspace) -> str:
-    finished = sum(is_finished(workspace.out, job.stem, job.name, job.digest) for job in plan.jobs)
-    return f"{finished} of {len(plan.jobs)} shards are finished; {_stopped_hint()} to go on"
-
-
-def _stopped_hint() -> str:
-    return "run the same command again"
 
 
 def finish_pack(options: PackOptions, workspace: Workspace, made: Made, slices: int, started: float) -> PackSummary:

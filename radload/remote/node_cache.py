@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from radload.dataset import filelock
 from radload.errors import FormatError
-from radload.loading.cache import filelock
 from radload.remote.download import download
 from radload.remote.store import Store
 

@@ -12,7 +12,6 @@ from pydicom.uid import UID
 
 from radload.sources import dicom_tags as tags
 from radload.sources.dicom_classes import refuse_object
-from radload.sources.dicom_codestreams import LOSSY
 from radload.sources.dicom_details import details_of
 from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_file import DicomFile, open_dicom
@@ -26,6 +25,7 @@ from radload.sources.dicom_pixels import frames_of
 from radload.sources.dicom_real_world import real_world_of
 from radload.sources.dicom_segmentation import segmentation_of
 from radload.sources.dicom_suv import suv_of
+from radload.sources.dicom_syntaxes import LOSSY
 from radload.sources.dicom_ultrasound import regions_of
 from radload.sources.slice import Header, Refused, SeriesAttributes, Slice
 

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from radload.sources import dicom_tags as tags
-from radload.sources.dicom_codestreams import SYNTAXES
 from radload.sources.dicom_file import NATIVE, DicomFile, PixelElement
+from radload.sources.dicom_syntaxes import SYNTAXES
 from radload.sources.limits import MAX_FRAMES, check_frame
 from radload.sources.slice import Refused
 

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.codecs import checksum
+from radload.dataset import filelock
 from radload.errors import UsageError
-from radload.loading.cache import filelock
 
 SUFFIX = ".radload-cache"
 LEAST = 1 << 20  # bytes of the smallest cache
