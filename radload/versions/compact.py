@@ -170,7 +170,6 @@ def _rewrite(root: Path, before: Manifest, index: Index, names: Sequence[str]) -
 
     patients, studies, samples = (index.table(name) for name in ("patients", "studies", "samples"))
     manifest = write_generation(root, before, index, parts(), patients, studies, samples.schema)
-    manifest = replace(manifest, withdrawn=[*before.withdrawn])
     write_manifest(root, manifest)
     return manifest
 

@@ -146,7 +146,7 @@ class Recipe:
         try:
             windows = {row: tuple(Window(**entry) for entry in entries) for row, entries in content["windows"].items()}
             return cls(content["name"], windows, content["file_voi"], tuple(content["mean"]), tuple(content["std"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"this is no recipe as Recipe.as_dict() writes it ({error})") from None
 
     def describe(self) -> str:
