@@ -29,10 +29,13 @@ from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
 from radload.pack.flow import (
+    disk_failures_are_said,
     make_split_folders,
     mask_notes,
     summarise,
+    worker_count,
     write_private_splits,
+    write_shards,
 )
 from radload.pack.forgotten import read_forgotten
 from radload.pack.masks import mask_patterns
@@ -40,7 +43,6 @@ from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING
 from radload.pack.plan import Following, with_seen
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
-from radload.pack.running import disk_failures_are_said, worker_count, write_shards
 from radload.pack.scan import Reject, walk
 from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from radload.errors import RadloadError, UsageError
 from radload.pack.display import Display
+from radload.pack.flow import Made, run_shards, stopping
 from radload.pack.options import PackOptions
 from radload.pack.part import is_finished, is_left
-from radload.pack.planned import plan_id, read_head, read_job, write_planned
-from radload.pack.prepare import Made
-from radload.pack.running import run_shards, stopping
+from radload.pack.planned import read_head, read_job, write_planned
+from radload.pack.stages import plan_id
 from radload.pack.worker import Limits
 from radload.pack.workspace import Workspace
 
@@ -34,7 +34,7 @@ _INSTALL: Final = "install the same radload[cluster] on all machines, the schedu
 def write_shards_on_cluster(
     made: Made, options: PackOptions, limits: Limits, workspace: Workspace, display: Display
 ) -> int:
-    """`running.write_shards` by the workers of `options.scheduler`; returns the number of frames worked on.
+    """`flow.write_shards` by the workers of `options.scheduler`; returns the number of frames worked on.
 
     Each worker looks whether its shard is finished already. Waits for workers as long as it takes: they may stand in a queue.
 
@@ -84,7 +84,7 @@ def pack_remotely(number: int, private: str, plan: str, limits: Limits) -> int:
 
     Raises:
         UsageError: the folder that this machine sees holds another plan, or other versions of the tools are installed here.
-        RadloadError, OSError: as `running.run_shards`.
+        RadloadError, OSError: as `flow.run_shards`.
     """
     _check_machine(private, plan)
     job = read_job(Path(private), number)

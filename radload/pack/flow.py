@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from rich.console import Console
 
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
-from radload.errors import UsageError
+from radload.errors import RadloadError, UsageError
 from radload.pack import privacy, quarantine
 from radload.pack.before import Before, NothingNew
-from radload.pack.catalog import scan_catalog
+from radload.pack.catalog import Scan, scan_catalog
+from radload.pack.codes import DECODER_CRASHED, TIMEOUT
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
 from radload.pack.divide import Division
+from radload.pack.executor import Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
 from radload.pack.forgotten import read_forgotten
+from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import Checked, PackOptions, check, on_this_machine
-from radload.pack.part import PACKING
-from radload.pack.plan import Plan, with_seen
+from radload.pack.part import PACKING, is_finished
+from radload.pack.plan import Plan, ShardJob, with_seen
 from radload.pack.planned import remove_planned
-from radload.pack.prepare import Made, encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
-from radload.pack.running import disk_failures_are_said, worker_count, write_shards
+from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
+from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
 from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary, already_packed, count_classes
@@ -46,12 +53,11 @@ from radload.pack.workspace import (
     read_plan,
 )
 
+_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
-def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
-    """Pack a folder of images into shards (docs/format.md). Progress goes to `console` where that is a terminal.
 
-    What is stopped, by Ctrl-C or by a failure, goes on where it was when the same call is made again; the same shards come out.
-    A data set that is finished is left alone; `append` adds to one.
+def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | None) -> PackSummary:
+    """`pack`, whose shards are written by `elsewhere`, or, where that is None, by processes of this machine.
 
     Raises:
         UsageError: an option, folder or table that cannot be used; nothing has been written then.
@@ -60,7 +66,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     """
     options, url = on_this_machine(options)
     if url is not None:
-        return pack_to_store(options, url, lambda local: pack(local, console), console)
+        return pack_to_store(options, url, lambda local: pack_by(local, console, elsewhere), console)
     started = time.monotonic()
     checked = check(options)
     folders = check_folders(options)
@@ -73,13 +79,26 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
         return _already_packed(folders, identity, files, checked.key)
     with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
         made = make(options, checked, folders, files, workspace, display)
-        if options.scheduler is None:
+        if elsewhere is None:
             slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display)
         else:
-            from radload.pack.cluster import write_shards_on_cluster
-
-            slices = write_shards_on_cluster(made, options, checked.limits, workspace, display)
+            slices = elsewhere(made, options, checked.limits, workspace, display)
         return finish_pack(options, workspace, made, slices, started)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A plan, and what it was made of; what `finish_pack` needs."""
+
+    plan: Plan
+    screened: Screened
+    files: Sequence[InputFile]
+    division: Division
+    scan: Scan
+
+
+# (plan, options, limits of a worker, folders, progress) -> number of frames worked on
+Writer: TypeAlias = Callable[[Made, PackOptions, Limits, Workspace, Display], int]
 
 
 def make(
@@ -133,6 +152,29 @@ def make_split_folders(plan: Plan, workspace: Workspace) -> None:
         (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
 
 
+def worker_count(options: PackOptions) -> int:
+    """Processes on this machine: as many as it has cores for us, where nobody says."""
+    return options.workers if options.workers is not None else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def disk_failures_are_said() -> Iterator[None]:
+    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
+    try:
+        yield
+    except OSError as error:
+        raise RadloadError(
+            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
+        ) from None
+
+
+def _why(error: OSError) -> str:
+    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
+    said = _ERRNO.search(str(error))
+    number = error.errno or (int(said[1]) if said else None)
+    return os.strerror(number).lower() if number else "input/output error"
+
+
 def _already_packed(
     folders: Folders, identity: dict[str, Any], files: Sequence[InputFile], given: bytes | None
 ) -> PackSummary:
@@ -172,6 +214,82 @@ def write_private_splits(workspace: Workspace, division: Division, add: bool = F
         for identity, split in division.splits.items()
     }
     write_splits(workspace.private / SPLITS_FILE, rows, add)
+
+
+def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
+    """Run the jobs that are not finished yet; returns the number of frames worked on."""
+    workspace.clean()
+    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
+    waiting = [job for job in plan.jobs if job.stem not in finished]
+    total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
+    display.start("packing", total, "slices", before)
+    try:
+        with stopping(lambda: _stopped(plan, workspace)):
+            run_shards(waiting, workers, limits, lambda done: display.reach(before + done))
+    finally:
+        workspace.clean()  # what workers that were ended had begun to write
+    return total - before
+
+
+def run_shards(
+    jobs: Sequence[ShardJob], workers: int, limits: Limits, reach: Callable[[int], None] = lambda done: None
+) -> None:
+    """Run the jobs, again without the file that ended their worker twice. reach: told the frames that are done.
+
+    Raises:
+        RadloadError: a worker ended twice, and no file explains it.
+        OSError: the output cannot be written.
+    """
+    ended = 0
+
+    def tick(running: Mapping[int, int]) -> None:
+        reach(ended + sum(running.values()))
+
+    waiting = jobs
+    while waiting:
+        again: list[ShardJob] = []
+        with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
+            for position, result in results:
+                if isinstance(result, Died):
+                    again.append(after_death(waiting[position], result))
+                else:
+                    ended += waiting[position].count
+        waiting = again
+
+
+@contextmanager
+def stopping(state: Callable[[], str]) -> Iterator[None]:
+    """What ends the writing of shards, in words. state: how far it is, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped: {state()}") from None
+    except OSError as error:
+        raise RadloadError(f"packing stopped ({_why(error)}): {state()}") from None
+
+
+def after_death(job: ShardJob, died: Died) -> ShardJob:
+    """The job as it is to be run again: without the file that hung its worker, or that ended it for the second time.
+
+    A crash has a second try, because an innocent file may have been read when the machine ran out of memory.
+    """
+    if died.item in job.skip or (died.item < 0 and died.item in job.tried):
+        raise RadloadError(
+            f"the worker that writes {job.name} ended twice, and no single file explains it (too little memory?): {_stopped_hint()} "
+            "with fewer --workers"
+        )
+    if died.hung or died.item in job.tried:
+        return replace(job, skip={**job.skip, died.item: TIMEOUT if died.hung else DECODER_CRASHED})
+    return replace(job, tried=job.tried | {died.item})
+
+
+def _stopped(plan: Plan, workspace: Workspace) -> str:
+    finished = sum(is_finished(workspace.out, job.stem, job.name, job.digest) for job in plan.jobs)
+    return f"{finished} of {len(plan.jobs)} shards are finished; {_stopped_hint()} to go on"
+
+
+def _stopped_hint() -> str:
+    return "run the same command again"
 
 
 def finish_pack(options: PackOptions, workspace: Workspace, made: Made, slices: int, started: float) -> PackSummary:

@@ -19,7 +19,6 @@ import pyarrow as pa
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
 from radload.pack.options import PackOptions
-from radload.pack.part import PACKING
 from radload.pack.plain import dumps, loads
 from radload.pack.plan import ShardJob
 from radload.pack.scan import InputFile
@@ -109,16 +108,6 @@ def remove_planned(private: Path) -> None:
     """Remove both files: the data set is finished."""
     for name in (JOBS, WALK):
         (private / name).unlink(missing_ok=True)
-
-
-def plan_id(out: Path) -> str:
-    """Id of the plan that is under way in a data set. Raises UsageError."""
-    try:
-        return (out / PACKING / "plan").read_text("ascii")
-    except OSError:
-        raise UsageError(
-            f"--out {out} holds no pack that is under way: give the folder that `radload plan` was given"
-        ) from None
 
 
 def read_head(private: Path) -> Head:

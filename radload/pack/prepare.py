@@ -42,17 +42,6 @@ class Prepared:
     skipped: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A plan, and what it was made of; what `finish_pack` needs."""
-
-    plan: Plan
-    screened: Screened
-    files: Sequence[InputFile]
-    division: Division
-    scan: Scan
-
-
 def prepare(
     options: PackOptions,
     checked: Checked,

@@ -12,14 +12,13 @@ from rich.console import Console
 from radload.dataset.manifest import MANIFEST, read_manifest
 from radload.errors import RadloadError, UsageError
 from radload.pack.display import Display
-from radload.pack.flow import finish_pack, make
+from radload.pack.flow import finish_pack, make, run_shards, stopping
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, in_a_folder
-from radload.pack.part import is_finished, is_left
-from radload.pack.planned import Head, Jobs, plan_id, read_head, read_outlines, read_walk, write_planned
+from radload.pack.part import PACKING, is_finished, is_left
+from radload.pack.planned import Head, Jobs, read_head, read_outlines, read_walk, write_planned
 from radload.pack.prepare import reuse_notes
 from radload.pack.private import default_private
-from radload.pack.running import run_shards, stopping
 from radload.pack.scan import walk
 from radload.pack.summary import PackSummary, already_packed
 from radload.pack.worker import Limits
@@ -151,6 +150,16 @@ def finish(
         made = make(options, checked, folders, read_walk(private), workspace, display)
         workspace.clean()  # what workers that were ended had begun to write
         return finish_pack(options, workspace, made, 0, started)  # slices: not by this command
+
+
+def plan_id(out: Path) -> str:
+    """Id of the plan that is under way in a data set. Raises UsageError."""
+    try:
+        return (out / PACKING / "plan").read_text("ascii")
+    except OSError:
+        raise UsageError(
+            f"--out {out} holds no pack that is under way: give the folder that `radload plan` was given"
+        ) from None
 
 
 def check_planned(out: Path, private: Path) -> Head:

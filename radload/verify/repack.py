@@ -17,13 +17,13 @@ from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.catalog import scan_without_writing
 from radload.pack.display import Display
+from radload.pack.flow import run_shards
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, part_path, read_part
 from radload.pack.plan import ShardJob, with_seen
 from radload.pack.prepare import plan_shards, prepare
 from radload.pack.private import check_private, default_private
-from radload.pack.running import run_shards
 from radload.pack.scan import walk
 from radload.pack.workspace import Folders, State, read_plan
 from radload.versions.forget import locked

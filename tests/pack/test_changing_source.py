@@ -86,7 +86,7 @@ def test_a_file_that_changes_between_scan_and_pack(source: Path, tmp_path: Path,
             change(source / VICTIM)
         pack_shard(job, beat)
 
-    with mock.patch("radload.pack.running.pack_shard", late):
+    with mock.patch("radload.pack.flow.pack_shard", late):
         summary = pack(PackOptions(source, tmp_path / "out", workers=0))
     assert (summary.samples, summary.rejected) == (8, {code: 1}) and rejects(tmp_path / "out") == {VICTIM: code}
     with radload.open(tmp_path / "out") as data:
@@ -121,7 +121,7 @@ def stalling(job: ShardJob, beat: Beat) -> None:
 def test_a_file_that_stalls_costs_the_time_allowed(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("radload.pack.running.pack_shard", stalling)
+    monkeypatch.setattr("radload.pack.flow.pack_shard", stalling)
     started = time.monotonic()
     summary = pack(PackOptions(source, tmp_path / "out", workers=2, timeout=1.5))
     assert (summary.samples, summary.rejected) == (8, {"timeout": 1}) and rejects(tmp_path / "out") == {
@@ -140,6 +140,6 @@ def test_what_is_packed_again_without_the_change_is_whole(source: Path, tmp_path
             times[0] = 1
         pack_shard(job, beat)
 
-    with mock.patch("radload.pack.running.pack_shard", late):
+    with mock.patch("radload.pack.flow.pack_shard", late):
         assert pack(PackOptions(source, tmp_path / "out", workers=0)).rejected == {"changed-file": 1}
     assert pack(PackOptions(source, tmp_path / "again", workers=0)).samples == 9

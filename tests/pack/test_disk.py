@@ -166,7 +166,7 @@ def test_a_folder_that_goes_while_packing(source: Path, tmp_path: Path, monkeypa
         pack_shard(job, beat)
 
     with monkeypatch.context() as patch, pytest.raises(RadloadError, match="no such file or directory"):
-        patch.setattr("radload.pack.running.pack_shard", losing)
+        patch.setattr("radload.pack.flow.pack_shard", losing)
         pack(PackOptions(source, out, shard_size=SIZE, workers=0))
     shutil.rmtree(tmp_path / "out.private")
     assert pack(PackOptions(source, out, shard_size=SIZE, workers=0)).samples == 80

@@ -310,7 +310,7 @@ def test_workers_change_nothing_and_a_stopped_pack_goes_on(
         pack_shard(job, beat)
 
     with (
-        mock.patch("radload.pack.running.pack_shard", stopping),
+        mock.patch("radload.pack.flow.pack_shard", stopping),
         pytest.raises(radload.RadloadError, match="no space left"),
     ):
         run(source, tmp_path / "three", *globs, **size)
@@ -340,7 +340,7 @@ def deadly_pack_shard(job: ShardJob, beat: Beat) -> None:
 def test_a_mask_that_kills_its_worker_costs_itself(
     tmp_path: Path, volumes: tuple[Path, dict[str, NDArray[Any]]], series: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("radload.pack.running.pack_shard", deadly_pack_shard)
+    monkeypatch.setattr("radload.pack.flow.pack_shard", deadly_pack_shard)
     write_segmentation(volumes[0] / "s.dcm", [(series[0], 1, bits(0)[0])])
     summary = run(volumes[0], tmp_path / "out", "*_seg.nii.gz", "masks/1.png", workers=2)
     assert summary.rejected == {"decoder-crashed": 2} and (summary.masks, summary.samples) == (3, 21)

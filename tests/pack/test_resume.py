@@ -142,10 +142,7 @@ def test_what_ended_workers_had_begun_is_removed(source: Path, tmp_path: Path) -
         raise OSError(errno.ENOSPC, "No space left on device")
         yield
 
-    with (
-        mock.patch("radload.pack.running.run_jobs", fail),
-        pytest.raises(RadloadError, match="no space left on device"),
-    ):
+    with mock.patch("radload.pack.flow.run_jobs", fail), pytest.raises(RadloadError, match="no space left on device"):
         pack(PackOptions(source, tmp_path / "out", shard_size=SIZE, workers=0))
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -161,7 +158,7 @@ def test_an_unfinished_pack_wants_its_own_options_and_private_folder(
         monkeypatch.context() as patch,
         pytest.raises(radload.RadloadError, match=r"no space left on device\): 0 of 20 shards are finished; run"),
     ):
-        patch.setattr("radload.pack.running.pack_shard", full)
+        patch.setattr("radload.pack.flow.pack_shard", full)
         pack(PackOptions(source, out, shard_size=SIZE, workers=0))
     assert (out / PACKING).is_dir() and not (out / MANIFEST).exists()
     with pytest.raises(radload.UsageError, match="different: --codec"):
@@ -193,7 +190,7 @@ def test_a_file_that_could_not_be_scanned_the_first_time_moves_its_neighbours(
 
     with monkeypatch.context() as patch, pytest.raises(RadloadError, match="15 of 20 shards are finished"):
         patch.setattr("radload.pack.scan.scan", slow_scan)
-        patch.setattr("radload.pack.running.pack_shard", filling_disk)
+        patch.setattr("radload.pack.flow.pack_shard", filling_disk)
         pack(PackOptions(source, out, shard_size=SIZE, workers=0))
     resumed = pack(PackOptions(source, out, shard_size=SIZE, workers=0))
     whole = pack(PackOptions(source, tmp_path / "whole", shard_size=SIZE, workers=0))
@@ -232,7 +229,7 @@ def deadly_scan_rows(job: ScanJob, beat: Beat) -> Any:
         return scan_rows(job, beat)
 
 
-@pytest.mark.parametrize("where", ["radload.pack.running.pack_shard", "radload.pack.catalog_rows.scan_rows"])
+@pytest.mark.parametrize("where", ["radload.pack.flow.pack_shard", "radload.pack.catalog_rows.scan_rows"])
 def test_files_that_cost_a_worker_cost_themselves(
     tmp_path: Path, write_series: WriteSeries, write_dicom: WriteDicom, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

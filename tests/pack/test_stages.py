@@ -159,7 +159,7 @@ def test_a_pack_goes_on_with_a_plan_and_a_plan_with_a_pack(
 
     other = tmp_path / "other"
     with monkeypatch.context() as patch:
-        patch.setattr("radload.pack.running.pack_shard", full)
+        patch.setattr("radload.pack.flow.pack_shard", full)
         with pytest.raises(RadloadError, match="no space left"):
             pack(options_for(source, other))
         plan(options_for(source, other))
@@ -221,7 +221,7 @@ def test_every_job_comes_back_as_it_was_planned(source: Path, tmp_path: Path, mo
 def test_a_broken_file_costs_itself_in_a_share(
     tmp_path: Path, write_series: WriteSeries, write_dicom: WriteDicom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("radload.pack.running.pack_shard", deadly_pack_shard)
+    monkeypatch.setattr("radload.pack.flow.pack_shard", deadly_pack_shard)
     for number in range(3):
         write_series(tmp_path / f"src/{number}", series=f"s{number}")
     write_dicom(tmp_path / "src/1/killer.dcm", series="s1", place=7)
