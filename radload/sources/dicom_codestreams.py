@@ -10,7 +10,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import imagecodecs
 import numpy as np
@@ -19,21 +19,24 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import convert_color_space, get_decoder
 from pydicom.uid import UID
 
-from radload.sources.dicom_layout import Layout
 from radload.sources.dicom_native import native_values, stored_bits
-from radload.sources.dicom_syntaxes import (
-    DEFLATED_FRAME,
-    HTJ2K,
-    JPEG,
-    JPEG_2000,
-    JPEG_LOSSLESS,
-    JPEG_LS,
-    LOSSY,
-    RLE,
-)
 from radload.sources.slice import Refused
 
+if TYPE_CHECKING:
+    from radload.sources.dicom_bits import Layout
+
+_JPEG: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_JPEG_LOSSLESS: Final = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_JPEG_LS: Final = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_JPEG_2000: Final = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+_HTJ2K: Final = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
+_RLE: Final = "1.2.840.10008.1.2.5"
+_DEFLATED_FRAME: Final = "1.2.840.10008.1.2.8.1"
+
 _MOST_COMPONENTS: Final = 4  # a decoder makes room for as many as a stream announces, up to 16,384
+
+SYNTAXES: Final = frozenset((*_JPEG, *_JPEG_LOSSLESS, *_JPEG_LS, *_JPEG_2000, *_HTJ2K, _RLE, _DEFLATED_FRAME))
+LOSSY: Final = frozenset((*_JPEG, "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"))
 
 # What third-party decoders raise on damaged bytes; anything else is a programming error and not ours to hide.
 _DECODER_ERRORS: Final = (
@@ -55,7 +58,7 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
 
     Args:
         codestream: one frame's fragments, joined.
-        syntax: one of dicom_syntaxes.SYNTAXES.
+        syntax: one of SYNTAXES.
         layout: the file's Image Pixel module.
 
     Returns:
@@ -66,11 +69,11 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
     Raises:
         Refused: `decode-failed`.
     """
-    if syntax == DEFLATED_FRAME:
+    if syntax == _DEFLATED_FRAME:
         return native_values(_inflate(codestream, -(-layout.frame_bits() // 8)), layout)
-    if syntax in (*JPEG_2000, *HTJ2K):
+    if syntax in (*_JPEG_2000, *_HTJ2K):
         _check_size(codestream, layout)
-    elif syntax != RLE:
+    elif syntax != _RLE:
         _check_frame_header(codestream, layout)
     errors = []
     for values_of in (_by_imagecodecs, _by_pydicom):
@@ -86,7 +89,7 @@ def decode(codestream: bytes, syntax: str, layout: Layout) -> tuple[NDArray[np.g
     photometric = layout.photometric
     if photometric in ("YBR_RCT", "YBR_ICT"):
         return values, "RGB"
-    if layout.samples == 3 and syntax in JPEG:
+    if layout.samples == 3 and syntax in _JPEG:
         colour = _jpeg_colour(codestream) or photometric
         if photometric == "RGB" and colour == "YBR_FULL":
             return convert_color_space(values, "YBR_FULL", "RGB"), "RGB"
@@ -109,12 +112,12 @@ def _inflate(codestream: bytes, size: int) -> bytes:
 
 def _by_imagecodecs(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.generic]:
     expected = (layout.rows, layout.cols) if layout.samples == 1 else (layout.rows, layout.cols, layout.samples)
-    if syntax in (*JPEG, *JPEG_LOSSLESS):
+    if syntax in (*_JPEG, *_JPEG_LOSSLESS):
         space = None if layout.samples == 1 else "YCBCR"  # equal spaces in and out: the components as they are
         values = imagecodecs.jpeg8_decode(codestream, colorspace=space, outcolorspace=space)
-    elif syntax in JPEG_LS:
+    elif syntax in _JPEG_LS:
         values = imagecodecs.jpegls_decode(codestream)
-    elif syntax == RLE:
+    elif syntax == _RLE:
         raise ValueError("pydicom's decoder knows RLE better")
     else:  # not htj2k_decode, which (imagecodecs 2026.3.6) returns an array where OpenJPH has raised an error
         values = imagecodecs.jpeg2k_decode(codestream)
@@ -151,13 +154,13 @@ def _by_pydicom(codestream: bytes, syntax: str, layout: Layout) -> NDArray[np.ge
                 number_of_frames=1,
                 samples_per_pixel=layout.samples,
                 bits_allocated=layout.allocated,
-                bits_stored=layout.allocated if syntax == RLE else layout.stored,
+                bits_stored=layout.allocated if syntax == _RLE else layout.stored,
                 pixel_representation=int(layout.signed),
                 photometric_interpretation=layout.photometric,
                 planar_configuration=layout.planar,
                 pixel_keyword="PixelData",
             )
-            if syntax == RLE:  # carries words as they are, with High Bit and what stands around the pixels
+            if syntax == _RLE:  # carries words as they are, with High Bit and what stands around the pixels
                 return stored_bits(np.array(values, layout.dtype), layout)
             return np.ascontiguousarray(values)
         except _DECODER_ERRORS:

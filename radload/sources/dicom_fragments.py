@@ -9,11 +9,11 @@ from typing import BinaryIO, Final
 
 from radload.sources import dicom_tags as tags
 from radload.sources.dicom_file import DicomFile
-from radload.sources.dicom_syntaxes import RLE
 from radload.sources.slice import Refused
 
 _ITEM: Final = 0xFFFEE000
 _DELIMITER: Final = 0xFFFEE0DD
+_RLE: Final = "1.2.840.10008.1.2.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _group(dicom: DicomFile, offsets: tuple[int, ...], fragments: list[Fragment]
         offsets = struct.unpack(f"<{len(extended) // 8}Q", extended[: len(extended) // 8 * 8])
     if len(offsets) >= frames:
         return _by_offsets(offsets, fragments)
-    if len(fragments) == frames or dicom.syntax == RLE:  # an RLE frame is one fragment (PS3.5 A.4.2)
+    if len(fragments) == frames or dicom.syntax == _RLE:  # an RLE frame is one fragment (PS3.5 A.4.2)
         return [[fragment] for fragment in fragments]
     return _by_end_marker(dicom.stream, fragments)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.sources.dicom_layout import Layout
+from radload.sources.dicom_bits import Layout
 
 
 def native_values(

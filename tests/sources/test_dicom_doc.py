@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from radload.sources import SUV_MISSING, WindowExplanation
+from radload.sources.dicom_codestreams import SYNTAXES
 from radload.sources.dicom_file import NATIVE
-from radload.sources.dicom_syntaxes import SYNTAXES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/dicom.md").read_text()
