@@ -88,9 +88,8 @@ class NodeCache:
                 return False
             try:
                 self._fill(shard, descriptor, store, pool)
-                temporary.replace(
-                    path
-                )  # without fsync: what a power cut leaves fails its CRC-32C, and is fetched again
+                # Without fsync: what a power cut leaves fails its CRC-32C, and is fetched again.
+                temporary.replace(path)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise

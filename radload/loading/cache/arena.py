@@ -37,20 +37,15 @@ _MAGIC, _VERSION = b"radcache", 1
 _SPACE_AT = 1024
 _SPACE = struct.Struct("<QQI")  # bytes of pixels given out, bytes allocated, CRC-32C of the two
 _KEY = struct.Struct("<QdB")  # row + 1 (0: a free slot), pivot, level
-_SLOT = struct.Struct(
-    "<QdBBHHHQII"
-)  # the key; code of the type, rows, cols, 0; from the file's start, CRC-32C of the pixels; of the slot
+# The key; code of the type, rows, cols, 0; from the file's start, CRC-32C of the pixels; of the slot.
+_SLOT = struct.Struct("<QdBBHHHQII")
 _SLOTS = PAGE // _SLOT.size
 _TYPES = ("|u1", "<u2", "<i2", "<f4")
 _CODES = {np.dtype(name): code for code, name in enumerate(_TYPES)}
 
-_SPACE_LOCK, _LIFE_LOCK = (
-    0,
-    1,
-)  # bytes of the header that are locked: for space, and shared as long as somebody has the file open
-_TYPICAL = (
-    16 << 10
-)  # bytes per image that the table has two slots for; smaller ones may fill it before the budget is used
+# Bytes of the header that are locked: for space, and shared as long as somebody has the file open.
+_SPACE_LOCK, _LIFE_LOCK = 0, 1
+_TYPICAL = 16 << 10  # bytes per image that the table has two slots for; smaller ones may fill it early
 _FEWEST = 16  # buckets
 _STEP = 16 << 20  # bytes allocated at a time
 _ALIGN = 64
