@@ -1,7 +1,7 @@
 """Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) and normal numbers from it, in NumPy.
 
 A counter goes in, random words come out: no state, so no thread, rank or order of work can change them. `normals` is the definition of
-the noise that the fast kernels add; the compiled forms are in noise.py and fused.h.
+the noise that the fast kernels add; the compiled forms are in noise.py and fused_effects.h.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ from radload.commands.versions import compact, forget, versions
 from radload.errors import RadloadError
 
 FAILED = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # Without pretty tracebacks: they print local variables, and those hold names of files and patients.
 app = typer.Typer(
@@ -58,6 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(None if arguments is None else list(arguments), prog_name="radload")
     except RadloadError as error:
         typer.echo(f"radload: {error}", err=True)
+        sys.exit(FAILED)
+    except OSError as error:  # without its path, which may hold a patient's name
+        reason = (error.strerror or type(error).__name__).lower()
+        typer.echo(
+            f"radload: the command ended, because the system refused what it needs ({reason}): look at the folders that it was given, "
+            "and at the room on their disks, then run it again",
+            err=True,
+        )
         sys.exit(FAILED)
 
 

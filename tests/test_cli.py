@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import radload
 from radload.cli import main
 
 
@@ -98,3 +102,45 @@ def test_the_packer_knows_neither_torch_nor_dali() -> None:
     code = "import sys, radload.pack, radload.pack.relabel; print(sorted({'torch', 'nvidia', 'cupy', 'numba'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["export", "prepare"])
+def test_a_place_that_cannot_be_written_is_one_line(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    out, closed = tmp_path / "out", tmp_path / "file"
+    closed.write_bytes(b"")
+    assert run("pack", "--src", source, "--out", out, "--workers", 0, "--attest-no-phi", "--split", "100/0/0") == 0
+    with radload.Loader(out, batch_size=2, size=8, threads=1) as loader:
+        recipe = tmp_path / "recipe.json"
+        recipe.write_text(json.dumps(loader.preparation.as_dict()))
+    capsys.readouterr()
+    given = {
+        "export": ("export", out, "--to", closed / "to"),
+        "prepare": ("prepare", source / "a/x.png", "--recipe", recipe, "--out", tmp_path / "none" / "x.npy"),
+    }
+    assert run(*given[command]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "cannot be written" in said, said
+
+
+def test_what_the_system_refuses_is_one_line_without_its_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a command leaves to the system: no traceback, and no file's name, which may be a patient's."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/src/DOE^JOHN/1.dcm")
+
+    monkeypatch.setattr("radload.versions.listing.print_versions", full)
+    assert run("versions", "shards") == 2
+    said = capsys.readouterr().err
+    assert "no space left on device" in said and "DOE" not in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("other", [("--dry-run",), ("--scheduler", "tcp://host:1")])
+def test_append_refuses_what_it_cannot_do(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], other: tuple[str, ...]
+) -> None:
+    assert run("pack", "--src", source, "--out", tmp_path / "out", "--append", *other) == 2
+    assert other[0] in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -109,3 +109,12 @@ def macro(areas: NDArray[np.float64]) -> NDArray[np.float64]:
     some = np.isfinite(areas).any(axis=1)
     result[some] = np.nanmean(areas[some], axis=1)
     return result
+
+
+def one_hot(codes: NDArray[Any], classes: int) -> NDArray[Any]:
+    """(n, K) 1, 0, and NaN for unknown, of single labels (n,), -1 for none, or of several, which have it already."""
+    if codes.ndim == 2:
+        return np.asarray(codes)
+    found: NDArray[np.float32] = (codes[:, None] == np.arange(classes)).astype(np.float32)
+    found[codes < 0] = np.nan
+    return found

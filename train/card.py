@@ -8,9 +8,11 @@ from string import Template
 from typing import Any
 
 from radload.loading.preparation import Preparation
+from radload.train.bootstrap import as_text
 from radload.train.models import arguments
 
 UNKNOWN_LICENCE = "unknown"
+_UNJUDGED = "cannot be judged"
 _SHOWN = 200  # classes of the table
 _LOCAL = (
     "shards",
@@ -95,7 +97,7 @@ def _verdict(verdict: Mapping[str, Any] | None) -> str:
     ):
         for key in ("top1", "top5", "balanced_accuracy", "auroc"):
             if found.get(key) is not None:
-                rows.append((f"{key.replace('_', ' ')} per {level}", _figure(found[key])))
+                rows.append((f"{key.replace('_', ' ')} per {level}", as_text(found[key]) or _UNJUDGED))
     text = (
         f"On {verdict['samples']} images of {verdict['patients']} patients that training never saw; in brackets 95 % intervals over "
         "patients. Studies and patients by the mean of their images' probabilities. Of the classifier, which is not part of the files.\n\n"
@@ -103,15 +105,10 @@ def _verdict(verdict: Mapping[str, Any] | None) -> str:
     text += _table(("figure", "value"), rows)
     by_class = list(verdict["slice"].get("auroc_by_class", {}).items())
     if by_class:
-        text += "\n" + _table(("class", "AUROC per slice"), [(key, _figure(value)) for key, value in by_class[:_SHOWN]])
+        text += "\n" + _table(
+            ("class", "AUROC per slice"), [(key, as_text(value) or _UNJUDGED) for key, value in by_class[:_SHOWN]]
+        )
     return text
-
-
-def _figure(measured: Mapping[str, float | None]) -> str:
-    value, low, high = measured["value"], measured["low"], measured["high"]
-    if value is None:
-        return "cannot be judged"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _without(objective: str) -> str:

@@ -15,8 +15,8 @@ from radload.dataset.index import Index
 from radload.dataset.schema import key_text
 from radload.errors import UsageError
 from radload.loading.columns import Columns
-from radload.train.auroc import areas_by_class, macro
-from radload.train.bootstrap import CONFIDENCE, Measure, draw_patients, measure, resamples_for
+from radload.train.auroc import areas_by_class, macro, one_hot
+from radload.train.bootstrap import CONFIDENCE, Measure, as_text, draw_patients, measure, resamples_for
 from radload.train.grouping import MIXED, RULES, group_scores, group_targets
 from radload.train.metrics import balanced_accuracy, confusion
 from radload.train.predictions import Predictions, save_predictions
@@ -67,7 +67,7 @@ def verdict(
         "classes": list(classes),
         "confidence": CONFIDENCE,
         "resamples": resamples,
-        "slice": _measured(predictions.scores, targets, _present(targets, len(classes)), patients, classes, resamples),
+        "slice": _measured(predictions.scores, targets, one_hot(targets, len(classes)), patients, classes, resamples),
     }
     matrices: dict[str, Any] = {"slice": _matrix(predictions.scores, targets, classes)}
     for level in ("study", "patient"):
@@ -91,10 +91,8 @@ def summary(content: dict[str, Any]) -> str:
     parts = []
     for level, found in (("slice", content["slice"]), ("patient", content["patient"]["mean"])):
         for name in ("balanced_accuracy", "auroc"):
-            figure = found.get(name)
-            if figure is not None and figure["value"] is not None:
-                within = "" if figure["low"] is None else f" ({figure['low']:.3f} to {figure['high']:.3f})"
-                parts.append(f"{name.replace('_', ' ')} per {level} {figure['value']:.3f}{within}")
+            if text := as_text(found.get(name)):
+                parts.append(f"{name.replace('_', ' ')} per {level} {text}")
     return "; ".join(parts) if parts else "nothing could be judged: no labels, or one class"
 
 
@@ -167,15 +165,6 @@ def _of(values: NDArray[np.float64]) -> dict[str, float | None]:
     return figure.as_dict()
 
 
-def _present(targets: NDArray[Any], classes: int) -> NDArray[Any]:
-    """(n, K) 1, 0 and NaN of single or several labels."""
-    if targets.ndim == 2:
-        return np.asarray(targets)
-    present: NDArray[np.float32] = (targets[:, None] == np.arange(classes)).astype(np.float32)
-    present[targets < 0] = np.nan
-    return present
-
-
 def _matrix(scores: NDArray[Any], targets: NDArray[Any], classes: tuple[str, ...]) -> list[list[int]] | None:
     if targets.ndim == 2 or len(classes) > _LARGEST_MATRIX:
         return None
@@ -205,7 +194,7 @@ def _subgroups(
                 continue
             targets = predictions.targets[mine]
             found[name]["values"][value or "unknown"] = _measured(
-                predictions.scores[mine], targets, _present(targets, len(classes)), patients[mine], classes, resamples
+                predictions.scores[mine], targets, one_hot(targets, len(classes)), patients[mine], classes, resamples
             )
     return found
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.train.auroc import areas_by_class, macro
+from radload.train.auroc import areas_by_class, macro, one_hot
 from radload.train.bootstrap import Measure, draw_patients, measure, resamples_for
 from radload.train.divide import Targets
 
@@ -61,7 +60,9 @@ def judge_divisions(tested: Sequence[Answers], targets: Targets, weights: NDArra
     areas = np.empty((len(weights), len(tested)))
     by_class = np.empty((len(tested), len(targets.classes)))
     for place, one in enumerate(tested):
-        each = areas_by_class(one.scores, present(targets, one.rows), targets.patients[one.rows], weights)
+        each = areas_by_class(
+            one.scores, one_hot(targets.codes[one.rows], len(targets.classes)), targets.patients[one.rows], weights
+        )
         areas[:, place], by_class[place] = macro(each), each[0]
     return Judged(areas, by_class)
 
@@ -77,16 +78,6 @@ def closed(a: Judged, b: Judged) -> float | None:
     ours, theirs = float(a.mean[0]), float(b.mean[0])
     share = (ours - theirs) / (1 - theirs) if 1 - theirs > 1e-9 else float("nan")
     return share if np.isfinite(share) else None
-
-
-def present(targets: Targets, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """(n, K) 1, 0 and NaN."""
-    codes = targets.codes[rows]
-    if targets.multi:
-        return np.asarray(codes)
-    found: NDArray[Any] = (codes[:, None] == np.arange(len(targets.classes))).astype(np.float32)
-    found[codes < 0] = np.nan
-    return found
 
 
 def _mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

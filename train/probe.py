@@ -29,6 +29,7 @@ from radload.dataset.files import atomic_file, write_json
 from radload.errors import RadloadError, UsageError
 from radload.loading.preparation import Preparation
 from radload.train.backbones import RANDOM, Backbone, make_backbone, open_about
+from radload.train.bootstrap import as_text
 from radload.train.distributed import multiplies_bf16
 from radload.train.divide import CHOOSE, FIT, OUT, PACKED, PATIENTS, TEST, divide, read_targets
 from radload.train.features import extract
@@ -220,18 +221,10 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     head = ["network", "method", "AUROC (95 %)", *(f"more than {other} (95 %)" for other in others), "Dice (95 %)"]
     lines = [head, ["---"] * len(head)]
     for row in results:
-        gains = [figure(row["more_than"].get(other), "+.3f") for other in others]
+        gains = [as_text(row["more_than"].get(other), "+.3f") for other in others]
         seen = (row.get("overlap") or {}).get("dice")
-        lines.append([row["network"], row["method"], figure(row["auroc"]), *gains, figure(seen)])
+        lines.append([row["network"], row["method"], as_text(row["auroc"]), *gains, as_text(seen)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def figure(measured: dict[str, float | None] | None, form: str = ".3f") -> str:
-    """ "0.912 (0.873 to 0.941)", or nothing."""
-    if measured is None or measured["value"] is None:
-        return ""
-    interval = "" if measured["low"] is None else f" ({measured['low']:{form}} to {measured['high']:{form}})"
-    return f"{measured['value']:{form}}{interval}"
 
 
 def say(text: str) -> None:

@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from radload.dataset.files import atomic_file
 from radload.errors import RadloadError, UsageError
+from radload.train.bootstrap import as_text
 from radload.train.log import read_log
 
 # First the panels that everybody looks at; what else is logged follows by name.
@@ -162,18 +163,11 @@ def _verdict(run: Run) -> list[tuple[str, ...]]:
                     run.name,
                     level,
                     str(found["samples"]),
-                    _figure(found.get("balanced_accuracy")),
-                    _figure(found.get("auroc")),
+                    as_text(found.get("balanced_accuracy")),
+                    as_text(found.get("auroc")),
                 )
             )
     return rows
-
-
-def _figure(measured: dict[str, float | None] | None) -> str:
-    if measured is None or measured["value"] is None:
-        return ""
-    interval = "" if measured["low"] is None else f" ({measured['low']:.3f} to {measured['high']:.3f})"
-    return f"{measured['value']:.3f}{interval}"
 
 
 def _last(run: Run, key: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.codecs.encoded import BytesLike
+from radload.dataset.schema import STORED_DTYPES
 from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
 from radload.kernels import cpu, prepare
@@ -71,8 +72,6 @@ class Draws:
     @property
     def raw(self) -> float:
         """Mean bytes of the stored pixels, uncompressed and in full, per draw."""
-        from radload.dataset.schema import STORED_DTYPES
-
         records = self.plan.records[list(self.places)]
         sizes = np.array([np.dtype(code).itemsize for code in STORED_DTYPES])[records["dtype"]]
         pixels = records["rows"].astype(np.int64) * records["cols"] * records["channels"]

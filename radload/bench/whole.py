@@ -86,11 +86,6 @@ class WholeLoader:
             return None
         return Read(now.asked - self._started.asked, now.fetched - self._started.fetched)
 
-    @property
-    def failed(self) -> int:
-        """Samples that could not be read."""
-        return len(self._loader.failures)
-
     def __enter__(self) -> WholeLoader:
         return self
 

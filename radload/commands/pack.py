@@ -15,6 +15,7 @@ from radload.errors import UsageError
 if TYPE_CHECKING:
     from radload.pack import PackOptions
 
+INTERRUPTED: Final = 130  # exit code: 128 + SIGINT, as shells count
 _OF_SHARE: Final = frozenset(("out", "private", "job", "workers", "timeout", "memory", "quiet", "decode_device"))
 
 
@@ -202,9 +203,11 @@ def pack(
             _pack_share(out, private, job, timeout, memory, workers, console, decode_device)
         return
     options = pack_options(given)
-    if append and options.scheduler is not None:
-        raise UsageError("--append does not go with --scheduler: new files are packed on this machine")
     if dry_run:
+        if append:
+            raise UsageError(
+                "--dry-run counts what a new data set would hold, not what --append adds: leave one of them out"
+            )
         _dry_run(options, console)
         return
 
@@ -235,7 +238,7 @@ def pack_options(given: Mapping[str, Any]) -> PackOptions:
 
 @contextmanager
 def stopped_is_said() -> Iterator[None]:
-    """On Ctrl-C: what is left, in one line, and exit code 130."""
+    """On Ctrl-C: what is left, in one line, and exit code INTERRUPTED."""
     from radload.pack import Stopped
 
     try:
@@ -243,7 +246,7 @@ def stopped_is_said() -> Iterator[None]:
     except KeyboardInterrupt as stopped:
         text = stopped if isinstance(stopped, Stopped) else "stopped; run the same command again to go on"
         typer.echo(f"radload: {text}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _dry_run(options: PackOptions, console: Console | None) -> None:
@@ -253,7 +256,7 @@ def _dry_run(options: PackOptions, console: Console | None) -> None:
         found = dry_run(options, console)
     except KeyboardInterrupt:
         typer.echo("radload: stopped; nothing was written", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if console is not None:
         print_dry_run(found, Console())
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from radload.commands.pack import INTERRUPTED
+
 
 def verify(
     shards: Annotated[Path, typer.Argument(help="Folder that `radload pack --out` wrote.", show_default=False)],
@@ -69,6 +71,6 @@ def verify(
         )
     except KeyboardInterrupt:
         typer.echo("radload: stopped", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if not whole:
         raise typer.Exit(1)

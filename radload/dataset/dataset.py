@@ -232,7 +232,7 @@ class Dataset:
         Raises:
             UsageError: no such series or stack, or several stacks and none chosen. CorruptSample: a slice is damaged.
         """
-        return read_volume(self, series, modality=modality, stack=stack)
+        return read_volume(self.index, series, self.series(series), modality=modality, stack=stack)
 
     def close(self) -> None:
         """Close the shards' descriptors."""

@@ -131,7 +131,6 @@ def read_labels(root: Path, name: str, keys: str, files: OpenFiles | None = None
 
     Args:
         keys: digest of the keys of the data set (Index.keys).
-        scattered: labels will be read here and there, see files.map_file.
 
     Raises:
         UsageError: no such set.

@@ -22,9 +22,7 @@ from radload.dataset.schema import key_text
 from radload.errors import CorruptSample, FormatError, RadloadError
 
 MAX_OPEN = 256  # descriptors kept per process, well below the usual limit of 1,024
-ASKED_AT_ONCE = (
-    1 << 17
-)  # bytes per request: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
+ASKED_AT_ONCE = 1 << 17  # bytes: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
 
 
 class _Descriptor:
@@ -32,9 +30,8 @@ class _Descriptor:
 
     def __init__(self, path: Path) -> None:
         self.number = -1
-        self.number = os.open(
-            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-        )  # a pipe in its place would wait for ever
+        # O_NONBLOCK: a pipe in its place would wait for ever
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def __del__(self) -> None:
         if self.number >= 0:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.dataset.index import Index
 from radload.dataset.schema import Flag
 from radload.dataset.stacks import find_stacks, vectors
 from radload.errors import UsageError
 
-if TYPE_CHECKING:
-    from radload.dataset.dataset import Dataset
-
 EVEN = 0.1  # share of the mean step by which steps may differ from it and still count as one spacing
-
 IN_PLANE = 0.01  # share of a step along the normal below which the slices lie beside each other, and make no volume
+
+
+class Readable(Protocol):
+    """A slice, whose pixels are read when they are asked for; see dataset.Sample."""
+
+    row: int
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def stored(self) -> NDArray[Any]: ...
+    def modality(self) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +51,12 @@ class Volume:
     affine: NDArray[np.float64] | None
 
 
-def read_volume(dataset: Dataset, series: int, *, modality: bool = True, stack: int | None = None) -> Volume:
-    """A series, or one stack of it; see Dataset.volume."""
-    samples = dataset.series(series)
+def read_volume(
+    index: Index, series: int, samples: Sequence[Readable], *, modality: bool = True, stack: int | None = None
+) -> Volume:
+    """A series, or one stack of it; samples: all of the series. See Dataset.volume."""
     first = samples[0].row
-    number = find_stacks(dataset.index, range(first, first + len(samples))).number
+    number = find_stacks(index, range(first, first + len(samples))).number
     sizes = np.bincount(number).tolist()
     if stack is None and len(sizes) > 1:
         shapes = {sample.shape for sample in samples}
@@ -58,23 +69,23 @@ def read_volume(dataset: Dataset, series: int, *, modality: bool = True, stack: 
     if not 0 <= chosen < len(sizes):
         raise UsageError(f"series {series} has no stack {stack}: it has {len(sizes)}, 0 to {len(sizes) - 1}")
     places = np.flatnonzero(number == chosen)
-    used = [samples[i] for i in places]
+    used = [samples[i] for i in places.tolist()]
     if len({sample.shape for sample in used}) > 1:  # slices without any colour of a NIfTI volume in colour
         raise UsageError(
             f"series {series} has grey slices and coloured ones, which make no array: use dataset.series({series})"
         )
     rows = range(first + int(places[0]), first + int(places[-1]) + 1)
     values = np.stack([sample.modality() if modality else sample.stored for sample in used])
-    positions = vectors(dataset.index, "image_position", rows)
-    affine = _affine(dataset, rows, positions)
+    positions = vectors(index, "image_position", rows)
+    affine = _affine(index, rows, positions)
     spacing = None if affine is None else tuple(float(v) for v in np.linalg.norm(affine[:3, :3], axis=0))
     return Volume(values, rows, positions, None if spacing is None else (spacing[0], spacing[1], spacing[2]), affine)
 
 
-def _affine(dataset: Dataset, rows: range, positions: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _affine(index: Index, rows: range, positions: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """From (slice, row, col, 1) to LPS millimetres; None where there is no such matrix."""
-    record = dataset.index.records[rows.start]
-    direction = vectors(dataset.index, "image_orientation", rows)[0]
+    record = index.records[rows.start]
+    direction = vectors(index, "image_orientation", rows)[0]
     pixel = np.array([record["spacing_row"], record["spacing_col"]], np.float64)
     if Flag(int(record["flags"])) & Flag.RATIO or len(rows) < 2 or not np.isfinite([*direction, *pixel]).all():
         return None

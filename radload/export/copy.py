@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from radload.dataset.schema import MASK_RECORD, Codec, key_text
 from radload.dataset.segment import ShardPart
 from radload.errors import FormatError
 from radload.export.arrange import Rename, SeriesPlace
+from radload.pack.member import read_member
 from radload.pack.shard import BLOCK, TarWriter
 
 # Where slices lie in the scanner, and what follows from it. How large a pixel is stays: it says how large things are, not where.
@@ -107,10 +107,8 @@ def _text(dataset: Dataset, record: np.void) -> dict[str, Any]:
     start = int(record["offset"]) + -(-int(record["length"]) // BLOCK) * BLOCK
     try:
         with (dataset.root / name).open("rb") as shard:
-            shard.seek(start)
-            header = tarfile.TarInfo.frombuf(shard.read(BLOCK), "ascii", "strict")
-            content = json.loads(shard.read(header.size)) if header.name == f"{key}.json" else None
-    except (OSError, tarfile.HeaderError, ValueError) as error:
+            content = json.loads(read_member(shard, start, f"{key}.json"))
+    except (OSError, ValueError) as error:
         raise FormatError(
             f"{key}.json in shard {name} cannot be read ({type(error).__name__}): restore the shard from a copy"
         ) from None

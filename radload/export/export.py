@@ -73,8 +73,8 @@ def export(options: ExportOptions) -> Exported:
         CorruptSample, FormatError: a shard that is damaged.
     """
     root, to = options.shards.resolve(), options.to.resolve()
-    _check_target(root, to)
     private = find_private(root, options.private)
+    _check_target(to, (root, default_private(root), *((private.resolve(),) if private is not None else ())))
     with Dataset(root, version=options.version) as dataset:
         keep = chosen_rows(dataset, options.where)
         secret = privacy.new_key()
@@ -99,24 +99,29 @@ def export(options: ExportOptions) -> Exported:
             segment = write_segment(folder, 0, parts(), plan.patients, plan.studies, schema)
             _write_labels(dataset, temporary, keep, new_keys, segment)
             key_id = privacy.key_id(secret) if options.new_pseudonyms else dataset.manifest.key_id
-            whole = bool((np.bincount(dataset.index.records["series"][keep], minlength=len(dataset.index.series))
-                          [_used(plan)] == dataset.index.series["count"][_used(plan)]).all())  # fmt: skip
+            used = _used(plan)
+            counts = np.bincount(dataset.index.records["series"][keep], minlength=len(dataset.index.series))
+            whole = bool((counts[used] == dataset.index.series["count"][used]).all())
             write_manifest(temporary, _manifest(dataset.manifest, segment, plan, key_id, whole))
             if private is not None:  # first: an export that nobody knows of could never be called back
                 names = dataset.index.table("patients").column("pseudonym").to_pylist()
-                patients = {names[row] for row in np.unique(dataset.index.series["patient"][_used(plan)]).tolist()}
+                patients = {names[row] for row in np.unique(dataset.index.series["patient"][used]).tolist()}
                 record_export(private, to, dataset.manifest.generation, segment.fingerprint, patients)
             temporary.rename(to)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(error, OSError):  # of a write: what reads the data set says itself what is wrong with it
+                raise UsageError(
+                    f"--to {to} cannot be written ({error.strerror}): give a folder where you may write, on a disk with room"
+                ) from None
             raise
         sync_folder(to.parent)
         return Exported(segment.samples, segment.series, plan.patients.num_rows, len(plan.shards), private is not None)
 
 
-def _check_target(root: Path, to: Path) -> None:
-    private = default_private(root)
-    if any(to == one or one in to.parents for one in (root, private)):
+def _check_target(to: Path, closed: tuple[Path, ...]) -> None:
+    """UsageError where `to` lies in a folder that is `closed`, or holds something."""
+    if any(to == one or one in to.parents for one in closed):
         raise UsageError(f"--to {to} lies inside the data set or its private folder: give a folder outside of them")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"--to {to} exists and holds something: give a new or an empty folder")

@@ -70,9 +70,7 @@ def packed(images: Images, preparation: Preparation) -> Iterator[Packed]:
     job = _plan(images, preparation)
     with os.fdopen(os.memfd_create("radload"), "w+b") as file:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of parsers and codecs: they quote values of the file, as in a pack's workers
+            warnings.simplefilter("ignore")  # of parsers and codecs: they quote values of the file
             part = fill_shard(job, file)
         file.flush()
         for reject in part.rejects:

@@ -29,22 +29,26 @@ def write(
     """Write what `prepare` gives to `out`: x.npy has all frames (bfloat16 as the uint16 of its bits), x.png frame `frame`.
 
     Raises:
-        UsageError: as `prepare`; another ending, or a frame that is not there.
+        UsageError: as `prepare`; another ending, a frame that is not there, or a file that cannot be written.
     """
     if out.suffix not in (".npy", ".png"):
         raise UsageError(f"--out {out} has an ending that cannot be written: give x.npy or x.png")
     preparation = find_preparation(recipe)
     found = prepare_array(files, preparation, statistics=statistics, include=include, decisions=decisions)
-    if out.suffix == ".npy":
-        with atomic_file(out) as file:
-            np.save(file, found, allow_pickle=False)
-        return
-    if not 0 <= frame < len(found):
+    if out.suffix == ".png" and not 0 <= frame < len(found):
         raise UsageError(f"--frame {frame} is not there: the files have {len(found)} frames, counted from 0")
     from PIL import Image
 
-    with atomic_file(out) as file:
-        Image.fromarray(_picture(found[frame], preparation)).save(file, "png")
+    try:
+        with atomic_file(out) as file:
+            if out.suffix == ".npy":
+                np.save(file, found, allow_pickle=False)
+            else:
+                Image.fromarray(_picture(found[frame], preparation)).save(file, "png")
+    except OSError as error:
+        raise UsageError(
+            f"--out {out} cannot be written ({error.strerror}): give a file in a folder that is there and has room"
+        ) from None
 
 
 def _picture(image: NDArray[Any], preparation: Preparation) -> NDArray[np.uint8]:

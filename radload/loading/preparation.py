@@ -110,5 +110,5 @@ class Preparation:
             beside = values["neighbours"]
             values["neighbours"] = check_neighbours(beside["count"], beside["spacing"], beside["edges"], UNIFORM)
             return cls(**values)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"this is no preparation as Preparation.as_dict() writes it ({error})") from None

@@ -8,12 +8,11 @@ import torch
 
 from radload.dataset.index import Index
 from radload.errors import UsageError
+from radload.loading.fields import Fields, base_fields
 from radload.loading.planning import views
 from radload.loading.planning.plan import Settings
 from radload.loading.process import NOTHING, Settled
 from radload.loading.ring import Ring, Slot
-
-Fields = dict[str, tuple[str, tuple[int, ...]]]
 
 
 class Sink(Protocol):
@@ -45,12 +44,6 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give up what belongs to the device."""
-
-
-def base_fields(batch_size: int, settings: Settings) -> Fields:
-    """Arrays of a slot on every device: rows of the index (-1: padding), whether they hold a sample, and masks where wanted."""
-    fields: Fields = {"rows": ("<i8", (batch_size,)), "valid": ("?", (batch_size,))}
-    return fields | views.fields(batch_size, settings.views, settings.size, settings.channels, None, settings.masks)
 
 
 class CpuSink:

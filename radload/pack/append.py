@@ -91,14 +91,14 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
     """
     started = time.monotonic()
     in_a_folder(options, "--append")
+    if options.scheduler is not None:
+        raise UsageError("--append packs on this machine alone: leave out --scheduler")
     checked = check(options)
     folders = check_folders(options)
     if folders.state is not State.FINISHED:
         raise UsageError(
             f"--append adds to a data set, and --out {options.out} holds {folders.state.value}: pack without --append first"
         )
-    if options.scheduler is not None:
-        raise UsageError("--append packs on this machine alone: leave out --scheduler")
     identity = options.identity()
     files = list(walk(folders.source))
     if not files:

@@ -13,8 +13,6 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 
 from radload.pack.persons import vocabulary
 
-EDITION: Final = "DICOM 2026c"
-
 # Retain Patient Characteristics: name of `--retain` -> keyword.
 RETAINABLE: Final = {"age": "PatientAge", "sex": "PatientSex", "size": "PatientSize", "weight": "PatientWeight"}
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from rich.console import Console
 
@@ -39,7 +39,7 @@ from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, se
 from radload.pack.quarantine import Screened
 from radload.pack.scan import InputFile, walk
 from radload.pack.stopped import Stopped
-from radload.pack.summary import PackSummary, count_classes
+from radload.pack.summary import PackSummary, already_packed, count_classes
 from radload.pack.suspect import describe
 from radload.pack.upload import pack_to_store
 from radload.pack.worker import DEVICE, Beat
@@ -58,11 +58,8 @@ from radload.pack.workspace import (
 _ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
 
-def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
-    """Pack a folder of images into shards (docs/format.md). Progress goes to `console` where that is a terminal.
-
-    What is stopped, by Ctrl-C or by a failure, goes on where it was when the same call is made again; the same shards come out.
-    A data set that is finished is left alone; `append` adds to one.
+def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | None) -> PackSummary:
+    """`pack`, whose shards are written by `elsewhere`, or, where that is None, by processes of this machine.
 
     Raises:
         UsageError: an option, folder or table that cannot be used; nothing has been written then.
@@ -71,7 +68,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     """
     options, url = on_this_machine(options)
     if url is not None:
-        return pack_to_store(options, url, lambda local: pack(local, console), console)
+        return pack_to_store(options, url, lambda local: pack_by(local, console, elsewhere), console)
     started = time.monotonic()
     checked = check(options)
     folders = check_folders(options)
@@ -85,12 +82,10 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
         made = make(options, checked, folders, files, workspace, display)
         device = find_device(options.decode_device)
-        if options.scheduler is None:
+        if elsewhere is None:
             slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display, device)
         else:
-            from radload.pack.cluster import write_shards_on_cluster
-
-            slices = write_shards_on_cluster(made, options, checked.limits, workspace, display)
+            slices = elsewhere(made, options, checked.limits, workspace, display)
         return with_notes(finish_pack(options, workspace, made, slices, started), device)
 
 
@@ -103,6 +98,10 @@ class Made:
     files: Sequence[InputFile]
     division: Division
     scan: Scan
+
+
+# (plan, options, limits of a worker, folders, progress) -> number of frames worked on
+Writer: TypeAlias = Callable[[Made, PackOptions, Limits, Workspace, Display], int]
 
 
 def make(
@@ -193,14 +192,7 @@ def _already_packed(
             "of the first pack; labels are added by `radload label`"
         )
     shutil.rmtree(folders.out / PACKING, ignore_errors=True)  # a pack may have been killed after its last act
-    return PackSummary(
-        False,
-        manifest.samples,
-        manifest.source["packed"],
-        {"all codes": manifest.source["rejected"]},
-        manifest.source["ignored"],
-        manifest.splits,
-    )
+    return already_packed(manifest)
 
 
 def _check_same(folders: Folders, now: dict[str, Any]) -> None:

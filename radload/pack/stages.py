@@ -21,7 +21,7 @@ from radload.pack.planned import Head, Jobs, read_head, read_outlines, read_walk
 from radload.pack.prepare import reuse_notes
 from radload.pack.private import default_private
 from radload.pack.scan import walk
-from radload.pack.summary import PackSummary
+from radload.pack.summary import PackSummary, already_packed
 from radload.pack.worker import Limits
 from radload.pack.workspace import State, Workspace, check_folders, lock_folder
 
@@ -144,10 +144,7 @@ def finish(
     started = time.monotonic()
     out, private = out.resolve(), (private or default_private(out)).resolve()
     if (out / MANIFEST).is_file():
-        manifest = read_manifest(out)
-        rejected = {"all codes": manifest.source["rejected"]}
-        source = manifest.source
-        return PackSummary(False, manifest.samples, source["packed"], rejected, source["ignored"], manifest.splits)
+        return already_packed(read_manifest(out))
     head = check_planned(out, private)
     options = replace(head.options, out=out, private=private, workers=workers)
     in_a_folder(options, "radload finish")

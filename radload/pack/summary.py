@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from radload.dataset.labels import LabelSet
+from radload.dataset.manifest import Manifest
 from radload.dataset.schema import SPLITS
 
 
@@ -52,6 +53,13 @@ class PackSummary:
     def slices_per_second(self) -> float:
         """Of this run, scan and index included."""
         return self.slices / self.seconds if self.seconds > 0 else 0.0
+
+
+def already_packed(manifest: Manifest) -> PackSummary:
+    """Of a data set that was finished before."""
+    source = manifest.source
+    rejected = {"all codes": source["rejected"]}
+    return PackSummary(False, manifest.samples, source["packed"], rejected, source["ignored"], manifest.splits)
 
 
 def count_classes(labels: LabelSet | None) -> dict[str, int] | None:

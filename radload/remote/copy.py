@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from radload.codecs import checksum
+from radload.dataset import filelock
 from radload.dataset.files import atomic_file
 from radload.dataset.index import segment_folder
 from radload.dataset.manifest import MANIFEST
 from radload.errors import FormatError, RadloadError, UsageError
-from radload.loading.cache import filelock
 from radload.remote.download import PARTS_AT_ONCE, download
 from radload.remote.store import Entry, Store
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from radload.dataset import filelock
+from radload.dataset.index import SHARD_NAME
 from radload.errors import FormatError
-from radload.loading.cache import filelock
 from radload.remote.download import download
 from radload.remote.store import Store
 
-_NAME = re.compile(r"(train|val|test)/[A-Za-z0-9_-]+\.tar")
 _SLACK = 20  # this part of the limit is freed beyond need, so that the folders are seldom looked through
 _ABANDONED = 600.0  # seconds without a write after which a temporary file belongs to nobody
 _PATIENCE = 60.0  # seconds for the lock of the space
@@ -41,7 +40,7 @@ class NodeCache:
         self, base: Path, root: Path, limit: int, names: list[str], sizes: list[int], hashes: list[bytes]
     ) -> None:
         for name in names:
-            if not _NAME.fullmatch(name):
+            if not SHARD_NAME.fullmatch(name):
                 raise FormatError(
                     f"the index lists a shard {name[:80]!r}, which is no name of one: it is no radload index"
                 )
@@ -89,9 +88,8 @@ class NodeCache:
                 return False
             try:
                 self._fill(shard, descriptor, store, pool)
-                temporary.replace(
-                    path
-                )  # without fsync: what a power cut leaves fails its CRC-32C, and is fetched again
+                # Without fsync: what a power cut leaves fails its CRC-32C, and is fetched again.
+                temporary.replace(path)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise

@@ -74,12 +74,13 @@ class RemoteShards(ShardFiles):
 
     def _here(self, shard: int) -> bool:
         """Whether the node has the whole shard."""
-        if self._cache is None or not self._cache.has(shard):
+        cache = self._cache  # a fetch that finds the disk full takes it away meanwhile
+        if cache is None or not cache.has(shard):
             return False
         now = time.monotonic()
         if now - self._touched.get(shard, -_TOUCH) >= _TOUCH:
             self._touched[shard] = now
-            self._cache.used(shard)
+            cache.used(shard)
         return True
 
     def _on_its_way(self, shard: int) -> bool:
@@ -158,8 +159,9 @@ class RemoteShards(ShardFiles):
     def _give_up(self, shard: int) -> None:
         """A local shard that does not hold what it should is no use to anybody; it is fetched anew when it is needed next."""
         self.forget(shard)
-        if self._cache is not None:
-            self._cache.drop(shard)
+        cache = self._cache
+        if cache is not None:
+            cache.drop(shard)
 
     def will_need(self, shard: int, offset: int, length: int) -> None:
         if self._here(shard):

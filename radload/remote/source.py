@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def find_source(
     root = open_copy(url, base)
     if limit is None:
         system = os.statvfs(base)
-        held = sum(file.stat().st_blocks * 512 for file in base.glob("*/*/*.tar"))
+        held = 0
+        for file in base.glob("*/*/*.tar"):
+            with suppress(FileNotFoundError):  # another process has dropped it
+                held += file.stat().st_blocks * 512
         limit = (system.f_bavail * system.f_frsize + held) // 2
     return root, {"url": url, "folder": str(base), "limit": limit, "fetch": fetch}
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.uid import UID
 
 from radload.sources import dicom_tags as tags
+from radload.sources.dicom_bits import Layout
 from radload.sources.dicom_classes import refuse_object
 from radload.sources.dicom_codestreams import LOSSY, Ahead
 from radload.sources.dicom_details import details_of
@@ -18,7 +19,7 @@ from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_file import DicomFile, open_dicom
 from radload.sources.dicom_geometry import geometry_of, plane_of, stack_of
 from radload.sources.dicom_groups import Groups, groups_of
-from radload.sources.dicom_layout import Layout, layout_of
+from radload.sources.dicom_layout import layout_of
 from radload.sources.dicom_luts import palette_of
 from radload.sources.dicom_meaning import attributes_of, inverted, modality_of, padding_of, voi_of
 from radload.sources.dicom_phases import phases_of

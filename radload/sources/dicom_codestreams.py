@@ -24,7 +24,7 @@ from radload.sources.dicom_native import native_values, stored_bits
 from radload.sources.slice import Refused
 
 if TYPE_CHECKING:
-    from radload.sources.dicom_layout import Layout
+    from radload.sources.dicom_bits import Layout
 
 _JPEG: Final = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _JPEG_LOSSLESS: Final = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 
 from radload.sources import dicom_tags as tags
+from radload.sources.dicom_bits import Layout
 from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_groups import Groups
-from radload.sources.dicom_layout import Layout
 from radload.sources.dicom_luts import table_of
 from radload.sources.slice import Lut, Refused, SeriesAttributes, Units, VoiFunction, WindowExplanation
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from radload.sources.dicom_layout import Layout
+from radload.sources.dicom_bits import Layout
 
 
 def native_values(

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.sources.dicom_bits import Layout
 from radload.sources.dicom_codestreams import Ahead, decode, kind_of
 from radload.sources.dicom_file import EXPLICIT_BIG, NATIVE, DicomFile, PixelElement
 from radload.sources.dicom_fragments import encapsulated_frames
-from radload.sources.dicom_layout import Layout
 from radload.sources.dicom_native import native_values
 from radload.sources.slice import Refused
 

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 
 from radload.sources import dicom_tags as tags
+from radload.sources.dicom_bits import Layout
 from radload.sources.dicom_elements import Elements
 from radload.sources.dicom_groups import Groups
-from radload.sources.dicom_layout import Layout
 from radload.sources.dicom_meaning import as_stored
 from radload.sources.slice import Lut, RealWorld
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from radload.sources import dicom_tags as tags
+from radload.sources.dicom_bits import Layout
 from radload.sources.dicom_elements import Elements
-from radload.sources.dicom_layout import Layout
 
 _TWO_DIMENSIONAL: Final = 1  # Region Spatial Format (0018,6012), PS3.3 C.8.5.5.1.1
 

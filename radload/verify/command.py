@@ -88,8 +88,7 @@ def _repacked(
                 "versions): restore them from a copy, or leave the samples out by --repair drop"
             )
         )
-    with Display(progress) as display:
-        return verify(shards, workers=workers, display=display, on_problem=lambda one: out.print(Text(str(one)))).whole
+    return _verified(shards, False, False, None, workers, out, progress).whole
 
 
 def _verified(

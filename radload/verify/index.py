@@ -61,6 +61,9 @@ def _records(index: Index) -> Iterator[tuple[int, str]]:
     if not len(records):
         return
     keys, shard = records["key"], records["shard"].astype(np.int64)
+    if not shards.num_rows:
+        yield int(keys[0]), "shards.arrow has no shard" + _more(len(keys))
+        return
     sizes, split_of = (shards.column(name).to_numpy().astype(np.int64) for name in ("bytes", "split"))
     known = np.minimum(shard, len(sizes) - 1)
     offset, length = records["offset"].astype(np.uint64), records["length"].astype(np.uint64)

@@ -7,18 +7,14 @@ links, no folders, no paths, no sizes beyond the file.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from radload.dataset.schema import KEY_DIGITS
-from radload.errors import CorruptSample
-from radload.pack.shard import BLOCK, header
+from radload.pack.member import understood
+from radload.pack.shard import BLOCK
 
-MEMBER: Final = re.compile(rf"(\d{{{KEY_DIGITS}}})\.(j2c|npy|json|mask\.npy)")
 _END: Final = 2 * BLOCK
-_SIZE: Final = re.compile(rb"[0-7]{11}\0")
 _PIECE: Final = 1 << 20
 _ZEROS: Final = bytes(BLOCK)
 
@@ -69,7 +65,7 @@ class Walk:
             if block == _ZEROS and self._size - position == _END:
                 self.ended = self._read(BLOCK) == _ZEROS
                 return
-            found = _understood(block)
+            found = understood(block)
             beyond = found is not None and self._at + found[2] + -found[2] % BLOCK > self._size
             if found is None or beyond:
                 until = next((start for start in self._starts if start >= self._at), self._size)
@@ -105,26 +101,3 @@ class Walk:
         else:
             self._at += count
             self._file.seek(self._at)
-
-
-def read_member(file: BinaryIO, position: int, name: str) -> bytes:
-    """The data of the member `name` whose header begins at `position`. Raises CorruptSample where it is not there."""
-    file.seek(position)
-    found = _understood(file.read(BLOCK))
-    if found is None or f"{found[0]:0{KEY_DIGITS}d}.{found[1]}" != name:
-        raise CorruptSample(f"{name} is not at byte {position:,} of its shard: restore the shard from a copy")
-    data = file.read(found[2])
-    if len(data) != found[2]:
-        raise CorruptSample(f"{name} is cut: restore the shard from a copy")
-    return data
-
-
-def _understood(block: bytes) -> tuple[int, str, int] | None:
-    """(key, extension, size) of a header that radload writes, None for any other block."""
-    if len(block) != BLOCK or not _SIZE.fullmatch(block[124:136]):
-        return None
-    match = MEMBER.fullmatch(block[:100].rstrip(b"\0").decode("latin-1"))
-    size = int(block[124:135], 8)
-    if match is None or header(match[0], size) != block:
-        return None
-    return int(match[1]), match[2], size

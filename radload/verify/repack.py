@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,7 @@ from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.catalog import scan_without_writing
 from radload.pack.display import Display
-from radload.pack.executor import Died, Limits, run_jobs
-from radload.pack.flow import after_death
-from radload.pack.job import pack_shard
+from radload.pack.flow import run_shards
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check
 from radload.pack.part import PACKING, part_path, read_part
@@ -93,7 +90,8 @@ def _repack(
         (stage / PACKING / "parts").mkdir(parents=True)
         for split in {job.name.partition("/")[0] for job in jobs}:
             (stage / split).mkdir()
-        _pack(jobs, count, check(options).limits, shown)
+        shown.start("packing", sum(job.count for job in jobs), "slices")
+        run_shards(jobs, count, check(options).limits, shown.reach)
         return _put_in_place(root, stage, index, names)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -147,25 +145,6 @@ def _jobs(
     prepared = prepare(options, checked, folders, files, scan, masks, workers, display)
     plan, _ = plan_shards(options, checked, stage, prepared, partial(privacy.pseudonym, key))
     return [job for job in with_seen(plan, files).jobs if job.name in names]
-
-
-def _pack(jobs: Sequence[ShardJob], workers: int, limits: Limits, display: Display) -> None:
-    display.start("packing", sum(job.count for job in jobs), "slices")
-    ended = 0
-
-    def tick(running: Mapping[int, int]) -> None:
-        display.reach(ended + sum(running.values()))
-
-    waiting = list(jobs)
-    while waiting:
-        again: list[ShardJob] = []
-        with closing(run_jobs(pack_shard, waiting, workers, tick, limits)) as results:
-            for position, result in results:
-                if isinstance(result, Died):
-                    again.append(after_death(waiting[position], result))
-                else:
-                    ended += waiting[position].count
-        waiting = again
 
 
 def _put_in_place(root: Path, stage: Path, index: Index, names: Collection[str]) -> Repacked:

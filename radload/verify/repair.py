@@ -13,19 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.codecs import EXTENSIONS
-from radload.dataset.files import atomic_file
 from radload.dataset.generation import write_generation
 from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import read_manifest, write_manifest
 from radload.dataset.parts import index_parts
-from radload.dataset.schema import Codec, key_text
 from radload.dataset.segment import ShardPart
-from radload.dataset.shards import ShardFiles
 from radload.errors import UsageError
-from radload.pack.shard import BLOCK, TarWriter
+from radload.pack.rewrite import rewrite_shard
 from radload.pack.sweep import remove_unused_shards
-from radload.verify.members import read_member
 from radload.verify.run import Report
 from radload.versions.forget import locked
 
@@ -87,28 +82,7 @@ def _parts(
         if part.name in damaged:
             name = f"{part.name.partition('/')[0]}/{free:06d}.tar"
             free += 1
-            yield _write(root, name, part)
+            yield rewrite_shard(root, part, name)
             written.append(name)
         else:
             yield part
-
-
-def _write(root: Path, name: str, part: ShardPart) -> ShardPart:
-    """Copy the samples of `part` to a new shard. Every byte of pixels is checked again."""
-    records, masks = part.records.copy(), part.masks.copy()
-    with (
-        ShardFiles(root, [part.name]) as shards,
-        (root / part.name).open("rb") as old,
-        atomic_file(root / name) as file,
-    ):
-        tar = TarWriter(file)
-        for row, record in enumerate(records):
-            key, data = key_text(int(record["key"])), shards.read(record)
-            text = read_member(old, int(record["offset"]) + len(data) + -len(data) % BLOCK, f"{key}.json")
-            mask = shards.read_mask(masks[row], record) if len(masks) and masks[row]["length"] else None
-            record["offset"] = tar.add(f"{key}.{EXTENSIONS[Codec(int(record['codec']))]}", data)
-            tar.add(f"{key}.json", text)
-            if mask is not None:
-                masks[row]["offset"] = tar.add(f"{key}.mask.npy", mask)
-        digest = tar.finish()
-    return replace(part, name=name, size=tar.size, sha256=digest, records=records, masks=masks, generation=None)

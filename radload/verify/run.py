@@ -101,7 +101,7 @@ def verify(
         tuple(problems),
         tuple(sorted(bad)),
         True,
-        len(index.records),
+        sum(tasks.samples(position) for position in range(len(tasks))),
         len(tasks),
         size,
         unlisted,

@@ -141,7 +141,7 @@ class _Check:
                 row,
                 f"the tar header at byte {item.position:,} is damaged, or what stands there is no member of a shard",
             )
-        if size == task.size or any(seen for seen in self._seen):
+        if size == task.size or self._seen:
             self._missing(file, damaged, cut=size < task.size)
         listed = len({row for row, _ in self._seen})
         if not listed and self._unlisted:

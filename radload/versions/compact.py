@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,18 +18,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radload.codecs import EXTENSIONS
-from radload.dataset.files import atomic_file, sync_folder
+from radload.dataset.files import sync_folder
 from radload.dataset.generation import write_generation
 from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import Manifest, generation_folder, read_manifest, write_manifest
 from radload.dataset.parts import index_parts
-from radload.dataset.schema import MASK_RECORD, RECORD, SPLITS, Codec, key_text
+from radload.dataset.schema import RECORD, SPLITS
 from radload.dataset.segment import ShardPart
 from radload.errors import FormatError
 from radload.pack.forgotten import read_forgotten
 from radload.pack.private import check_private, default_private
-from radload.pack.shard import TarWriter
+from radload.pack.rewrite import rewrite_shard
 from radload.pack.sweep import remove_temporaries, remove_unused_shards, shards_of
 from radload.versions.caches import remove_caches
 from radload.versions.forget import locked
@@ -170,7 +168,6 @@ def _rewrite(root: Path, before: Manifest, index: Index, names: Sequence[str]) -
 
     patients, studies, samples = (index.table(name) for name in ("patients", "studies", "samples"))
     manifest = write_generation(root, before, index, parts(), patients, studies, samples.schema)
-    manifest = replace(manifest, withdrawn=[*before.withdrawn])
     write_manifest(root, manifest)
     return manifest
 
@@ -185,22 +182,4 @@ def _copy_shard(root: Path, part: ShardPart, name: str) -> ShardPart:
         raise FormatError(f"shard {part.name} cannot be read ({error.strerror}): restore it from a copy") from None
     if not whole:
         raise FormatError(f"shard {part.name} is damaged (SHA-256): restore it from a copy, then compact again")
-    records = part.records.copy()
-    masks = part.masks.copy() if len(part.masks) else np.zeros(len(records), MASK_RECORD)
-    rows = {key_text(int(key)): row for row, key in enumerate(records["key"].tolist())}
-    suffixes: dict[int, str] = {int(codec): EXTENSIONS[codec] for codec in Codec}
-    with atomic_file(root / name) as out, tarfile.open(path, "r:") as tar:
-        writer = TarWriter(out)
-        for member in tar:
-            key, _, suffix = member.name.partition(".")
-            row = rows.get(key)
-            content = tar.extractfile(member) if row is not None else None
-            if row is None or content is None:
-                continue
-            offset = writer.add(member.name, content.read())
-            if suffix == "mask.npy":
-                masks["offset"][row] = offset
-            elif suffix == suffixes[int(records["codec"][row])]:
-                records["offset"][row] = offset
-        digest = writer.finish()
-    return replace(part, name=name, size=writer.size, sha256=digest, records=records, masks=masks, generation=None)
+    return rewrite_shard(root, part, name)

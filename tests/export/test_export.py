@@ -168,3 +168,11 @@ def test_a_part_of_a_series_says_so(shards: Path, tmp_path: Path, write_series: 
     with radload.open(tmp_path / "to") as ds:
         assert len(ds) == 16 and not ds.manifest.encoding["whole_series"]
         assert [s.meta["position"] for s in ds] == [1, 2] * 8, "the hole is seen"
+
+
+def test_a_private_folder_elsewhere_is_no_place_for_an_export(shards: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "kept"
+    shards.with_name("out.private").rename(elsewhere)
+    with pytest.raises(UsageError, match="inside the data set or its private folder"):
+        export(ExportOptions(shards, elsewhere / "to", private=elsewhere))
+    assert not (elsewhere / "to").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +113,18 @@ def test_a_run_is_enough(tmp_path: Path, write_dicom: WriteDicom) -> None:
     for place in (out, out / "backbone.json", checkpoint.path_of(out / "checkpoints", 1)):
         assert torch.equal(radload.prepare(sources, place), batch["image"])
     assert torch.equal(radload.prepare(sources[2], out)[0], batch["image"][2])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"recipe": {**KNOWN.recipe.as_dict(), "mean": ["dark"]}},
+        {"spacing": ["a", "b"]},
+        {"neighbours": {"count": 1, "spacing": "far", "edges": "repeat"}},
+        {"size": None},
+        {"level_slack": "much"},
+    ],
+)
+def test_values_that_no_preparation_has_are_refused_in_words(changed: dict[str, Any]) -> None:
+    with pytest.raises(radload.UsageError):
+        find_preparation({**KNOWN.as_dict(), **changed})

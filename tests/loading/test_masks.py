@@ -19,11 +19,11 @@ from radload.dataset.shards import ShardFiles
 from radload.errors import FormatError, UsageError
 from radload.kernels import reference
 from radload.loading import Augment, Loader, streams
+from radload.loading.fields import base_fields
 from radload.loading.masks import FIELD
 from radload.loading.planning.plan import Planner
 from radload.loading.planning.recipe import make_recipe
 from radload.loading.ring import Layout
-from radload.loading.sinks import base_fields
 
 SIZE = (24, 20)
 SHAPES = [(64, 64), (200, 160), (31, 57), (1, 1), (96, 40), (64, 300)]

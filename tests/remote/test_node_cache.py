@@ -16,6 +16,8 @@ import pytest
 from radload.errors import FormatError, RadloadError
 from radload.remote.download import PART
 from radload.remote.node_cache import NodeCache
+from radload.remote.shards import RemoteShards
+from radload.remote.source import find_source
 
 SIZE = 100_000
 
@@ -165,3 +167,30 @@ def test_a_store_that_fails_leaves_nothing_behind(tmp_path: Path, pool: ThreadPo
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(FormatError, match="no name of one"):
         make(tmp_path, names=[*NAMES[:7], name])
+
+
+def test_a_cache_that_is_given_up_meanwhile_is_no_defect(tmp_path: Path) -> None:
+    """A fetch that finds the disk full takes the cache away while another thread asks it."""
+    cache = make(tmp_path)
+    shards = RemoteShards(tmp_path / "set", NAMES, Objects(CONTENT), cache)  # type: ignore[arg-type]
+
+    def has(shard: int) -> bool:
+        shards._cache = None
+        return True
+
+    cache.has = has  # type: ignore[method-assign]
+    (tmp_path / "set/train").mkdir()
+    cache.path(0).write_bytes(CONTENT[NAMES[0]])
+    assert shards._here(0)
+    shards.close()
+
+
+def test_room_is_counted_while_others_drop_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set/train").mkdir(parents=True)
+    (tmp_path / "set/train/000000.tar").write_bytes(bytes(8192))
+    gone = tmp_path / "set/train/000001.tar"
+    monkeypatch.setattr("radload.remote.copy.open_copy", lambda url, folder: tmp_path / "set")
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([*glob(self, pattern), gone]))
+    _, remote = find_source("s3://bucket/set", shard_cache=tmp_path)
+    assert remote is not None and remote["limit"] > 0

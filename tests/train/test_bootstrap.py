@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from radload.train.auroc import weighted_auroc
-from radload.train.bootstrap import RESAMPLES, draw_patients, measure, resamples_for
+from radload.train.bootstrap import RESAMPLES, Measure, as_text, draw_patients, measure, resamples_for
 
 
 def test_a_draw_has_as_many_patients_as_there_are() -> None:
@@ -48,3 +48,10 @@ def test_intervals_over_patients_cover_the_truth_and_those_over_slices_do_not() 
         by_patient += own.low is not None and own.high is not None and own.low <= truth <= own.high
         by_slice += wrong.low is not None and wrong.high is not None and wrong.low <= truth <= wrong.high
     assert by_patient / trials > 0.88 and by_slice / trials < 0.7, (by_patient, by_slice)
+
+
+def test_a_measure_as_text() -> None:
+    assert as_text(Measure(0.9124, 0.8731, 0.9409).as_dict()) == "0.912 (0.873 to 0.941)"
+    assert as_text(Measure(-0.05).as_dict(), "+.2f") == "-0.05"
+    assert as_text(Measure(0.5, 0.25, 0.75).as_dict(), "+.2f") == "+0.50 (+0.25 to +0.75)"
+    assert as_text(Measure(None).as_dict()) == as_text(None) == ""

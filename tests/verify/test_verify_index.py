@@ -45,6 +45,25 @@ RECORDS: dict[str, tuple[int, str, Any, str]] = {
 }
 
 
+def test_an_index_without_shards_is_found(data: Path) -> None:
+    table, sink = opened(data).table("shards"), pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.slice(0, 0))
+    rewrite(data, "shards.arrow", sink.getvalue().to_pybytes())
+    path = opened(data).folder / "segment.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "shards": 0}))
+    report = verify(data, workers=0)
+    assert not report.index_ok and "no shard" in " ".join(map(str, report.problems)), report.problems
+
+
+def test_only_what_is_looked_at_is_counted(data: Path) -> None:
+    index = opened(data)
+    name = index.shard_names[0]
+    report = verify(data, workers=0, only=[name])
+    assert report.whole and report.shards == 1
+    assert report.samples == int((index.records["shard"] == 0).sum()) < len(index.records)
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_wrong_record_is_found(data: Path, name: str) -> None:
     row, field, value, text = RECORDS[name]

@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.codecs import checksum
+from radload.dataset import filelock
 from radload.errors import UsageError
-from radload.loading.cache import filelock, table
+from radload.loading.cache import table
 from radload.loading.cache.table import PAGE
 
 SUFFIX = ".radload-cache"
@@ -35,11 +36,8 @@ _HEADER = struct.Struct("<8sII32sI")  # magic, version, buckets, identity, CRC-3
 _MAGIC, _VERSION = b"radcache", 1
 _SPACE_AT = 1024
 _SPACE = struct.Struct("<QQI")  # bytes of pixels given out, bytes allocated, CRC-32C of the two
-
-_SPACE_LOCK, _LIFE_LOCK = (
-    0,
-    1,
-)  # bytes of the header that are locked: for space, and shared as long as somebody has the file open
+# Bytes of the header that are locked: for space, and shared as long as somebody has the file open.
+_SPACE_LOCK, _LIFE_LOCK = 0, 1
 _STEP = 16 << 20  # bytes allocated at a time
 _ALIGN = 64
 _PATIENCE = 0.02  # seconds for a lock, after which an image is not kept

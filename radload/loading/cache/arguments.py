@@ -40,7 +40,12 @@ def cache_config(
         limit = size if size is not None else min(_DEFAULT, free_memory() // 2)
         return {"folder": None, "limit": limit // ranks, "identity": ""}
     folder = Path(cache).absolute()
-    limit = size if size is not None else max(LEAST, min(_DEFAULT, _room(folder) // 2))
+    try:
+        limit = size if size is not None else max(LEAST, min(_DEFAULT, _room(folder) // 2))
+    except OSError as error:
+        raise UsageError(
+            f"the cache folder {folder} cannot be used ({error.strerror}): give a folder on a local disk, or in /dev/shm"
+        ) from None
     whose = identity(manifest, index)
     # Tried here, so that the caller of `Loader` hears of what is wrong; the loader process opens it again.
     FileCache(folder, bytes.fromhex(whose), limit, warn=lambda _: None).close()

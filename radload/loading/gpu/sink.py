@@ -22,6 +22,7 @@ from radload.dataset.index import Index
 from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import streams
+from radload.loading.fields import base_fields
 from radload.loading.gpu.calibrate import AUTO
 from radload.loading.gpu.decoding import Decoding
 from radload.loading.gpu.device import MAIN, SIDE, Device, Event
@@ -32,7 +33,6 @@ from radload.loading.planning import views
 from radload.loading.planning.plan import Settings
 from radload.loading.process import Settled
 from radload.loading.ring import Ring, Slot
-from radload.loading.sinks import base_fields
 
 BUFFERS = (
     3  # on the device, for records and pixels: how many batches may be copied before the first of them is rendered

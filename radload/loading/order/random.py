@@ -38,9 +38,9 @@ def words(seed: int, epoch: int, positions: NDArray[np.int64], view: int, count:
     return drawn.reshape(len(position), blocks * 4)[:, :count]
 
 
-def uniform(seed: int, epoch: int, positions: NDArray[np.int64], view: int, count: int) -> NDArray[np.float64]:
-    """(positions, count) numbers in the open interval (0, 1), steps of 2**-32; arguments as for `words`."""
-    return np.asarray((words(seed, epoch, positions, view, count) + 0.5) * 2.0**-32, np.float64)
+def uniform(drawn: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """`words` as numbers in the open interval (0, 1), steps of 2**-32."""
+    return np.asarray((drawn + 0.5) * 2.0**-32, np.float64)
 
 
 def stand_in(seed: int, epoch: int, position: int, attempt: int, n: int) -> int:

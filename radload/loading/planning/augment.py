@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
-from radload.loading.order.random import words
+from radload.loading.order.random import uniform, words
 from radload.loading.planning.fit import Frames
 
 AREA = (0.3, 1.0)
@@ -218,7 +218,7 @@ def _uniform(
 ) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
     """(n, _WORDS) numbers in (0, 1), and the words that they are made of."""
     drawn = words(seed, epoch, positions, view, _WORDS)
-    return np.asarray((drawn + 0.5) * 2.0**-32, np.float64), drawn
+    return uniform(drawn), drawn
 
 
 def _in_frames(

@@ -51,10 +51,8 @@ class Mirrors:
             return False
         first, count = int(record["first_row"]), int(record["count"])
         sides = self._text("samples", "laterality", first, count)
-        return not any(side in sides for side in _SIDES) and set(self._text("samples", "view", first, count)) <= {
-            None,
-            "",
-        }
+        views = set(self._text("samples", "view", first, count))
+        return not any(side in sides for side in _SIDES) and views <= {None, ""}
 
     def _text(self, table: str, name: str, first: int, count: int) -> list[str | None]:
         """Different values of a column in count rows from `first`."""

@@ -21,14 +21,14 @@ from radload.dataset.stacks import SAME_PLACE, Stacks, find_stacks
 from radload.errors import UsageError
 
 REPEAT, SKIP = "repeat", "skip"
-_log = logging.getLogger("radload")
-
 EDGES = (REPEAT, SKIP)
 MAX_NEIGHBOURS = 32
 MIN_SPACING, MAX_SPACING = 0.001, 1000.0  # millimetres
 _KEPT = 1 << 14  # series whose neighbours are remembered: 6 kB for 1,000 slices with one neighbour
 _TIE = 1e-6  # millimetres: two slices as near as each other, up to rounding
 _SCAN = 1 << 18  # rows looked at in one go
+
+_log = logging.getLogger("radload")
 
 
 @dataclass(frozen=True, slots=True)

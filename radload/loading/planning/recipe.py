@@ -28,10 +28,7 @@ PRESETS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "stroke": (32.0, 8.0),
         "subdural": (75.0, 215.0),
         "spine": (50.0, 250.0),
-        "broad": (
-            0.0,
-            2000.0,
-        ),  # -1000 to 1000 HU, air to trabecular bone: the one CT channel of a recipe with one channel
+        "broad": (0.0, 2000.0),  # -1000 to 1000 HU, air to trabecular bone: the CT channel of a recipe with one
     }
 )
 FIXED, PERCENTILES, FROM_ZERO, DISPLAY = "fixed", "percentiles", "from_zero", "display"
@@ -146,7 +143,7 @@ class Recipe:
         try:
             windows = {row: tuple(Window(**entry) for entry in entries) for row, entries in content["windows"].items()}
             return cls(content["name"], windows, content["file_voi"], tuple(content["mean"]), tuple(content["std"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"this is no recipe as Recipe.as_dict() writes it ({error})") from None
 
     def describe(self) -> str:

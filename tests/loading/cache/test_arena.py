@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from radload.dataset import filelock
 from radload.errors import UsageError
-from radload.loading.cache import arena, filelock
+from radload.loading.cache import arena
 from radload.loading.cache.arena import LEAST, PAGE, FileCache
 
 IDENTITY = bytes(range(32))

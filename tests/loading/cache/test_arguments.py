@@ -80,3 +80,9 @@ def test_what_is_in_memory() -> None:
     assert cache_arguments._is_memory(Path("/dev/shm"))
     assert not cache_arguments._is_memory(Path("/proc"))
     assert 0 <= free_memory() < 1 << 50
+
+
+def test_a_folder_that_cannot_be_looked_at(data: tuple[Manifest, Index], tmp_path: Path) -> None:
+    """Its room is asked for before it is made."""
+    with pytest.raises(UsageError, match=r"cannot be used \(File name too long\)"):
+        cache_config(tmp_path / ("x" * 300), None, *data)

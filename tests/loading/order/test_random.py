@@ -34,22 +34,22 @@ GOLDEN = [
 
 def test_a_draw_depends_on_its_own_numbers_only() -> None:
     positions = np.arange(1000)
-    whole = uniform(1, 2, positions, 0, 23)
-    assert np.array_equal(uniform(1, 2, positions[500:501], 0, 23), whole[500:501])
-    assert np.array_equal(uniform(1, 2, positions, 0, 7), whole[:, :7])
+    whole = uniform(words(1, 2, positions, 0, 23))
+    assert np.array_equal(uniform(words(1, 2, positions[500:501], 0, 23)), whole[500:501])
+    assert np.array_equal(uniform(words(1, 2, positions, 0, 7)), whole[:, :7])
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"epoch": 3}, {"view": 1}, {"seed": 1 + 2**40}])
 def test_everything_it_is_drawn_for_matters(change: dict[str, int]) -> None:
     base = {"seed": 1, "epoch": 2, "view": 0}
     arguments = base | change
-    one = uniform(base["seed"], base["epoch"], np.arange(50), base["view"], 4)
-    other = uniform(arguments["seed"], arguments["epoch"], np.arange(50), arguments["view"], 4)
+    one = uniform(words(base["seed"], base["epoch"], np.arange(50), base["view"], 4))
+    other = uniform(words(arguments["seed"], arguments["epoch"], np.arange(50), arguments["view"], 4))
     assert not np.any(one == other)
 
 
 def test_uniform() -> None:
-    drawn = uniform(9, 0, np.arange(20_000), 0, 4)
+    drawn = uniform(words(9, 0, np.arange(20_000), 0, 4))
     assert drawn.min() > 0 and drawn.max() < 1
     assert abs(drawn.mean() - 0.5) < 0.004 and abs(drawn.var() - 1 / 12) < 0.001
     assert np.abs(np.corrcoef(drawn.T) - np.eye(4)).max() < 0.02

@@ -321,8 +321,8 @@ def test_the_gpu_s_slot_has_all_slices(data: Path) -> None:
     from radload.kernels import cpu
     from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
     from radload.loading import streams
+    from radload.loading.fields import base_fields
     from radload.loading.ring import Layout
-    from radload.loading.sinks import base_fields
 
     index = open_index(data, read_manifest(data))
     recipe = make_recipe()

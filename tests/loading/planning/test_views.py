@@ -22,13 +22,13 @@ from radload.errors import UsageError
 from radload.kernels import reference
 from radload.loading import Loader, Mixture, decode, deliver, streams
 from radload.loading.deliver import PixelDeliverer
+from radload.loading.fields import base_fields
 from radload.loading.planning.augment import Augment
 from radload.loading.planning.draws import plan_draws
 from radload.loading.planning.plan import Planner, Settings
 from radload.loading.planning.recipe import make_recipe
 from radload.loading.planning.views import Views, by_view, fields
 from radload.loading.ring import Layout
-from radload.loading.sinks import base_fields
 
 SIZE, LOCAL = (24, 20), (10, 12)
 CROPS: dict[str, Any] = {"local_views": 3, "local_size": LOCAL, "local_area": (0.05, 0.32)}

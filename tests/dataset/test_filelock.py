@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from radload.loading.cache import filelock
-from radload.loading.cache.filelock import acquire, release
+from radload.dataset import filelock
+from radload.dataset.filelock import acquire, release
 
 
 @pytest.fixture
