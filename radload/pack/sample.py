@@ -5,7 +5,6 @@ What may be named is decided in `attributes`; a row that a change here adds and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from radload.codecs import Encoded
@@ -135,15 +135,14 @@ def pack_sample(
 
 
 def pixel_hash(values: NDArray[np.generic]) -> bytes:
-    """BLAKE2b-128 over dtype ("<u2", "|u1") and shape ("512x512", "64x64x3"), each followed by a zero byte, and the values.
+    """BLAKE3, 128 bits of it, over dtype ("<u2", "|u1") and shape ("512x512", "64x64x3"), each followed by a zero byte, and the values.
 
     Values are in C order, little-endian.
     """
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{little.dtype.str}\0{'x'.join(map(str, values.shape))}\0".encode())
-    digest.update(little.data)
-    return digest.digest()
+    digest = blake3(f"{little.dtype.str}\0{'x'.join(map(str, values.shape))}\0".encode())
+    digest.update(little.data.cast("B"))
+    return digest.digest(length=16)
 
 
 def series_record(

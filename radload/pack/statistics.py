@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.kernels.histogram import DTYPES, LANES, SPAN, count_into
 from radload.pack.foreground import OUTSIDE_FIELD, foreground, moments
 from radload.sources.slice import SeriesAttributes, Slice, Units
 
@@ -55,9 +56,10 @@ class SeriesStatistics:
         self._values: list[NDArray[np.float64]] = []
         self._weights: list[NDArray[np.float64]] = []
         self._entries = 0
-        self._counts: NDArray[np.int64] | None = None  # open histogram of one rescale
+        self._counts: NDArray[np.int64] | None = None  # open histogram of one rescale: (lanes, values), to be summed
         self._lowest = 0
         self._rescale: tuple[object, ...] = ()
+        self._padding: tuple[int, int] | None = None  # stored values of the open histogram that do not count
         self._to_modality: ToModality = _identity
         self._minimum, self._maximum = np.inf, -np.inf
         self._number, self._sum, self._squares, self._origin = 0, 0.0, 0.0, 0.0
@@ -69,6 +71,9 @@ class SeriesStatistics:
         rescale, to_modality = _modality_step(image)
         self._invert = image.invert
         pixels: NDArray[Any] = values.reshape(-1)
+        if values.dtype in DTYPES:
+            self._count_words(pixels, padding, rescale, to_modality)
+            return
         if values.dtype.kind == "f":
             pixels = pixels[np.isfinite(pixels)]
         if padding is not None and len(pixels):
@@ -116,24 +121,53 @@ class SeriesStatistics:
             float(weights[content].sum() / weights.sum()),
         )
 
+    def _count_words(
+        self,
+        words: NDArray[Any],
+        padding: tuple[int, int] | None,
+        rescale: tuple[object, ...],
+        to_modality: ToModality,
+    ) -> None:
+        """16-bit integers, all in one pass; padding is taken out of the histogram when it is closed."""
+        if padding is not None and padding[0] <= words.min() and words.max() <= padding[1]:
+            padding = None  # nothing else: it counts
+        lowest = int(np.iinfo(words.dtype).min)
+        if (rescale, padding, lowest) != (self._rescale, self._padding, self._lowest) or self._counts is None:
+            self._open_histogram(lowest, (LANES, SPAN), rescale, padding, to_modality)
+        count_into(words, lowest, self._counts)  # type: ignore[arg-type]
+
     def _count(
         self, pixels: NDArray[Any], low: int, high: int, rescale: tuple[object, ...], to_modality: ToModality
     ) -> None:
-        inside = self._counts is not None and self._lowest <= low and high < self._lowest + len(self._counts)
-        if rescale != self._rescale or not inside:
-            self._close_histogram()
-            self._lowest = min(low, max(0, high - 65_535)) if low >= 0 else max(low - 1024, high - _HISTOGRAM_SPAN + 1)
-            self._counts = np.zeros(max(65_536, high - self._lowest + 1), np.int64)
-            self._rescale, self._to_modality = rescale, to_modality
-        shifted = pixels.astype(np.int64) - self._lowest
-        counted = np.bincount(shifted)
-        self._counts[: len(counted)] += counted  # type: ignore[index]
+        """Integers of other sizes, without padding."""
+        inside = self._counts is not None and self._lowest <= low and high < self._lowest + self._counts.shape[1]
+        if (rescale, None) != (self._rescale, self._padding) or not inside:
+            lowest = min(low, max(0, high - 65_535)) if low >= 0 else max(low - 1024, high - _HISTOGRAM_SPAN + 1)
+            self._open_histogram(lowest, (1, max(65_536, high - lowest + 1)), rescale, None, to_modality)
+        counted = np.bincount(pixels.astype(np.int64) - self._lowest)
+        self._counts[0, : len(counted)] += counted  # type: ignore[index]
+
+    def _open_histogram(
+        self,
+        lowest: int,
+        shape: tuple[int, int],
+        rescale: tuple[object, ...],
+        padding: tuple[int, int] | None,
+        to_modality: ToModality,
+    ) -> None:
+        self._close_histogram()
+        self._counts, self._lowest = np.zeros(shape, np.int64), lowest
+        self._rescale, self._padding, self._to_modality = rescale, padding, to_modality
 
     def _close_histogram(self) -> None:
         if self._counts is None:
             return
-        used = np.flatnonzero(self._counts)
-        weights = self._counts[used].astype(np.float64)
+        counts = self._counts.sum(0)
+        if self._padding is not None:
+            first, last = (bound - self._lowest for bound in self._padding)
+            counts[max(first, 0) : max(last + 1, 0)] = 0
+        used = np.flatnonzero(counts)
+        weights = counts[used].astype(np.float64)
         values = self._to_modality(used + self._lowest)
         self._counts = None
         inside = values >= self._floor
