@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,7 +26,7 @@ from radload.pack.redact import redact
 from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
-from radload.pack.suspect import disagreement, mark_constant
+from radload.pack.suspect import disagreement, extremes_of, mark_constant
 from radload.pack.transform import apply_transform, load_transform
 from radload.pack.wide import to_sixteen_bits
 from radload.pack.worker import Beat
@@ -142,7 +142,8 @@ def _pack(
     kept: dict[str, Any],
 ) -> Packed | Refused:
     try:
-        suspect, whole = disagreement(image), image
+        extremes = extremes_of(image.stored)
+        suspect, whole = disagreement(image, extremes), image
         image = redact(whole, job.redactions.get(file.row))
         crop = image.cropped
         if job.transform is not None:
@@ -152,12 +153,15 @@ def _pack(
             return Refused(EMPTY, "nothing but one value, or padding")
         scaled = to_sixteen_bits(image, picture, job.wide)
         image, picture = scaled.image, scaled.picture
+        if picture.values is not whole.stored or job.transform is not None:  # a transform may work in place
+            extremes = extremes_of(picture.values)
         averaging = image.modality_lut is None and not holds_labels(file.header)
         encoded = encode(picture.values, job.codec, averaging=averaging, padding=picture.padding)
         place, attributes = file.places[image.frame], series.files[0].header.attributes
-        packed = pack_sample(image, picture, encoded, series, place, attributes, scaled.max_error, suspect, kept)
+        error = scaled.max_error
+        packed = pack_sample(image, picture, encoded, series, place, attributes, error, suspect, kept, extremes)
         statistics.add(image, picture.values, picture.padding)
-        packed = replace(packed, mask=masks.of(file, whole, crop))
+        packed.mask = masks.of(file, whole, crop)
     except Refused as refused:
         return refused
     except MemoryError:

@@ -9,6 +9,7 @@ import hashlib
 from typing import BinaryIO
 
 BLOCK = 512
+_SMALL = 1 << 14  # bytes: what is cheaper to copy than to write in pieces
 _MAX_SIZE = 8**11 - 1  # eleven octal digits
 
 
@@ -46,10 +47,14 @@ class TarWriter:
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member; returns the offset of its data."""
-        self._write(header(name, len(data)))
-        offset = self.size
-        self._write(data)
-        self._write(bytes(-len(data) % BLOCK))
+        offset = self.size + BLOCK
+        padding = bytes(-len(data) % BLOCK)
+        if len(data) < _SMALL:
+            self._write(b"".join((header(name, len(data)), data, padding)))
+        else:
+            self._write(header(name, len(data)))
+            self._write(data)
+            self._write(padding)
         return offset
 
     def finish(self) -> bytes:

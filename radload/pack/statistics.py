@@ -132,20 +132,22 @@ class SeriesStatistics:
         if padding is not None and padding[0] <= words.min() and words.max() <= padding[1]:
             padding = None  # nothing else: it counts
         lowest = int(np.iinfo(words.dtype).min)
-        if (rescale, padding, lowest) != (self._rescale, self._padding, self._lowest) or self._counts is None:
-            self._open_histogram(lowest, (LANES, SPAN), rescale, padding, to_modality)
-        count_into(words, lowest, self._counts)  # type: ignore[arg-type]
+        counts, opened = self._counts, (self._rescale, self._padding, self._lowest)
+        if counts is None or counts.shape != (LANES, SPAN) or opened != (rescale, padding, lowest):
+            counts = self._open_histogram(lowest, (LANES, SPAN), rescale, padding, to_modality)
+        count_into(words, lowest, counts)
 
     def _count(
         self, pixels: NDArray[Any], low: int, high: int, rescale: tuple[object, ...], to_modality: ToModality
     ) -> None:
         """Integers of other sizes, without padding."""
-        inside = self._counts is not None and self._lowest <= low and high < self._lowest + self._counts.shape[1]
-        if (rescale, None) != (self._rescale, self._padding) or not inside:
+        counts = self._counts
+        inside = counts is not None and self._lowest <= low and high < self._lowest + counts.shape[1]
+        if counts is None or not inside or (self._rescale, self._padding) != (rescale, None):
             lowest = min(low, max(0, high - 65_535)) if low >= 0 else max(low - 1024, high - _HISTOGRAM_SPAN + 1)
-            self._open_histogram(lowest, (1, max(65_536, high - lowest + 1)), rescale, None, to_modality)
+            counts = self._open_histogram(lowest, (1, max(65_536, high - lowest + 1)), rescale, None, to_modality)
         counted = np.bincount(pixels.astype(np.int64) - self._lowest)
-        self._counts[0, : len(counted)] += counted  # type: ignore[index]
+        counts[0, : len(counted)] += counted
 
     def _open_histogram(
         self,
@@ -154,10 +156,11 @@ class SeriesStatistics:
         rescale: tuple[object, ...],
         padding: tuple[int, int] | None,
         to_modality: ToModality,
-    ) -> None:
+    ) -> NDArray[np.int64]:
         self._close_histogram()
-        self._counts, self._lowest = np.zeros(shape, np.int64), lowest
-        self._rescale, self._padding, self._to_modality = rescale, padding, to_modality
+        counts = self._counts = np.zeros(shape, np.int64)
+        self._lowest, self._rescale, self._padding, self._to_modality = lowest, rescale, padding, to_modality
+        return counts
 
     def _close_histogram(self) -> None:
         if self._counts is None:

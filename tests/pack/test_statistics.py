@@ -76,7 +76,7 @@ def test_padding_may_differ_from_slice_to_slice(dtype: str) -> None:
 
 def test_a_series_may_hold_integers_of_several_types() -> None:
     random = np.random.default_rng(0)
-    slices = [Slice(0, random.integers(0, 100, (5, 6)).astype(dtype)) for dtype in ("u2", "i2", "u1", "i4", "u2", "u1")]
+    slices = [Slice(0, random.integers(0, 100, (5, 6)).astype(dtype)) for dtype in (*"BHhBiHhB",)]
     expect(gather(slices), np.concatenate([image.stored.ravel() for image in slices]).astype(float))
 
 
