@@ -13,6 +13,7 @@ from radload.codecs import EXTENSIONS, crc32c, encode
 from radload.dataset.files import atomic_file
 from radload.dataset.schema import MASK_RECORD, RECORD, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
+from radload.pack.aside import Aside
 from radload.pack.codes import EMPTY, INTERNAL_ERROR, OUT_OF_MEMORY
 from radload.pack.colour import to_picture
 from radload.pack.empty import is_empty
@@ -23,7 +24,7 @@ from radload.pack.masks import holds_labels
 from radload.pack.part import Part, RejectedFrame, part_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.redact import redact
-from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
+from radload.pack.sample import Found, LutTable, Packed, pack_sample, pixel_hash, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
 from radload.pack.suspect import disagreement, extremes_of, mark_constant
@@ -38,6 +39,7 @@ class _Shard:
     """What a shard holds so far."""
 
     tar: TarWriter
+    aside: Aside | None  # hashes and writes go there
     records: list[NDArray[np.void]]
     samples: list[dict[str, object]]
     series_records: list[NDArray[np.void]]
@@ -70,7 +72,14 @@ def pack_shard(job: ShardJob, beat: Beat) -> None:
 
 def fill_shard(job: ShardJob, file: BinaryIO, beat: Beat = lambda item, done: None) -> Part:
     """Write the tar of `job` to `file`, and return what the index needs of it; `beat` and errors as in `pack_shard`."""
-    shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
+    if not job.spare:
+        return _fill(job, file, beat, None)
+    with Aside() as aside:
+        return _fill(job, file, beat, aside)
+
+
+def _fill(job: ShardJob, file: BinaryIO, beat: Beat, aside: Aside | None) -> Part:
+    shard = _Shard(TarWriter(file, aside), aside, [], [], [], [], [], LutTable(), [], [])
     for series in job.series:
         _pack_series(job, series, shard, beat)
     digest = shard.tar.finish()
@@ -156,11 +165,14 @@ def _pack(
         if picture.values is not whole.stored or job.transform is not None:  # a transform may work in place
             extremes = extremes_of(picture.values)
         averaging = image.modality_lut is None and not holds_labels(file.header)
-        encoded = encode(picture.values, job.codec, averaging=averaging, padding=picture.padding)
+        values = picture.values
+        hashed = None if shard.aside is None else shard.aside.call(lambda: pixel_hash(values))
+        encoded = encode(values, job.codec, averaging=averaging, padding=picture.padding)
         place, attributes = file.places[image.frame], series.files[0].header.attributes
-        error = scaled.max_error
-        packed = pack_sample(image, picture, encoded, series, place, attributes, error, suspect, kept, extremes)
-        statistics.add(image, picture.values, picture.padding)
+        digest = pixel_hash(values) if hashed is None else hashed.result()
+        found = Found(scaled.max_error, suspect, extremes, digest)
+        packed = pack_sample(image, picture, encoded, series, place, attributes, kept, found)
+        statistics.add(image, values, picture.padding)
         packed.mask = masks.of(file, whole, crop)
     except Refused as refused:
         return refused

@@ -49,6 +49,16 @@ class Packed:
     mask: Mask | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found out about a picture. max_error: as in `to_sixteen_bits`; suspect: bits of Suspect."""
+
+    max_error: float | None
+    suspect: int
+    extremes: Extremes | None  # of its values
+    pixel_hash: bytes
+
+
 @dataclass(slots=True)
 class LutTable:
     """The look-up tables of a shard, each once."""
@@ -78,17 +88,13 @@ def pack_sample(
     series: SeriesJob,
     place: int,
     attributes: SeriesAttributes,
-    max_error: float | None,
-    suspect: int,
     kept: Mapping[str, Any],
-    extremes: Extremes | None,
+    found: Found,
 ) -> Packed:
     """Rows and JSON of the slice that stands at `place` of `series`.
 
     Args:
-        max_error: as in `to_sixteen_bits`; suspect: bits of Suspect.
         kept: keyword -> value of what --keep and --retain add.
-        extremes: of the picture's values.
     """
     values, key = picture.values, series.first_key + place
     flags = _flags(image, picture)
@@ -109,7 +115,7 @@ def pack_sample(
     record["safe_levels"], record["levels"] = encoded.safe_levels, encoded.levels
     record["level_end"] = [*encoded.level_end, *[0] * (LEVELS - len(encoded.level_end))]
     record["level_crc"] = [*encoded.level_crc, *[0] * (LEVELS + 1 - len(encoded.level_crc))]
-    low, high = extremes or (None, None)
+    low, high = found.extremes or (None, None)
     row = {
         "key": key,
         "position": place,
@@ -125,13 +131,13 @@ def pack_sample(
         "suv_factor": image.suv_factor,
         "minimum": None if low is None else float(low),
         "maximum": None if high is None else float(high),
-        "pixel_hash": pixel_hash(values),
+        "pixel_hash": found.pixel_hash,
         "suv_missing": image.suv_missing,
         "window_explanations": [int(explanation) for explanation in image.explanations],
         "real_world": [_real_world(mapping) for mapping in image.real_world],
         "lossy_ratios": list(image.lossy_ratios),
-        "max_error": max_error,
-        "suspect": int(suspect),
+        "max_error": found.max_error,
+        "suspect": int(found.suspect),
         "cropped": None if image.cropped is None else list(image.cropped),
         "masked": image.masked,
     }

@@ -12,7 +12,7 @@ from rich.console import Console
 from radload.dataset.manifest import MANIFEST, read_manifest
 from radload.errors import RadloadError, UsageError
 from radload.pack.display import Display
-from radload.pack.flow import finish_pack, make, run_shards, stopping
+from radload.pack.flow import finish_pack, make, run_shards, spare_core, stopping
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING, is_finished, is_left
@@ -121,7 +121,7 @@ def pack_share(
             slices = sum(outlines[number].frames for number in waiting)
             display.start("packing", slices, "slices")
             with stopping(lambda: _of_share(out, private, mine)):
-                run_shards(Jobs(private, waiting), processes, limits, display.reach)
+                run_shards(Jobs(private, waiting, spare_core(processes)), processes, limits, display.reach)
     finally:
         os.close(lock)
     return ShareSummary(len(mine), len(mine) - len(waiting), slices, time.monotonic() - started)
