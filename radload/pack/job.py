@@ -104,7 +104,7 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat) ->
     """Slices are written in order of place; one that comes early waits, encoded."""
     first_row = len(shard.records)
     attributes = series.files[0].header.attributes
-    statistics = SeriesStatistics(attributes)
+    statistics = SeriesStatistics(attributes, shard.aside)
     masks = MaskPlanes(job, series, lambda row: beat(row, shard.frames))
     early: dict[int, Packed | None] = {}
     place = 0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.kernels.histogram import DTYPES, LANES, SPAN, count_into
+from radload.pack.aside import Aside, Later
 from radload.pack.foreground import OUTSIDE_FIELD, foreground, moments
 from radload.sources.slice import SeriesAttributes, Slice, Units
 
@@ -51,8 +52,14 @@ class SeriesStatistics:
     them padding or not. Foreground: see `foreground`; its share is of the pixels counted.
     """
 
-    def __init__(self, attributes: SeriesAttributes = SeriesAttributes()) -> None:  # noqa: B008 - frozen
-        """`attributes` of the series: its modality and units decide what counts."""
+    def __init__(
+        self,
+        attributes: SeriesAttributes = SeriesAttributes(),  # noqa: B008 - frozen
+        aside: Aside | None = None,
+    ) -> None:
+        """`attributes` of the series: its modality and units decide what counts. With `aside`, 16-bit integers are counted there."""
+        self._aside = aside
+        self._last: Later[None] | None = None
         self._values: list[NDArray[np.float64]] = []
         self._weights: list[NDArray[np.float64]] = []
         self._entries = 0
@@ -135,7 +142,10 @@ class SeriesStatistics:
         counts, opened = self._counts, (self._rescale, self._padding, self._lowest)
         if counts is None or counts.shape != (LANES, SPAN) or opened != (rescale, padding, lowest):
             counts = self._open_histogram(lowest, (LANES, SPAN), rescale, padding, to_modality)
-        count_into(words, lowest, counts)
+        if self._aside is None:
+            count_into(words, lowest, counts)
+        else:
+            self._last = self._aside.call(lambda: count_into(words, lowest, counts))
 
     def _count(
         self, pixels: NDArray[Any], low: int, high: int, rescale: tuple[object, ...], to_modality: ToModality
@@ -165,6 +175,8 @@ class SeriesStatistics:
     def _close_histogram(self) -> None:
         if self._counts is None:
             return
+        if self._last is not None:
+            self._last.result()  # and so are those before it
         counts = self._counts.sum(0)
         if self._padding is not None:
             first, last = (bound - self._lowest for bound in self._padding)
