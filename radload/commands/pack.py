@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from radload.errors import UsageError
+from radload.preload import start_server
 
 if TYPE_CHECKING:
     from radload.pack import PackOptions
@@ -197,6 +198,8 @@ def pack(
         with stopped_is_said():
             _pack_share(out, private, job, timeout, memory, workers, console)
         return
+    if workers != 0 and given["scheduler"] is None:
+        start_server()
     options = pack_options(given)
     if append and options.scheduler is not None:
         raise UsageError("--append does not go with --scheduler: new files are packed on this machine")

@@ -15,6 +15,7 @@ from radload.pack import PackOptions, flow, pack
 from radload.pack.aside import Aside
 from radload.pack.shard import TarWriter
 
+
 class FullDisk(io.BytesIO):
     """Takes so many bytes, and no more."""
 
