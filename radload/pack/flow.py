@@ -235,6 +235,7 @@ def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits,
     finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
     spare = spare_core(workers)
     waiting = [replace(job, spare=spare) for job in plan.jobs if job.stem not in finished]
+    waiting.sort(key=lambda job: job.count, reverse=True)  # the longest first, so that all workers end together
     total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
     display.start("packing", total, "slices", before)
     try:

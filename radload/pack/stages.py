@@ -118,6 +118,7 @@ def pack_share(
                 if not is_finished(out, one.stem, one.name, one.digest):
                     waiting.append(number)
                 display.advance(1)
+            waiting.sort(key=lambda number: outlines[number].frames, reverse=True)
             slices = sum(outlines[number].frames for number in waiting)
             display.start("packing", slices, "slices")
             with stopping(lambda: _of_share(out, private, mine)):
