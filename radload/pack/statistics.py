@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.kernels.histogram import DTYPES, LANES, SPAN, count_into
 from radload.pack.aside import Aside, Later
 from radload.pack.foreground import OUTSIDE_FIELD, foreground, moments
 from radload.sources.slice import SeriesAttributes, Slice, Units
 
 _HISTOGRAM_SPAN: Final = 1 << 17  # stored integers are counted by value up to this span (16-bit data always)
+_WORDS: Final = (np.dtype("u2"), np.dtype("i2"))  # what a compiled function counts
 _MAX_ENTRIES: Final = 1 << 22  # distinct (value, weight) pairs kept: 64 MiB
 _SAMPLE_PER_SLICE: Final = 16_384  # values that stand for a slice of floats
 
@@ -78,7 +78,7 @@ class SeriesStatistics:
         rescale, to_modality = _modality_step(image)
         self._invert = image.invert
         pixels: NDArray[Any] = values.reshape(-1)
-        if values.dtype in DTYPES:
+        if values.dtype in _WORDS:
             self._count_words(pixels, padding, rescale, to_modality)
             return
         if values.dtype.kind == "f":
@@ -136,6 +136,8 @@ class SeriesStatistics:
         to_modality: ToModality,
     ) -> None:
         """16-bit integers, all in one pass; padding is taken out of the histogram when it is closed."""
+        from radload.kernels.histogram import LANES, SPAN, count_into  # with Numba, which not every command needs
+
         if padding is not None and padding[0] <= words.min() and words.max() <= padding[1]:
             padding = None  # nothing else: it counts
         lowest = int(np.iinfo(words.dtype).min)
