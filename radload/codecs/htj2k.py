@@ -31,6 +31,8 @@ def can_hold(stored: NDArray[np.generic]) -> bool:
     """Whether a stream can hold these values exactly: integers spanning at most 65,535, and not beyond +-2**31."""
     if stored.dtype.kind not in "iu":
         return False
+    if stored.dtype.itemsize <= 2:  # whatever the values
+        return True
     low, high = int(stored.min()), int(stored.max())
     return high - low <= CODED_MAX and max(abs(low), abs(high)) <= _BIAS_LIMIT - CODED_MAX
 
@@ -74,7 +76,8 @@ def encode(stored: NDArray[np.generic], *, averaging: bool = True, padding: tupl
     bias, safe = choose_bias(stored, wanted)
 
     # Exact in arithmetic modulo 2**16, because stored + bias lies in 0..65535.
-    coded = stored.astype(np.uint16) + np.uint16(bias & 0xFFFF)
+    words = stored.view(np.uint16) if stored.dtype.itemsize == 2 and stored.dtype.isnative else stored.astype(np.uint16)
+    coded = words + np.uint16(bias & 0xFFFF)
     colour: dict[str, Any] = {"planar": False, "rgb": True} if stored.ndim == 3 else {}
     coded = np.ascontiguousarray(coded)
     data = bytes(imagecodecs.htj2k_encode(coded, resolutions=LEVELS, reversible=True, tlm=True, tilepart=1, **colour))

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from radload.errors import UsageError
+from radload.preload import start_server
 
 if TYPE_CHECKING:
     from radload.pack import PackOptions
@@ -202,6 +203,8 @@ def pack(
         with stopped_is_said():
             _pack_share(out, private, job, timeout, memory, workers, console, decode_device)
         return
+    if workers != 0 and given["scheduler"] is None:
+        start_server()
     options = pack_options(given)
     if dry_run:
         if append:

@@ -142,7 +142,7 @@ SAMPLES = pa.schema(
         ("suv_factor", pa.float64()),  # SUV by body weight, g/ml = modality value * factor
         ("minimum", pa.float64()),  # of the stored values
         ("maximum", pa.float64()),
-        ("pixel_hash", pa.binary(16)),  # BLAKE2b-128 over dtype, shape and stored values
+        ("pixel_hash", pa.binary(16)),  # 128 bits of BLAKE3 over dtype, shape and stored values
         ("suv_missing", pa.string()),  # why a PET slice has no factor: a key of sources.codes.SUV_MISSING
         ("window_explanations", pa.list_(pa.uint8())),  # WindowExplanation, one per window
         ("real_world", pa.list_(REAL_WORLD)),  # other quantities that the stored values stand for

@@ -181,6 +181,8 @@ def names_in(place: str) -> frozenset[str]:
 def permitted(place: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """`row` without what the registry does not name for `place`."""
     names = _NAMES[place]
+    if row.keys() <= names:
+        return dict(row)
     return {name: value for name, value in row.items() if name in names}
 
 

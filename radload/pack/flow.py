@@ -160,6 +160,11 @@ def worker_count(options: PackOptions) -> int:
     return options.workers if options.workers is not None else len(os.sched_getaffinity(0))
 
 
+def spare_core(workers: int) -> bool:
+    """Whether this machine has a core for us that `workers` processes leave idle."""
+    return max(workers, 1) < len(os.sched_getaffinity(0))
+
+
 @contextmanager
 def disk_failures_are_said() -> Iterator[None]:
     """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
@@ -225,7 +230,9 @@ def write_shards(
     """Run the jobs that are not finished yet; returns the number of frames worked on. device: as of `run_shards`."""
     workspace.clean()
     finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
-    waiting = [job for job in plan.jobs if job.stem not in finished]
+    spare = spare_core(workers)
+    waiting = [replace(job, spare=spare) for job in plan.jobs if job.stem not in finished]
+    waiting.sort(key=lambda job: job.count, reverse=True)  # the longest first, so that all workers end together
     total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
     display.start("packing", total, "slices", before)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,6 +14,7 @@ from radload.dataset.files import atomic_file
 from radload.dataset.schema import MASK_RECORD, RECORD, SERIES, SERIES_RECORD, key_text
 from radload.dataset.segment import ShardPart
 from radload.pack.ahead import DeviceFrames, Distrusted, LookAhead
+from radload.pack.aside import Aside
 from radload.pack.codes import EMPTY, INTERNAL_ERROR, OUT_OF_MEMORY
 from radload.pack.colour import to_picture
 from radload.pack.empty import is_empty
@@ -24,10 +25,10 @@ from radload.pack.masks import holds_labels
 from radload.pack.part import Part, RejectedFrame, part_path, write_part
 from radload.pack.plan import FileJob, SeriesJob, ShardJob
 from radload.pack.redact import redact
-from radload.pack.sample import LutTable, Packed, pack_sample, series_record, series_row
+from radload.pack.sample import Found, LutTable, Packed, pack_sample, pixel_hash, series_record, series_row
 from radload.pack.shard import TarWriter
 from radload.pack.statistics import SeriesStatistics
-from radload.pack.suspect import disagreement, mark_constant
+from radload.pack.suspect import disagreement, extremes_of, mark_constant
 from radload.pack.transform import apply_transform, load_transform
 from radload.pack.wide import to_sixteen_bits
 from radload.pack.worker import Beat
@@ -39,6 +40,7 @@ class _Shard:
     """What a shard holds so far."""
 
     tar: TarWriter
+    aside: Aside | None  # hashes and writes go there
     records: list[NDArray[np.void]]
     samples: list[dict[str, object]]
     series_records: list[NDArray[np.void]]
@@ -78,8 +80,15 @@ def fill_shard(
     frames: DeviceFrames | None = None,
 ) -> Part:
     """Write the tar of `job` to `file`, and return what the index needs of it; `beat`, `frames` and errors as in `pack_shard`."""
+    if not job.spare:
+        return _fill(job, file, beat, frames, None)
+    with Aside() as aside:
+        return _fill(job, file, beat, frames, aside)
+
+
+def _fill(job: ShardJob, file: BinaryIO, beat: Beat, frames: DeviceFrames | None, aside: Aside | None) -> Part:
     ahead = None if frames is None else LookAhead(job, frames)
-    shard = _Shard(TarWriter(file), [], [], [], [], [], LutTable(), [], [])
+    shard = _Shard(TarWriter(file, aside), aside, [], [], [], [], [], LutTable(), [], [])
     for series in job.series:
         _pack_series(job, series, shard, beat, ahead)
         if frames is not None and frames.tainted:
@@ -108,7 +117,7 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat, ah
     """Slices are written in order of place; one that comes early waits, encoded."""
     first_row = len(shard.records)
     attributes = series.files[0].header.attributes
-    statistics = SeriesStatistics(attributes)
+    statistics = SeriesStatistics(attributes, shard.aside)
     masks = MaskPlanes(job, series, lambda row: beat(row, shard.frames))
     early: dict[int, Packed | None] = {}
     place = 0
@@ -156,7 +165,8 @@ def _pack(
     kept: dict[str, Any],
 ) -> Packed | Refused:
     try:
-        suspect, whole = disagreement(image), image
+        extremes = extremes_of(image.stored)
+        suspect, whole = disagreement(image, extremes), image
         image = redact(whole, job.redactions.get(file.row))
         crop = image.cropped
         if job.transform is not None:
@@ -166,12 +176,18 @@ def _pack(
             return Refused(EMPTY, "nothing but one value, or padding")
         scaled = to_sixteen_bits(image, picture, job.wide)
         image, picture = scaled.image, scaled.picture
+        if picture.values is not whole.stored or job.transform is not None:  # a transform may work in place
+            extremes = extremes_of(picture.values)
         averaging = image.modality_lut is None and not holds_labels(file.header)
-        encoded = encode(picture.values, job.codec, averaging=averaging, padding=picture.padding)
+        values = picture.values
+        hashed = None if shard.aside is None else shard.aside.call(lambda: pixel_hash(values))
+        encoded = encode(values, job.codec, averaging=averaging, padding=picture.padding)
         place, attributes = file.places[image.frame], series.files[0].header.attributes
-        packed = pack_sample(image, picture, encoded, series, place, attributes, scaled.max_error, suspect, kept)
-        statistics.add(image, picture.values, picture.padding)
-        packed = replace(packed, mask=masks.of(file, whole, crop))
+        digest = pixel_hash(values) if hashed is None else hashed.result()
+        found = Found(scaled.max_error, suspect, extremes, digest)
+        packed = pack_sample(image, picture, encoded, series, place, attributes, kept, found)
+        statistics.add(image, values, picture.padding)
+        packed.mask = masks.of(file, whole, crop)
     except Refused as refused:
         return refused
     except MemoryError:

@@ -82,6 +82,7 @@ class ShardJob:
         drop_empty: whether slices without content are rejected (`empty.is_empty`).
         redactions: catalog row -> what is cut away or blanked in all frames of that file.
         seen: source -> (bytes, time of modification in ns) of its files as the walk saw them; empty: nobody compares.
+        spare: whether the machine has a core that no worker takes; it changes no byte.
     """
 
     name: str
@@ -100,6 +101,7 @@ class ShardJob:
     drop_empty: bool = False
     redactions: Mapping[int, Redaction] = field(default_factory=dict)
     seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    spare: bool = False
 
     @property
     def count(self) -> int:

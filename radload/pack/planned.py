@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, overload
@@ -63,8 +63,9 @@ class Outline:
 class Jobs(Sequence[ShardJob]):
     """The jobs with some numbers, each read when it is asked for: a share of a large plan does not fit into memory."""
 
-    def __init__(self, private: Path, numbers: Sequence[int]) -> None:
-        self._private, self._numbers = private, numbers
+    def __init__(self, private: Path, numbers: Sequence[int], spare: bool = False) -> None:
+        """`spare`: as in ShardJob, of all of them."""
+        self._private, self._numbers, self._spare = private, numbers, spare
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -75,8 +76,8 @@ class Jobs(Sequence[ShardJob]):
     def __getitem__(self, place: slice) -> Jobs: ...
     def __getitem__(self, place: int | slice) -> ShardJob | Jobs:
         if isinstance(place, slice):
-            return Jobs(self._private, self._numbers[place])
-        return read_job(self._private, self._numbers[place])
+            return Jobs(self._private, self._numbers[place], self._spare)
+        return replace(read_job(self._private, self._numbers[place]), spare=self._spare)
 
 
 def tools() -> dict[str, str]:

@@ -5,15 +5,16 @@ What may be named is decided in `attributes`; a row that a change here adds and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from radload.codecs import Encoded
@@ -23,15 +24,19 @@ from radload.pack.colour import Picture
 from radload.pack.mask_planes import Mask
 from radload.pack.plan import SeriesJob
 from radload.pack.statistics import Statistics
+from radload.pack.suspect import Extremes
 from radload.pack.terms import LATERALITIES, VIEWS, term
 from radload.sources import Lut, RealWorld, SeriesAttributes, Slice, Units, VoiFunction, WindowExplanation
 
 _INT32: Final = np.iinfo(np.int32)
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+_EXACT, _LOSSY, _INVERT, _PADDING, _MODALITY_LUT, _VOI_LUT, _RATIO = map(
+    int, (Flag.EXACT, Flag.LOSSY, Flag.INVERT, Flag.PADDING, Flag.MODALITY_LUT, Flag.VOI_LUT, Flag.RATIO)
+)  # arithmetic with members of an IntFlag takes microseconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Packed:
     """One slice, ready to be written: its member, its row of RECORD (offset, shard and split come later) and of SAMPLES, its JSON."""
 
@@ -42,6 +47,16 @@ class Packed:
     luts: tuple[Lut | None, Lut | None]  # modality, VOI
     real_world_luts: tuple[Lut | None, ...]  # of row["real_world"], entry by entry
     mask: Mask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found out about a picture. max_error: as in `to_sixteen_bits`; suspect: bits of Suspect."""
+
+    max_error: float | None
+    suspect: int
+    extremes: Extremes | None  # of its values
+    pixel_hash: bytes
 
 
 @dataclass(slots=True)
@@ -73,14 +88,12 @@ def pack_sample(
     series: SeriesJob,
     place: int,
     attributes: SeriesAttributes,
-    max_error: float | None,
-    suspect: int,
     kept: Mapping[str, Any],
+    found: Found,
 ) -> Packed:
     """Rows and JSON of the slice that stands at `place` of `series`.
 
     Args:
-        max_error: as in `to_sixteen_bits`; suspect: bits of Suspect.
         kept: keyword -> value of what --keep and --retain add.
     """
     values, key = picture.values, series.first_key + place
@@ -95,14 +108,14 @@ def pack_sample(
     record["spacing_row"], record["spacing_col"] = image.spacing or (np.nan, np.nan)
     record["window_centre"] = _float32(image.centres[0]) if image.centres else np.nan
     record["window_width"] = _float32(image.widths[0]) if image.widths else np.nan
-    if flags & Flag.PADDING and picture.padding is not None:
+    if flags & _PADDING and picture.padding is not None:
         record["padding_first"], record["padding_last"] = picture.padding
     record["codec"], record["dtype"] = encoded.codec, STORED_DTYPES.index(f"{values.dtype.kind}{values.dtype.itemsize}")
     record["flags"], record["voi"] = flags, image.voi_function
     record["safe_levels"], record["levels"] = encoded.safe_levels, encoded.levels
     record["level_end"] = [*encoded.level_end, *[0] * (LEVELS - len(encoded.level_end))]
     record["level_crc"] = [*encoded.level_crc, *[0] * (LEVELS + 1 - len(encoded.level_crc))]
-    low, high = _range(values)
+    low, high = found.extremes or (None, None)
     row = {
         "key": key,
         "position": place,
@@ -116,15 +129,15 @@ def pack_sample(
         "window_centres": list(image.centres),
         "window_widths": list(image.widths),
         "suv_factor": image.suv_factor,
-        "minimum": low,
-        "maximum": high,
-        "pixel_hash": pixel_hash(values),
+        "minimum": None if low is None else float(low),
+        "maximum": None if high is None else float(high),
+        "pixel_hash": found.pixel_hash,
         "suv_missing": image.suv_missing,
         "window_explanations": [int(explanation) for explanation in image.explanations],
         "real_world": [_real_world(mapping) for mapping in image.real_world],
         "lossy_ratios": list(image.lossy_ratios),
-        "max_error": max_error,
-        "suspect": int(suspect),
+        "max_error": found.max_error,
+        "suspect": int(found.suspect),
         "cropped": None if image.cropped is None else list(image.cropped),
         "masked": image.masked,
     }
@@ -135,15 +148,14 @@ def pack_sample(
 
 
 def pixel_hash(values: NDArray[np.generic]) -> bytes:
-    """BLAKE2b-128 over dtype ("<u2", "|u1") and shape ("512x512", "64x64x3"), each followed by a zero byte, and the values.
+    """BLAKE3, 128 bits of it, over the values and then dtype ("<u2", "|u1") and shape ("512x512", "64x64x3"), a zero byte behind each.
 
-    Values are in C order, little-endian.
+    Values are in C order, little-endian. They go first: behind other bytes they would not lie in whole chunks.
     """
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    digest = hashlib.blake2b(digest_size=16)
+    digest = blake3(little.data.cast("B"))
     digest.update(f"{little.dtype.str}\0{'x'.join(map(str, values.shape))}\0".encode())
-    digest.update(little.data)
-    return digest.digest()
+    return digest.digest(length=16)
 
 
 def series_record(
@@ -187,23 +199,18 @@ def series_row(
     return permitted("series", row)
 
 
-def _flags(image: Slice, picture: Picture) -> Flag:
-    flags = Flag(0)
-    if picture.exact:
-        flags |= Flag.EXACT
-    if image.lossy:
-        flags |= Flag.LOSSY
-    if image.invert:
-        flags |= Flag.INVERT
-    if picture.padding is not None and _INT32.min <= picture.padding[0] and picture.padding[1] <= _INT32.max:
-        flags |= Flag.PADDING
-    if image.modality_lut is not None:
-        flags |= Flag.MODALITY_LUT
-    if image.voi_lut is not None:
-        flags |= Flag.VOI_LUT
-    if image.spacing is not None and image.spacing_source == "ratio":
-        flags |= Flag.RATIO
-    return flags
+def _flags(image: Slice, picture: Picture) -> int:
+    """Bits of Flag."""
+    padding = picture.padding
+    return (
+        _EXACT * picture.exact
+        + _LOSSY * image.lossy
+        + _INVERT * image.invert
+        + _PADDING * (padding is not None and _INT32.min <= padding[0] and padding[1] <= _INT32.max)
+        + _MODALITY_LUT * (image.modality_lut is not None)
+        + _VOI_LUT * (image.voi_lut is not None)
+        + _RATIO * (image.spacing is not None and image.spacing_source == "ratio")
+    )
 
 
 def _real_world(mapping: RealWorld) -> dict[str, Any]:
@@ -223,7 +230,7 @@ def _text(
     encoded: Encoded,
     series: SeriesJob,
     row: dict[str, Any],
-    flags: Flag,
+    flags: int,
     attributes: SeriesAttributes,
     kept: Mapping[str, Any],
 ) -> bytes:
@@ -233,7 +240,7 @@ def _text(
         "version": 1,
         "key": key_text(row["key"]),
         "codec": Codec(encoded.codec).name.lower(),
-        "dtype": values.dtype.name,
+        "dtype": _dtype_name(values.dtype),
         "rows": values.shape[0],
         "cols": values.shape[1],
         "channels": 1 if values.ndim == 2 else values.shape[2],
@@ -243,7 +250,7 @@ def _text(
         "modality_lut": _lut(image.modality_lut),
         "photometric": picture.photometric,
         "invert": image.invert,
-        "padding": list(picture.padding) if picture.padding is not None and Flag.PADDING in flags else None,
+        "padding": list(picture.padding) if picture.padding is not None and flags & _PADDING else None,
         "voi": VoiFunction(image.voi_function).name,
         "window_centres": row["window_centres"],
         "window_widths": row["window_widths"],
@@ -284,6 +291,9 @@ def _text(
         return _ENCODER.encode(_clean(named)).encode()
 
 
+_dtype_name = cache(lambda dtype: str(dtype.name))  # NumPy makes it anew, in Python, each time
+
+
 def _clean(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -298,11 +308,6 @@ def _lut(lut: Lut | None) -> dict[str, Any] | None:
     if lut is None:
         return None
     return {"first": lut.first, "values": np.asarray(lut.values, np.float64).tolist(), "bits": lut.bits}
-
-
-def _range(values: NDArray[np.generic]) -> tuple[float | None, float | None]:
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
 
 
 def _finite(values: Sequence[float] | None) -> list[float] | None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
+from radload.pack.aside import Aside
+
 BLOCK = 512
+_SMALL = 1 << 14  # bytes: what is cheaper to copy than to write in pieces
 _MAX_SIZE = 8**11 - 1  # eleven octal digits
 
 
@@ -39,25 +42,37 @@ def header(name: str, size: int) -> bytes:
 class TarWriter:
     """Appends members to a file; knows its size and SHA-256 without reading it again."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, aside: Aside | None = None) -> None:
+        """With `aside`, whose context outlives the writer, what a write raises is raised by a later `add`, or by `finish`."""
+        self._file, self._aside = file, aside
         self._digest = hashlib.sha256()
         self.size = 0
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member; returns the offset of its data."""
-        self._write(header(name, len(data)))
-        offset = self.size
-        self._write(data)
-        self._write(bytes(-len(data) % BLOCK))
+        offset = self.size + BLOCK
+        head, padding = header(name, len(data)), bytes(-len(data) % BLOCK)
+        if len(data) < _SMALL:
+            self._append(b"".join((head, data, padding)))
+        else:
+            self._append(head, data, padding)
         return offset
 
     def finish(self) -> bytes:
         """Write the end of the archive (two blocks of zeros); returns the SHA-256 of the file."""
-        self._write(bytes(2 * BLOCK))
+        self._append(bytes(2 * BLOCK))
+        if self._aside is not None:
+            self._aside.wait()
         return self._digest.digest()
+
+    def _append(self, *pieces: bytes) -> None:
+        self.size += sum(map(len, pieces))
+        if self._aside is not None:
+            self._aside.write(self._write, *pieces)
+            return
+        for piece in pieces:
+            self._write(piece)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._digest.update(data)
-        self.size += len(data)

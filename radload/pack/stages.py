@@ -13,7 +13,7 @@ from radload.dataset.manifest import MANIFEST, read_manifest
 from radload.errors import RadloadError, UsageError
 from radload.pack.device import find_device
 from radload.pack.display import Display
-from radload.pack.flow import finish_pack, make, run_shards, stopping
+from radload.pack.flow import finish_pack, make, run_shards, spare_core, stopping
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING, is_finished, is_left
@@ -122,10 +122,11 @@ def pack_share(
                 if not is_finished(out, one.stem, one.name, one.digest):
                     waiting.append(number)
                 display.advance(1)
+            waiting.sort(key=lambda number: outlines[number].frames, reverse=True)
             slices = sum(outlines[number].frames for number in waiting)
             display.start("packing", slices, "slices")
             with stopping(lambda: _of_share(out, private, mine)):
-                run_shards(Jobs(private, waiting), processes, limits, display.reach, device)
+                run_shards(Jobs(private, waiting, spare_core(processes)), processes, limits, display.reach, device)
     finally:
         os.close(lock)
     notes = () if device is None else device.account.notes()

@@ -10,10 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.pack.aside import Aside, Later
 from radload.pack.foreground import OUTSIDE_FIELD, foreground, moments
 from radload.sources.slice import SeriesAttributes, Slice, Units
 
 _HISTOGRAM_SPAN: Final = 1 << 17  # stored integers are counted by value up to this span (16-bit data always)
+_WORDS: Final = (np.dtype("u2"), np.dtype("i2"))  # what a compiled function counts
 _MAX_ENTRIES: Final = 1 << 22  # distinct (value, weight) pairs kept: 64 MiB
 _SAMPLE_PER_SLICE: Final = 16_384  # values that stand for a slice of floats
 
@@ -50,14 +52,21 @@ class SeriesStatistics:
     them padding or not. Foreground: see `foreground`; its share is of the pixels counted.
     """
 
-    def __init__(self, attributes: SeriesAttributes = SeriesAttributes()) -> None:  # noqa: B008 - frozen
-        """`attributes` of the series: its modality and units decide what counts."""
+    def __init__(
+        self,
+        attributes: SeriesAttributes = SeriesAttributes(),  # noqa: B008 - frozen
+        aside: Aside | None = None,
+    ) -> None:
+        """`attributes` of the series: its modality and units decide what counts. With `aside`, 16-bit integers are counted there."""
+        self._aside = aside
+        self._last: Later[None] | None = None
         self._values: list[NDArray[np.float64]] = []
         self._weights: list[NDArray[np.float64]] = []
         self._entries = 0
-        self._counts: NDArray[np.int64] | None = None  # open histogram of one rescale
+        self._counts: NDArray[np.int64] | None = None  # open histogram of one rescale: (lanes, values), to be summed
         self._lowest = 0
         self._rescale: tuple[object, ...] = ()
+        self._padding: tuple[int, int] | None = None  # stored values of the open histogram that do not count
         self._to_modality: ToModality = _identity
         self._minimum, self._maximum = np.inf, -np.inf
         self._number, self._sum, self._squares, self._origin = 0, 0.0, 0.0, 0.0
@@ -69,6 +78,9 @@ class SeriesStatistics:
         rescale, to_modality = _modality_step(image)
         self._invert = image.invert
         pixels: NDArray[Any] = values.reshape(-1)
+        if values.dtype in _WORDS:
+            self._count_words(pixels, padding, rescale, to_modality)
+            return
         if values.dtype.kind == "f":
             pixels = pixels[np.isfinite(pixels)]
         if padding is not None and len(pixels):
@@ -116,24 +128,63 @@ class SeriesStatistics:
             float(weights[content].sum() / weights.sum()),
         )
 
+    def _count_words(
+        self,
+        words: NDArray[Any],
+        padding: tuple[int, int] | None,
+        rescale: tuple[object, ...],
+        to_modality: ToModality,
+    ) -> None:
+        """16-bit integers, all in one pass; padding is taken out of the histogram when it is closed."""
+        from radload.kernels.histogram import LANES, SPAN, count_into  # with Numba, which not every command needs
+
+        if padding is not None and padding[0] <= words.min() and words.max() <= padding[1]:
+            padding = None  # nothing else: it counts
+        lowest = int(np.iinfo(words.dtype).min)
+        counts, opened = self._counts, (self._rescale, self._padding, self._lowest)
+        if counts is None or counts.shape != (LANES, SPAN) or opened != (rescale, padding, lowest):
+            counts = self._open_histogram(lowest, (LANES, SPAN), rescale, padding, to_modality)
+        if self._aside is None:
+            count_into(words, lowest, counts)
+        else:
+            self._last = self._aside.call(lambda: count_into(words, lowest, counts))
+
     def _count(
         self, pixels: NDArray[Any], low: int, high: int, rescale: tuple[object, ...], to_modality: ToModality
     ) -> None:
-        inside = self._counts is not None and self._lowest <= low and high < self._lowest + len(self._counts)
-        if rescale != self._rescale or not inside:
-            self._close_histogram()
-            self._lowest = min(low, max(0, high - 65_535)) if low >= 0 else max(low - 1024, high - _HISTOGRAM_SPAN + 1)
-            self._counts = np.zeros(max(65_536, high - self._lowest + 1), np.int64)
-            self._rescale, self._to_modality = rescale, to_modality
-        shifted = pixels.astype(np.int64) - self._lowest
-        counted = np.bincount(shifted)
-        self._counts[: len(counted)] += counted  # type: ignore[index]
+        """Integers of other sizes, without padding."""
+        counts = self._counts
+        inside = counts is not None and self._lowest <= low and high < self._lowest + counts.shape[1]
+        if counts is None or not inside or (self._rescale, self._padding) != (rescale, None):
+            lowest = min(low, max(0, high - 65_535)) if low >= 0 else max(low - 1024, high - _HISTOGRAM_SPAN + 1)
+            counts = self._open_histogram(lowest, (1, max(65_536, high - lowest + 1)), rescale, None, to_modality)
+        counted = np.bincount(pixels.astype(np.int64) - self._lowest)
+        counts[0, : len(counted)] += counted
+
+    def _open_histogram(
+        self,
+        lowest: int,
+        shape: tuple[int, int],
+        rescale: tuple[object, ...],
+        padding: tuple[int, int] | None,
+        to_modality: ToModality,
+    ) -> NDArray[np.int64]:
+        self._close_histogram()
+        counts = self._counts = np.zeros(shape, np.int64)
+        self._lowest, self._rescale, self._padding, self._to_modality = lowest, rescale, padding, to_modality
+        return counts
 
     def _close_histogram(self) -> None:
         if self._counts is None:
             return
-        used = np.flatnonzero(self._counts)
-        weights = self._counts[used].astype(np.float64)
+        if self._last is not None:
+            self._last.result()  # and so are those before it
+        counts = self._counts.sum(0)
+        if self._padding is not None:
+            first, last = (bound - self._lowest for bound in self._padding)
+            counts[max(first, 0) : max(last + 1, 0)] = 0
+        used = np.flatnonzero(counts)
+        weights = counts[used].astype(np.float64)
         values = self._to_modality(used + self._lowest)
         self._counts = None
         inside = values >= self._floor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from radload.dataset.schema import Suspect
 from radload.sources.slice import Slice
 
+_NOTHING: Final = Suspect(0)
 _WORDS: Final = {
     Suspect.CONSTANT: "all one value between others that are not",
     Suspect.BITS: "values that Bits Stored cannot hold",
@@ -19,21 +20,37 @@ _WORDS: Final = {
 }
 
 
-def disagreement(image: Slice) -> Suspect:
+Extremes: TypeAlias = tuple[float, float]
+
+
+def extremes_of(values: NDArray[Any]) -> Extremes | None:
+    """Lowest and highest of the values that are finite, whole numbers of integers; None where there is none."""
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return (values.min().item(), values.max().item()) if values.size else None
+
+
+def disagreement(image: Slice, extremes: Extremes | None) -> Suspect:
     """Whether the stored values of a grey integer image are what its header says: Bits Stored, and the smallest and largest value
-    (PS3.3 C.7.6.3.1). Padding is not looked at: writers disagree on whether it counts."""
-    if not image.photometric.startswith("MONOCHROME") or image.stored.dtype.kind not in "iu":
-        return Suspect(0)
-    values: NDArray[Any] = image.stored
-    if image.padding is not None:
-        values = values[(values < image.padding[0]) | (values > image.padding[1])]
-    if not values.size:
-        return Suspect(0)
-    low, high = int(values.min()), int(values.max())
+    (PS3.3 C.7.6.3.1). Padding is not looked at: writers disagree on whether it counts.
+
+    `extremes`: of the stored values, padding among them.
+    """
+    if extremes is None or not image.photometric.startswith("MONOCHROME") or image.stored.dtype.kind not in "iu":
+        return _NOTHING
+    found = _beyond(image, *extremes)
+    if found and image.padding is not None:  # only then is it worth while to leave padding out
+        values: NDArray[Any] = image.stored
+        content = extremes_of(values[(values < image.padding[0]) | (values > image.padding[1])])
+        return _NOTHING if content is None else _beyond(image, *content)
+    return found
+
+
+def _beyond(image: Slice, low: float, high: float) -> Suspect:
     signed = image.stored.dtype.kind == "i"
     least = -(1 << (image.bits_stored - 1)) if signed else 0
     most = (1 << (image.bits_stored - signed)) - 1
-    found = Suspect(0)
+    found = _NOTHING
     if low < least or high > most:
         found |= Suspect.BITS
     if image.claimed is not None and (low < image.claimed[0] or high > image.claimed[1]):

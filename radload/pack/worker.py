@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from radload.errors import RadloadError
+from radload.preload import PRELOAD
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -27,7 +28,6 @@ Beat: TypeAlias = Callable[[int, int], None]  # (item that is begun, or -1: none
 
 DEVICE: Final = -2  # in place of an item: a GPU is at work, for no file in particular
 
-_PRELOAD: Final = ["radload.pack.catalog_rows", "radload.pack.job"]
 _TRIES: Final = 3  # to start a process
 _PATIENCE: Final = 5.0  # seconds for a process to end that was told to
 
@@ -66,7 +66,7 @@ class Worker(Generic[Job, Result]):
 
     def __init__(self, function: Callable[[Job, Beat], Result], limits: Limits) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
+        context.set_forkserver_preload(list(PRELOAD))
         self.position: int | None = None
         self.ready = False
         self._timeout, self._silent = limits.timeout, 0.0

@@ -61,6 +61,25 @@ def test_padding_is_left_out_unless_there_is_nothing_else() -> None:
     expect(gather([Slice(0, stored)], (-3000, 3000)), stored.astype(float))
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4"])
+def test_padding_may_differ_from_slice_to_slice(dtype: str) -> None:
+    """One that lies above, below and outside of the values, none, and all of a slice, which then counts."""
+    random = np.random.default_rng(0)
+    statistics, content = SeriesStatistics(), []
+    for padding in ((0, 9), (0, 9), (90, 300), (120, 120), None, (0, 100)):
+        stored = random.integers(0, 100, (8, 9)).astype(dtype)
+        statistics.add(Slice(0, stored), stored, padding)
+        low, high = padding if padding not in (None, (0, 100)) else (1, 0)
+        content.append(stored[(stored < low) | (stored > high)])
+    expect(statistics.result(), np.concatenate(content).astype(float))
+
+
+def test_a_series_may_hold_integers_of_several_types() -> None:
+    random = np.random.default_rng(0)
+    slices = [Slice(0, random.integers(0, 100, (5, 6)).astype(dtype)) for dtype in (*"BHhBiHhB",)]
+    expect(gather(slices), np.concatenate([image.stored.ravel() for image in slices]).astype(float))
+
+
 def test_floats_and_wide_integers_have_exact_moments_and_close_percentiles() -> None:
     random = np.random.default_rng(0)
     for stored in (

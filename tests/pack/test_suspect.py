@@ -15,7 +15,7 @@ import radload
 from radload.dataset.schema import Suspect
 from radload.inspect import summarise
 from radload.pack import PackOptions, pack
-from radload.pack.suspect import count_flags, describe, disagreement, mark_constant
+from radload.pack.suspect import count_flags, describe, disagreement, extremes_of, mark_constant
 from radload.sources import Slice
 
 
@@ -39,7 +39,8 @@ from radload.sources import Slice
 )
 def test_values_that_the_header_rules_out(values: list[int], changes: dict[str, Any], expected: Suspect) -> None:
     dtype = changes.pop("dtype", np.int16 if min(values) < 0 else np.uint16)
-    assert disagreement(Slice(0, np.array([values], dtype), **changes)) == expected
+    image = Slice(0, np.array([values], dtype), **changes)
+    assert disagreement(image, extremes_of(image.stored)) == expected
 
 
 @pytest.mark.parametrize(
