@@ -25,6 +25,7 @@ from radload.pack import privacy, quarantine
 from radload.pack.before import Before, NothingNew, read_splits
 from radload.pack.catalog import scan_catalog
 from radload.pack.codes import NOT_SELECTED
+from radload.pack.compact import SourceFiles
 from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
@@ -99,7 +100,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
     if options.scheduler is not None:
         raise UsageError("--append packs on this machine alone: leave out --scheduler")
     identity = options.identity()
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
@@ -129,12 +130,12 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         following = Following(index.next_key, index.next_shard, index.table("patients"), index.table("studies"))
         pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym, following)
-        plan = with_seen(plan, files)
+        plan = with_seen(plan, files, screened.catalog.rows)
         (workspace.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         remove_unused_shards(workspace.out, manifest, {job.name for job in plan.jobs})
         make_split_folders(plan, workspace)
         slices = write_shards(plan, workspace, workers, checked.limits, display)
-        fresh = [file for file in files if file.source not in prepared.skipped]
+        fresh = SourceFiles(file for file in files if file.source not in prepared.skipped)
         division = prepared.division
         written = write_dataset(workspace, plan, screened.catalog, fresh, division.patients, division.labels, before)
         notes = [*division.notes, *selection_notes(options), *mask_notes(written), *quarantine.notes(options, screened)]

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     import distributed
 
 _CONNECT: Final = 30.0  # seconds
-_WITHOUT_WORKERS: Final = 24 * 3600.0  # seconds that a pack waits while there is no worker: a batch system's queue is long
+_WITHOUT_WORKERS: Final = (
+    24 * 3600.0
+)  # seconds that a pack waits while there is no worker: a batch system's queue is long
 _LOOK: Final = 0.1  # seconds between looks at what is finished
 _COUNT: Final = 5.0  # seconds between looks at whether there are workers
 

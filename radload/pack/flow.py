@@ -22,6 +22,7 @@ from radload.pack import privacy, quarantine
 from radload.pack.before import Before, NothingNew
 from radload.pack.catalog import Scan, scan_catalog
 from radload.pack.codes import DECODER_CRASHED, TIMEOUT
+from radload.pack.compact import Lazy, SourceFiles
 from radload.pack.crosswalk import write_splits
 from radload.pack.display import Display
 from radload.pack.divide import Division
@@ -74,7 +75,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     checked = check(options)
     folders = check_folders(options)
     identity = options.identity()
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     mask_patterns(options.masks, files)  # before anything is written
@@ -97,7 +98,7 @@ class Made:
 
     plan: Plan
     screened: Screened
-    files: Sequence[InputFile]
+    files: SourceFiles
     division: Division
     scan: Scan
 
@@ -106,7 +107,7 @@ def make(
     options: PackOptions,
     checked: Checked,
     folders: Folders,
-    files: Sequence[InputFile],
+    files: SourceFiles,
     workspace: Workspace,
     display: Display,
 ) -> Made:
@@ -140,7 +141,7 @@ def make(
     except KeyboardInterrupt:
         raise Stopped("stopped before the first shard; run the same command again to go on") from None
     plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
-    plan = with_seen(plan, files)
+    plan = with_seen(plan, files, screened.catalog.rows)
     workspace.keep(description)
     write_private_splits(workspace, prepared.division)
     make_split_folders(plan, workspace)
@@ -227,13 +228,19 @@ def write_private_splits(workspace: Workspace, division: Division, add: bool = F
 def write_shards(plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display) -> int:
     """Run the jobs that are not finished yet; returns the number of frames worked on."""
     workspace.clean()
-    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
-    waiting = [job for job in plan.jobs if job.stem not in finished]
-    total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
+    waiting: list[int] = []
+    total = before = 0
+    for number, job in enumerate(plan.jobs):
+        total += job.count
+        if is_finished(workspace.out, job.stem, job.name, job.digest):
+            before += job.count
+        else:
+            waiting.append(number)
+    left = Lazy(len(waiting), lambda place: plan.jobs[waiting[place]])
     display.start("packing", total, "slices", before)
     try:
         with stopping(lambda: _stopped(plan, workspace)):
-            run_shards(waiting, workers, limits, lambda done: display.reach(before + done))
+            run_shards(left, workers, limits, lambda done: display.reach(before + done))
     finally:
         workspace.clean()  # what workers that were ended had begun to write
     return total - before

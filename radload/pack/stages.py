@@ -11,6 +11,7 @@ from rich.console import Console
 
 from radload.dataset.manifest import MANIFEST, read_manifest
 from radload.errors import RadloadError, UsageError
+from radload.pack.compact import SourceFiles
 from radload.pack.display import Display
 from radload.pack.flow import finish_pack, make, run_shards, stopping
 from radload.pack.masks import mask_patterns
@@ -64,7 +65,7 @@ def plan(options: PackOptions, console: Console | None = None) -> PlanSummary:
     folders = check_folders(options)
     if folders.state is State.FINISHED:
         raise UsageError(f"--out {folders.out} holds a data set that is finished: give another --out")
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     mask_patterns(options.masks, files)

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from radload.errors import UsageError
-from radload.pack.places import SeriesFiles
+from radload.pack.places import SeriesFiles, places_of
 from radload.sources import Header
 
 LEFT_OUT: Final = -1  # place of a frame that is not packed
@@ -103,8 +103,8 @@ def _thin(series: SeriesFiles, headers: Sequence[Header], thinnings: Thinnings) 
     return replace(
         series,
         rows=rows,
-        places=tuple(
-            tuple(place_of.get((row, frame), LEFT_OUT) for frame in range(headers[row].frames)) for row in rows
+        places=places_of(
+            [[place_of.get((row, frame), LEFT_OUT) for frame in range(headers[row].frames)] for row in rows]
         ),
         count=len(kept),
         size=series.size // series.count * len(kept),
