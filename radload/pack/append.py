@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from radload.dataset.files import write_json
+from radload.dataset.files import disk_failures_are_said, write_json
 from radload.dataset.index import open_index
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import key_text
@@ -30,7 +30,6 @@ from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
 from radload.pack.flow import (
-    disk_failures_are_said,
     make_split_folders,
     mask_notes,
     summarise,
@@ -105,7 +104,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
     workers = worker_count(options)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("packing"):
         manifest = read_manifest(workspace.out)
         before = _before(workspace, manifest, identity, folders)
         description = describe_plan(workspace.key, identity, files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +10,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
+from radload.dataset.files import disk_failure, disk_failures_are_said
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
@@ -54,8 +54,6 @@ from radload.pack.workspace import (
     read_plan,
 )
 
-_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
-
 
 def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     """Pack a folder of images into shards (docs/format.md). Progress goes to `console` where that is a terminal.
@@ -81,7 +79,7 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     mask_patterns(options.masks, files)  # before anything is written
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("packing"):
         made = make(options, checked, folders, files, workspace, display)
         if options.scheduler is None:
             slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display)
@@ -157,24 +155,6 @@ def make_split_folders(plan: Plan, workspace: Workspace) -> None:
 def worker_count(options: PackOptions) -> int:
     """Processes on this machine: as many as it has cores for us, where nobody says."""
     return options.workers if options.workers is not None else len(os.sched_getaffinity(0))
-
-
-@contextmanager
-def disk_failures_are_said() -> Iterator[None]:
-    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
-    try:
-        yield
-    except OSError as error:
-        raise RadloadError(
-            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
-        ) from None
-
-
-def _why(error: OSError) -> str:
-    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
-    said = _ERRNO.search(str(error))
-    number = error.errno or (int(said[1]) if said else None)
-    return os.strerror(number).lower() if number else "input/output error"
 
 
 def _already_packed(
@@ -280,7 +260,7 @@ def stopping(state: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         raise Stopped(f"stopped: {state()}") from None
     except OSError as error:
-        raise RadloadError(f"packing stopped ({_why(error)}): {state()}") from None
+        raise RadloadError(f"packing stopped ({disk_failure(error)}): {state()}") from None
 
 
 def after_death(job: ShardJob, died: Died) -> ShardJob:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from radload.dataset.files import disk_failures_are_said
 from radload.dataset.manifest import MANIFEST, read_manifest
 from radload.errors import RadloadError, UsageError
 from radload.pack.compact import SourceFiles
@@ -69,7 +70,7 @@ def plan(options: PackOptions, console: Console | None = None) -> PlanSummary:
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     mask_patterns(options.masks, files)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("planning"):
         made = make(options, checked, folders, files, workspace, display)
         write_planned(workspace.private, plan_id(workspace.out), options, files, made.plan.jobs)
     jobs = made.plan.jobs
@@ -149,7 +150,7 @@ def finish(
     in_a_folder(options, "radload finish")
     checked = check(options)
     folders = check_folders(options)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("finishing"):
         _check_all_there(out, private)
         made = make(options, checked, folders, read_walk(private), workspace, display)
         workspace.clean()  # what workers that were ended had begun to write

@@ -67,7 +67,7 @@ def repack(
     Raises:
         UsageError: no private folder, a source or option file that is not that of the pack, or another program writes to the data set.
     """
-    with locked(root.resolve()):
+    with locked(root.resolve(), "repairing"):
         return _repack(root, names, source, private or default_private(root), workers, display, files or {})
 
 
