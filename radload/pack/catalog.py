@@ -55,7 +55,7 @@ class Scan:
     def read(self, files: Sequence[InputFile], change: Callable[[Header], Header] = lambda header: header) -> Catalog:
         """What pack plans with. `files`: the walk that the catalog was made of; change: what is made of each header."""
         columns = [name for name in SCHEMA.names if name != "row"]
-        batches: Batches = self.data.to_batches(columns=columns, batch_size=_READ, use_threads=False)
+        batches: Batches = self.data.to_batches(columns=columns, batch_size=_READ, use_threads=False, batch_readahead=1)
         return decode(batches, files, change)
 
 

@@ -25,7 +25,7 @@ class SeriesFiles:
     """
 
     identity: str
-    rows: tuple[int, ...]
+    rows: Sequence[int]
     places: Sequence[tuple[int, ...]]
     count: int
     size: int
@@ -89,7 +89,7 @@ def _order(identity: str, rows: Sequence[int], headers: Mapping[int, Header]) ->
     bytes_per_value = max(1, -(-max(headers[row].bits for row in rows) // 8))
     return SeriesFiles(
         identity,
-        ordered,
+        array("q", ordered),
         places_of([places[row] for row in ordered]),
         len(frames),
         len(frames) * first.rows * first.cols * first.channels * bytes_per_value,

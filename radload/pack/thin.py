@@ -7,6 +7,7 @@ affair. All other slices are --slices': per series, in order of position.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -99,7 +100,7 @@ def _thin(series: SeriesFiles, headers: Sequence[Header], thinnings: Thinnings) 
     if len(kept) == series.count:
         return series
     place_of = {item: place for place, item in enumerate(kept)}
-    rows = tuple(dict.fromkeys(row for row, _ in kept))
+    rows = array("q", dict.fromkeys(row for row, _ in kept))
     return replace(
         series,
         rows=rows,
