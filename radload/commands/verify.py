@@ -21,7 +21,9 @@ def verify(
     ] = False,
     version: Annotated[
         str | None,
-        typer.Option(help="Version to look at (`radload versions`). [default: the current one]", show_default=False),
+        typer.Option(
+            help="Version to look at (`radload versions`), or all. [default: the current one]", show_default=False
+        ),
     ] = None,
     repair: Annotated[
         str | None,

@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
+
+from radload.errors import RadloadError
+
+_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
+
+
+@contextmanager
+def disk_failures_are_said(what: str) -> Iterator[None]:
+    """What the disk refuses while a command reads and writes (index, labels, tables, manifest) is one sentence.
+
+    Args:
+        what: the command in a word: "packing". It must go on, or begin anew, where it is called again.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RadloadError(
+            f"{what} stopped ({disk_failure(error)}): mend that, for instance make room, and run the same command again to go on"
+        ) from None
+
+
+def disk_failure(error: OSError) -> str:
+    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
+    said = _ERRNO.search(str(error))
+    number = error.errno or (int(said[1]) if said else None)
+    return os.strerror(number).lower() if number else "input/output error"
 
 
 @contextmanager

@@ -148,6 +148,10 @@ def open_index(root: Path, manifest: Manifest, scattered: bool = False) -> Index
         following = int(summary["next_key"]), int(summary["next_shard"])
         keys, largest = str(summary["keys"]), {name: Largest(*summary["largest"][name]) for name in SPLITS}
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, KeyError):  # a name that a later radload added
+            raise FormatError(
+                f"the index in {folder} was made by an older radload, or is damaged (segment.json has no {error}): pack again"
+            ) from None
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise FormatError(
             f"the index in {folder} cannot be read (segment.json, {reason}): restore it from a copy, or pack again"

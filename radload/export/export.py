@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.dataset import Dataset
-from radload.dataset.files import sync_folder
+from radload.dataset.files import disk_failures_are_said, sync_folder
 from radload.dataset.generation import carry_codes
 from radload.dataset.index import segment_folder
 from radload.dataset.labels import label_names, read_labels, write_labels
@@ -75,7 +75,7 @@ def export(options: ExportOptions) -> Exported:
     root, to = options.shards.resolve(), options.to.resolve()
     private = find_private(root, options.private)
     _check_target(to, (root, default_private(root), *((private.resolve(),) if private is not None else ())))
-    with Dataset(root, version=options.version) as dataset:
+    with Dataset(root, version=options.version) as dataset, disk_failures_are_said("exporting"):
         keep = chosen_rows(dataset, options.where)
         secret = privacy.new_key()
 

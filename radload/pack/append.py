@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from radload.dataset.files import write_json
+from radload.dataset.files import disk_failures_are_said, write_json
 from radload.dataset.index import open_index
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import key_text
@@ -25,12 +25,12 @@ from radload.pack import privacy, quarantine
 from radload.pack.before import Before, NothingNew, read_splits
 from radload.pack.catalog import scan_catalog
 from radload.pack.codes import NOT_SELECTED
+from radload.pack.compact import SourceFiles
 from radload.pack.crosswalk import read_rows, write_rejects
 from radload.pack.device import find_device, with_notes
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
 from radload.pack.flow import (
-    disk_failures_are_said,
     make_split_folders,
     mask_notes,
     summarise,
@@ -100,12 +100,12 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
             f"--append adds to a data set, and --out {options.out} holds {folders.state.value}: pack without --append first"
         )
     identity = options.identity()
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
     workers = worker_count(options)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("packing"):
         manifest = read_manifest(workspace.out)
         before = _before(workspace, manifest, identity, folders)
         description = describe_plan(workspace.key, identity, files)
@@ -130,13 +130,13 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
         following = Following(index.next_key, index.next_shard, index.table("patients"), index.table("studies"))
         pseudonym = partial(privacy.pseudonym, workspace.key)
         plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym, following)
-        plan = with_seen(plan, files)
+        plan = with_seen(plan, files, screened.catalog.rows)
         (workspace.out / PACKING / "parts").mkdir(parents=True, exist_ok=True)
         remove_unused_shards(workspace.out, manifest, {job.name for job in plan.jobs})
         make_split_folders(plan, workspace)
         device = find_device(options.decode_device)
         slices = write_shards(plan, workspace, workers, checked.limits, display, device)
-        fresh = [file for file in files if file.source not in prepared.skipped]
+        fresh = SourceFiles(file for file in files if file.source not in prepared.skipped)
         division = prepared.division
         written = write_dataset(workspace, plan, screened.catalog, fresh, division.patients, division.labels, before)
         notes = [*division.notes, *selection_notes(options), *mask_notes(written), *quarantine.notes(options, screened)]

@@ -17,6 +17,7 @@ from radload.dataset.manifest import Manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack.codes import MASK_WITHOUT_IMAGE, NOT_SELECTED, WITHDRAWN
+from radload.pack.compact import chosen
 from radload.pack.masks import Masks, of_images
 from radload.pack.patients import Patient, find_patients
 from radload.pack.privacy import printable
@@ -162,7 +163,7 @@ def only_new(catalog: Catalog, masks: Masks, rule: str | None, before: Before, h
     skipped = frozenset(name for header in (*there, *seen) for name in (header.source, *header.parts))
     new = replace(
         catalog,
-        headers=tuple(headers[row] for row in kept),
+        headers=chosen(headers, kept),
         rejects=(*catalog.rejects, *rejects),
         rows=catalog.rows[kept],
     )

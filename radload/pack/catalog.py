@@ -30,6 +30,7 @@ from radload.pack.catalog_rows import KnownRows, find_rows
 from radload.pack.catalog_schema import PART, REJECTED, SCHEMA, decode
 from radload.pack.executor import Limits
 from radload.pack.scan import Catalog, InputFile
+from radload.sources import Header
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -51,11 +52,11 @@ class Scan:
     files: int
     reused: int
 
-    def read(self, files: Sequence[InputFile]) -> Catalog:
-        """What pack plans with. `files`: the walk that the catalog was made of."""
+    def read(self, files: Sequence[InputFile], change: Callable[[Header], Header] = lambda header: header) -> Catalog:
+        """What pack plans with. `files`: the walk that the catalog was made of; change: what is made of each header."""
         columns = [name for name in SCHEMA.names if name != "row"]
-        batches: Batches = self.data.to_batches(columns=columns, batch_size=_READ, use_threads=False)
-        return decode(batches, files)
+        batches: Batches = self.data.to_batches(columns=columns, batch_size=_READ, use_threads=False, batch_readahead=1)
+        return decode(batches, files, change)
 
 
 def _counting(on_files: Callable[[int], None]) -> tuple[list[int], Callable[[int, int], None]]:

@@ -5,6 +5,7 @@ The columns are derived from the fields of `Header`, `SeriesAttributes` and `Pri
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias, get_type_hints
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from radload.pack.arrow_kinds import kind_of, text
+from radload.pack.compact import Headers
 from radload.pack.privacy import printable
 from radload.pack.scan import Catalog, InputFile, Reject
 from radload.sources import Header, PartOf, PrivateDetails, SeriesAttributes
@@ -101,16 +103,21 @@ def _status(outcome: Outcome) -> str:
     return REJECTED if isinstance(outcome, Reject) else PART if isinstance(outcome, PartOf) else IGNORED
 
 
-def decode(batches: Iterator[pa.RecordBatch], files: Sequence[InputFile]) -> Catalog:
-    """The catalog of `files`, whose rows are `batches`, in the same order; headers come without private details."""
+def decode(
+    batches: Iterator[pa.RecordBatch],
+    files: Sequence[InputFile],
+    change: Callable[[Header], Header] = lambda header: header,
+) -> Catalog:
+    """The catalog of `files`, whose rows are `batches`, in the same order; headers come without private details, and as `change` makes
+    them."""
     exact = {printable(file.source): file.source for file in files if not file.source.isascii()}
-    headers: list[Header] = []
-    shared = _Shared()
-    rows: list[int] = []
+    headers = Headers()
+    rows = array("q")
     rejects: list[Reject] = []
     ignored = start = 0
     public = [column for column in _COLUMNS if column.where != "private"]
     for batch in batches:
+        shared = _Shared()
         status, code, reason = (batch.column(name).to_pylist() for name in ("status", "code", "reason"))
         places = [place for place, said in enumerate(status) if said == IMAGE]
         chosen = batch.take(pa.array(places, pa.int64()))
@@ -120,17 +127,17 @@ def decode(batches: Iterator[pa.RecordBatch], files: Sequence[InputFile]) -> Cat
         }
         for number, place in enumerate(places):
             rows.append(start + place)
-            headers.append(_header(files[start + place].source, columns, number, exact, shared))
+            headers.append(change(_header(files[start + place].source, columns, number, exact, shared)))
         for place, said in enumerate(status):
             if said == REJECTED:
                 rejects.append(Reject(files[start + place].source, None, code[place], reason[place]))
             ignored += said == IGNORED
         start += len(status)
-    return Catalog(tuple(headers), tuple(rejects), ignored, np.array(rows, np.int64))
+    return Catalog(headers, tuple(rejects), ignored, np.array(rows, np.int64))
 
 
 class _Shared:
-    """Equal texts and series attributes as one object: a series has hundreds of slices, and a pack holds the headers of all."""
+    """Equal texts and series attributes as one object: a series has hundreds of slices, and makes them once."""
 
     def __init__(self) -> None:
         self._texts: dict[str | tuple[str, ...], Any] = {}

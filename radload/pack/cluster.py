@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     import distributed
 
 _CONNECT: Final = 30.0  # seconds
-_INSTALL: Final = "install the same radload[cluster] on all machines, the scheduler's included"
+_WITHOUT_WORKERS: Final = (
+    24 * 3600.0
+)  # seconds that a pack waits while there is no worker: a batch system's queue is long
+_LOOK: Final = 0.1  # seconds between looks at what is finished
+_COUNT: Final = 5.0  # seconds between looks at whether there are workers
 
 
 def write_shards_on_cluster(
@@ -36,11 +41,11 @@ def write_shards_on_cluster(
 ) -> int:
     """`flow.write_shards` by the workers of `options.scheduler`; returns the number of frames worked on.
 
-    Each worker looks whether its shard is finished already. Waits for workers as long as it takes: they may stand in a queue.
+    Each worker looks whether its shard is finished already. Waits a day for a worker: they may stand in a queue.
 
     Raises:
         UsageError: no scheduler answers, or workers that cannot do it.
-        RadloadError: packing had to stop.
+        RadloadError: packing had to stop, or no worker came.
         Stopped: on Ctrl-C; tasks that run end with their shard.
     """
     if options.scheduler is None:
@@ -60,17 +65,18 @@ def write_shards_on_cluster(
         )
         run = secrets.token_hex(4)  # a run that was stopped may have left tasks with these names
         futures = client.map(
-            pack_remotely,
+            _by_value(_task),
             range(len(jobs)),
             private=str(private),
             plan=plan,
-            limits=limits,
+            timeout=limits.timeout,
+            memory=limits.memory,
             key=[f"{job.stem}-{run}" for job in jobs],
             retries=0,
         )
         try:
             frames = {future.key: job.count for future, job in zip(futures, jobs, strict=True)}
-            for future in _as_completed(client, futures):
+            for future in _as_completed(client, futures, state):
                 worked += future.result()
                 done += frames[future.key]
                 display.reach(done)
@@ -79,7 +85,21 @@ def write_shards_on_cluster(
     return worked
 
 
-def pack_remotely(number: int, private: str, plan: str, limits: Limits) -> int:
+def _task(number: int, private: str, plan: str, timeout: float, memory: int | None) -> int:
+    """`pack_remotely` for a machine that may have no radload: it travels as it stands, so it can fail in words where it cannot be
+    imported, and a worker that is sent a name that it cannot import ends without a word."""
+    from radload.pack.cluster import pack_remotely
+
+    return pack_remotely(number, private, plan, timeout, memory)
+
+
+def _by_value(function: Callable[..., int]) -> Callable[..., int]:
+    """`function` as Dask sends what stands in a script: its code, not its name."""
+    function.__module__ = "__main__"
+    return function
+
+
+def pack_remotely(number: int, private: str, plan: str, timeout: float, memory: int | None) -> int:
     """The task: write shard `number` of a plan, in a process of its own that a broken file may crash; returns the frames worked on.
 
     Raises:
@@ -92,7 +112,7 @@ def pack_remotely(number: int, private: str, plan: str, limits: Limits) -> int:
         return 0
     # Dask starts its workers as daemons, which may have no children; it ends them by itself, and ours end with them.
     multiprocessing.current_process().daemon = False
-    run_shards((job,), 1, limits)
+    run_shards((job,), 1, Limits(timeout, memory))
     return job.count
 
 
@@ -147,15 +167,33 @@ def _failures_said(address: str, state: Any) -> Iterator[None]:
         ) from None
     except FutureCancelledError:
         raise RadloadError(f"the scheduler {address} is gone: {state()}") from None
-    except ImportError:
-        raise UsageError(f"the workers of {address} cannot load the task: {_INSTALL}") from None
-    except RuntimeError as error:
-        if "deserialization of the task graph" not in str(error):
-            raise
-        raise UsageError(f"the scheduler {address} cannot load the task: {_INSTALL}") from None
+    except ImportError as error:
+        raise UsageError(
+            f"a worker of {address} cannot load the task (no module {error.name}): install the same radload[cluster] on all machines"
+        ) from None
 
 
-def _as_completed(client: distributed.Client, futures: list[Any]) -> Iterator[Any]:
+def _as_completed(client: distributed.Client, futures: list[Any], state: Callable[[], str]) -> Iterator[Any]:
+    """The futures as they end. Raises RadloadError where there is no worker for `_WITHOUT_WORKERS`."""
     from distributed import as_completed
 
-    return iter(as_completed(futures, loop=client.loop))  # the client is nobody's default
+    ended = as_completed(futures, loop=client.loop)  # the client is nobody's default
+    manned = counted = time.monotonic()
+    while not ended.is_empty():
+        some = ended.next_batch(block=False)
+        now = time.monotonic()
+        if some:
+            manned = now
+            yield from some
+            continue
+        time.sleep(_LOOK)
+        if now - counted < _COUNT:
+            continue
+        counted = now
+        with suppress(OSError, TimeoutError):  # a scheduler that is gone ends all futures
+            manned = now if client.nthreads() else manned
+        if now - manned > _WITHOUT_WORKERS:
+            raise RadloadError(
+                f"no worker has been at {client.scheduler.address} for {_WITHOUT_WORKERS / 3600:.3g} hours: start some, and give them "
+                f"that address; {state()}"
+            )

@@ -13,6 +13,7 @@ from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack import privacy, radimagenet
 from radload.pack.before import Before
+from radload.pack.compact import Lazy
 from radload.pack.label_sets import Labels, check_classes, from_csv, from_folder, from_modality, majority
 from radload.pack.options import Checked, PackOptions
 from radload.pack.patients import Patient, find_patients, identities, placeholder_notes
@@ -62,12 +63,12 @@ def divide(
     headers = catalog.headers
     patients = patients if patients is not None else find_patients(headers, options.patients)
     names = identities(headers, patients)
-    shipped = radimagenet.find_shipped(folders.source, [file.source for file in files], headers)
+    shipped = radimagenet.find_shipped(folders.source, (file.source for file in files), headers)
     labels = _labels(options, catalog, names, some=before is None or before.index is None)
     if labels is None and shipped is not None:
         labels = shipped.labels
     if labels is not None and labels.origin != "modality":
-        check_classes(labels, [person_of(header) for header in headers], options.labels)
+        check_classes(labels, Lazy(len(headers), lambda row: person_of(headers[row])), options.labels)
     linked = link(patients)
     unit = {patient.identity: linked.get(patient.identity, patient.identity) for patient in patients}
     given: dict[str, int] = {}
@@ -81,7 +82,8 @@ def divide(
     groups = [unit[patient.identity] for patient in patients]
     held = {} if holdout is None else hold_out(given, catalog, groups, holdout)
     given |= held
-    strata = majority(labels, groups, [header.frames for header in headers])
+    weights = [1] * len(headers) if labels is None else [header.frames for header in headers]
+    strata = majority(labels, groups, weights)
     rest = {identity: stratum for identity, stratum in strata.items() if identity not in given}
     added = before is not None and before.index is not None
     of_unit = given | assign(rest, checked.ratio, options.split_seed, added)

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
+from radload.pack.compact import chosen, without
 from radload.pack.scan import Catalog, Reject
 from radload.sources import Header
 
@@ -79,24 +80,21 @@ def raw_mammograms(headers: Sequence[Header]) -> set[int]:
 
     One without its processed twin is the only image of that view, and stays.
     """
-    raw = [_is_raw(header) for header in headers]
-    processed = {
-        _view(header)
-        for header, is_raw in zip(headers, raw, strict=True)
-        if header.attributes.modality == "MG" and not is_raw
-    }
-    return {
-        position
-        for position, (header, is_raw) in enumerate(zip(headers, raw, strict=True))
-        if is_raw and _view(header) in processed
-    }
+    raw: list[tuple[int, tuple[str | None, ...]]] = []
+    processed: set[tuple[str | None, ...]] = set()
+    for position, header in enumerate(headers):
+        if _is_raw(header):
+            raw.append((position, _view(header)))
+        elif header.attributes.modality == "MG":
+            processed.add(_view(header))
+    return {position for position, view in raw if view in processed}
 
 
 def left_out(headers: Sequence[Header], include: AbstractSet[str] = frozenset()) -> dict[int, str]:
     """Position -> kind of the headers that are not packed; kinds in `include` are."""
     found = {position: kind for position, header in enumerate(headers) if (kind := kind_of(header)) is not None}
-    rest = [position for position in range(len(headers)) if position not in found]
-    found |= {rest[place]: RAW_MAMMOGRAM for place in raw_mammograms([headers[position] for position in rest])}
+    rest = without(len(headers), found)
+    found |= {int(rest[place]): RAW_MAMMOGRAM for place in raw_mammograms(chosen(headers, rest))}
     return {position: kind for position, kind in found.items() if kind not in include}
 
 
@@ -110,9 +108,8 @@ def without_left_out(catalog: Catalog, include: AbstractSet[str]) -> Catalog:
     ]
     rejects += catalog.rejects
     rejects.sort(key=lambda reject: reject.source.encode("utf-8", "surrogateescape"))
-    kept = [position for position in range(len(catalog.headers)) if position not in kinds]
-    headers = tuple(catalog.headers[position] for position in kept)
-    return replace(catalog, headers=headers, rejects=tuple(rejects), rows=catalog.rows[kept])
+    kept = without(len(catalog.headers), kinds)
+    return replace(catalog, headers=chosen(catalog.headers, kept), rejects=tuple(rejects), rows=catalog.rows[kept])
 
 
 def _is_raw(header: Header) -> bool:

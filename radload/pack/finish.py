@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from pathlib import Path
@@ -24,12 +23,13 @@ from radload.dataset.schema import SPLITS
 from radload.dataset.segment import SegmentSummary, ShardPart, write_segment
 from radload.pack.before import Before
 from radload.pack.codes import MASK_WITHOUT_IMAGE
+from radload.pack.compact import SourceFiles, joined
 from radload.pack.crosswalk import CrosswalkWriter, open_crosswalk, write_rejects
 from radload.pack.label_sets import Labels
 from radload.pack.part import PACKING, RejectedFrame, part_path, read_part
 from radload.pack.patients import Patient
 from radload.pack.plan import Plan
-from radload.pack.scan import Catalog, InputFile, Reject
+from radload.pack.scan import Catalog, Reject
 from radload.pack.suspect import count_flags
 from radload.pack.workspace import CROSSWALK, REJECTS, Workspace
 from radload.sources import Header, SegmentationType
@@ -86,7 +86,7 @@ def write_dataset(
     workspace: Workspace,
     plan: Plan,
     catalog: Catalog,
-    files: Sequence[InputFile],
+    files: SourceFiles,
     patients: Sequence[Patient],
     labels: Labels | None,
     before: Before | None = None,
@@ -97,7 +97,7 @@ def write_dataset(
         before: the data set that the shards are added to, as its next version; None: they are a new one.
     """
     gathered = _Gathered()
-    headers = (*catalog.headers, *plan.masks)
+    headers = joined(catalog.headers, plan.masks)
     manifest = None
     if before is None or before.manifest is None or before.index is None:
         segment = _write_first(workspace, plan, headers, patients, gathered)
@@ -110,7 +110,10 @@ def write_dataset(
         )
         segment = _totals(manifest)
     rows = np.concatenate([np.zeros(0, np.int64), *gathered.catalog_rows])
-    frames = _frame_rejects(headers, plan, {*rows.tolist(), *gathered.mask_rows}, gathered.rejects)
+    packed = np.zeros(len(headers), np.bool_)  # by catalog row: whether something of the file is
+    packed[rows] = True
+    packed[np.fromiter(gathered.mask_rows, np.int64)] = True
+    frames = _frame_rejects(headers, plan, packed, gathered.rejects)
     rejects = [*catalog.rejects, *frames]
     rejects += _unused_masks(headers, len(catalog.headers), gathered, rejects)
     write_rejects(workspace.private / REJECTS, rejects)
@@ -118,17 +121,16 @@ def write_dataset(
         written = _write_labels(workspace.out, labels, rows, _keys(gathered), segment)
     else:
         written = None if labels is None else labels.take(rows, DEFAULT)
-    packed, rejected = _files(headers, (*rows.tolist(), *gathered.mask_rows), rejects)
-    sizes = {file.source: file.size for file in files}
+    outcome = _outcome(headers, packed, rejects, files)
     known = plan.patients.column("known").to_pylist()
     return Written(
         segment,
         sum(not known[patient] for patient in gathered.patients),
-        len(packed),
-        dict(Counter(rejected.values()).most_common()),
-        len(files) - len(packed) - len(rejected),
-        sum(reject.source in packed for reject in frames),
-        sum(sizes[name] for name in packed if name in sizes),
+        outcome.packed,
+        dict(Counter(outcome.rejected.values()).most_common()),
+        len(files) - outcome.packed - len(outcome.rejected),
+        sum(reject.source not in outcome.rejected for reject in frames),
+        outcome.bytes,
         gathered.bytes_out,
         gathered.pixels,
         written,
@@ -208,16 +210,21 @@ def _parts(out: Path, plan: Plan, crosswalk: CrosswalkWriter | None, gathered: _
 
 
 def _frame_rejects(
-    headers: Sequence[Header], plan: Plan, packed: AbstractSet[int], rejects: Sequence[RejectedFrame]
+    headers: Sequence[Header], plan: Plan, packed: NDArray[np.bool_], rejects: Sequence[RejectedFrame]
 ) -> list[Reject]:
     """Rejects of planned frames; a file all of whose planned frames have one reason is one row. Parts of a file of which nothing is
     packed are rows too.
 
     Args:
-        packed: catalog rows of the files of which something is packed.
+        packed: by catalog row, whether something of the file is packed.
     """
+    if not rejects:
+        return []
     planned = {row: header.frames for row, header in enumerate(plan.masks, len(headers) - len(plan.masks))}
+    named = {reject.row for reject in rejects}
     for file in (file for job in plan.jobs for series in job.series for file in series.files):
+        if file.row not in named and (file.mask is None or file.mask.row not in named):
+            continue
         planned[file.row] = len(file.chosen)
         if file.mask is not None:
             planned[file.mask.row] = planned[file.row]
@@ -233,7 +240,7 @@ def _frame_rejects(
             found.append(Reject(header.source, None, code, reason))
         else:
             found += [Reject(header.source, frame.frame, frame.code, frame.reason) for frame in frames]
-        if row not in packed:
+        if not packed[row]:
             found += [Reject(part, None, code, reason) for part in header.parts]
     return found
 
@@ -255,19 +262,33 @@ def _fractional(header: Header) -> bool:
     return header.segmentation is not None and header.segmentation.type is SegmentationType.FRACTIONAL
 
 
-def _files(
-    headers: Sequence[Header], rows: Iterable[int], rejects: Sequence[Reject]
-) -> tuple[set[str], dict[str, str]]:
-    """(packed files, rejected file -> code): a file is packed where one of its frames is."""
-    packed: set[str] = set()
-    for row in set(rows):
-        header = headers[row]
-        packed.update((header.source, *header.parts))
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Of the input files: how many are packed, of how many bytes, and the code of each rejected one."""
+
+    packed: int
+    bytes: int
+    rejected: dict[str, str]
+
+
+def _outcome(
+    headers: Sequence[Header], packed: NDArray[np.bool_], rejects: Sequence[Reject], files: SourceFiles
+) -> _Outcome:
+    """A file is packed where one of its frames is. packed: by catalog row."""
     rejected: dict[str, str] = {}
     for reject in rejects:
-        if reject.source not in packed:
-            rejected.setdefault(reject.source, reject.code)
-    return packed, rejected
+        rejected.setdefault(reject.source, reject.code)
+    count = size = 0
+    parts: set[str] = set()
+    for row in np.flatnonzero(packed).tolist():
+        header = headers[row]
+        for name in (header.source, *(part for part in header.parts if part not in parts)):
+            count += 1
+            file = files.find(name)
+            size += file.size if file is not None else 0
+            rejected.pop(name, None)
+        parts.update(header.parts)
+    return _Outcome(count, size, rejected)
 
 
 def _write_labels(

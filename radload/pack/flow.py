@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +10,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
+from radload.dataset.files import disk_failure, disk_failures_are_said
 from radload.dataset.manifest import Manifest, read_manifest, write_manifest
 from radload.dataset.schema import SPLITS
 from radload.errors import RadloadError, UsageError
@@ -22,6 +22,7 @@ from radload.pack import privacy, quarantine
 from radload.pack.before import Before, NothingNew
 from radload.pack.catalog import Scan, scan_catalog
 from radload.pack.codes import DECODER_CRASHED, TIMEOUT
+from radload.pack.compact import Lazy, SourceFiles
 from radload.pack.crosswalk import write_splits
 from radload.pack.device import Device, Report, find_device, with_notes
 from radload.pack.display import Display
@@ -55,8 +56,6 @@ from radload.pack.workspace import (
     read_plan,
 )
 
-_ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
-
 
 def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | None) -> PackSummary:
     """`pack`, whose shards are written by `elsewhere`, or, where that is None, by processes of this machine.
@@ -73,13 +72,13 @@ def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | N
     checked = check(options)
     folders = check_folders(options)
     identity = options.identity()
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     mask_patterns(options.masks, files)  # before anything is written
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said():
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("packing"):
         made = make(options, checked, folders, files, workspace, display)
         device = find_device(options.decode_device)
         if elsewhere is None:
@@ -95,7 +94,7 @@ class Made:
 
     plan: Plan
     screened: Screened
-    files: Sequence[InputFile]
+    files: SourceFiles
     division: Division
     scan: Scan
 
@@ -108,7 +107,7 @@ def make(
     options: PackOptions,
     checked: Checked,
     folders: Folders,
-    files: Sequence[InputFile],
+    files: SourceFiles,
     workspace: Workspace,
     display: Display,
 ) -> Made:
@@ -142,7 +141,7 @@ def make(
     except KeyboardInterrupt:
         raise Stopped("stopped before the first shard; run the same command again to go on") from None
     plan, screened = plan_shards(options, checked, workspace.out, prepared, pseudonym)
-    plan = with_seen(plan, files)
+    plan = with_seen(plan, files, screened.catalog.rows)
     workspace.keep(description)
     write_private_splits(workspace, prepared.division)
     make_split_folders(plan, workspace)
@@ -163,24 +162,6 @@ def worker_count(options: PackOptions) -> int:
 def spare_core(workers: int) -> bool:
     """Whether this machine has a core for us that `workers` processes leave idle."""
     return max(workers, 1) < len(os.sched_getaffinity(0))
-
-
-@contextmanager
-def disk_failures_are_said() -> Iterator[None]:
-    """What the disk refuses outside of the shards (catalog, plan, index, labels, manifest) is one sentence too."""
-    try:
-        yield
-    except OSError as error:
-        raise RadloadError(
-            f"packing stopped ({_why(error)}): mend that, for instance make room, and {_stopped_hint()} to go on"
-        ) from None
-
-
-def _why(error: OSError) -> str:
-    """The system's own words, without the path that Python adds; Arrow has the number in its text alone."""
-    said = _ERRNO.search(str(error))
-    number = error.errno or (int(said[1]) if said else None)
-    return os.strerror(number).lower() if number else "input/output error"
 
 
 def _already_packed(
@@ -229,15 +210,23 @@ def write_shards(
 ) -> int:
     """Run the jobs that are not finished yet; returns the number of frames worked on. device: as of `run_shards`."""
     workspace.clean()
-    finished = {job.stem for job in plan.jobs if is_finished(workspace.out, job.stem, job.name, job.digest)}
+    counts: dict[int, int] = {}  # of the jobs that wait
+    total = before = 0
+    for number, job in enumerate(plan.jobs):
+        total += job.count
+        if is_finished(workspace.out, job.stem, job.name, job.digest):
+            before += job.count
+        else:
+            counts[number] = job.count
+    waiting = sorted(
+        counts, key=counts.__getitem__, reverse=True
+    )  # the longest first, so that all workers end together
     spare = spare_core(workers)
-    waiting = [replace(job, spare=spare) for job in plan.jobs if job.stem not in finished]
-    waiting.sort(key=lambda job: job.count, reverse=True)  # the longest first, so that all workers end together
-    total, before = sum(job.count for job in plan.jobs), sum(job.count for job in plan.jobs if job.stem in finished)
+    left = Lazy(len(waiting), lambda place: replace(plan.jobs[waiting[place]], spare=spare))
     display.start("packing", total, "slices", before)
     try:
         with stopping(lambda: _stopped(plan, workspace)):
-            run_shards(waiting, workers, limits, lambda done: display.reach(before + done), device)
+            run_shards(left, workers, limits, lambda done: display.reach(before + done), device)
     finally:
         workspace.clean()  # what workers that were ended had begun to write
     return total - before
@@ -288,7 +277,7 @@ def stopping(state: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         raise Stopped(f"stopped: {state()}") from None
     except OSError as error:
-        raise RadloadError(f"packing stopped ({_why(error)}): {state()}") from None
+        raise RadloadError(f"packing stopped ({disk_failure(error)}): {state()}") from None
 
 
 def after_death(job: ShardJob, died: Died) -> ShardJob:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from radload.errors import UsageError
 from radload.pack.codes import LOOKS_LIKE_MASK, MASK_AMBIGUOUS, MASK_GRID_DIFFERS, MASK_WITHOUT_IMAGE
+from radload.pack.compact import chosen
 from radload.pack.mask_names import Place, glob_pattern, named_as_mask, place_of, without_channel
 from radload.pack.mask_segments import FramesOn, find_targets
 from radload.pack.scan import Catalog, InputFile, Reject
@@ -91,7 +94,9 @@ def mask_patterns(globs: Sequence[str], files: Iterable[InputFile]) -> list[re.P
     Raises:
         UsageError: a glob that cannot be understood, or that none of `files` matches.
     """
-    patterns = []
+    patterns: list[re.Pattern[str]] = []
+    if not globs:
+        return patterns
     names = [file.source for file in files]
     for glob in globs:
         try:
@@ -117,38 +122,43 @@ def take_masks(
         patterns: of `--masks`: what they match is a mask, whatever it looks like.
         allow: pack as images what looks like a mask and is not paired.
     """
-    images: list[Header] = []
+    places = array("q")  # of images among the headers
+    place_of_segmentation: dict[str, int] = {}
     named: list[Header] = []
     segmentations: list[Header] = []
     rejects: list[Reject] = []
-    for header in catalog.headers:
+    for place, header in enumerate(catalog.headers):
         given = any(pattern.fullmatch(header.source) for pattern in patterns)
         if header.segmentation is not None:
             segmentations.append(header)
+            place_of_segmentation[header.source] = place
         elif given:
             named.append(header)
         elif not allow and (reason := looks_like_mask(header)) is not None:
             rejects += _reject(header, LOOKS_LIKE_MASK, reason)
         else:
-            images.append(header)
+            places.append(place)
+    images = chosen(catalog.headers, places)
     targets, refused, unseen = _segmentations(segmentations, images, patterns)
     if allow:  # last, because the targets name rows of images
-        images += unseen
+        places.extend(place_of_segmentation[header.source] for header in unseen)
     else:
         refused |= {header.source: (LOOKS_LIKE_MASK, _SEGMENTATION) for header in unseen}
+    images = chosen(catalog.headers, places)
     pairs, unpaired = _pairs(named, images)
     for header in (*named, *segmentations):
         if why := (unpaired | refused).get(header.source):
             rejects += _reject(header, *why)
-    row_of = {header.source: row for header, row in zip(catalog.headers, catalog.rows.tolist(), strict=True)}
-    rows = np.array([row_of[header.source] for header in images], np.int64)
+    rows = catalog.rows[np.array(places, np.int64)]
     masks = _number(len(images), pairs, targets)
-    return replace(catalog, headers=tuple(images), rejects=(*catalog.rejects, *rejects), rows=rows), masks
+    return replace(catalog, headers=images, rejects=(*catalog.rejects, *rejects), rows=rows), masks
 
 
-def of_images(masks: Masks, kept: Sequence[int]) -> tuple[Masks, list[Header]]:
+def of_images(masks: Masks, kept: Sequence[int] | NDArray[np.int64]) -> tuple[Masks, list[Header]]:
     """(`masks` where only the images in the rows `kept` are left, which are rows 0, 1, … now; the masks none of whose images is)."""
-    place = {row: number for number, row in enumerate(kept)}
+    if not masks.headers:
+        return Masks(len(kept)), []
+    place = {int(row): number for number, row in enumerate(kept)}
     pairs = [(mask.header, place[row]) for row, mask in masks.paired.items() if row in place]
     targets: dict[int, tuple[Header, _Targets]] = {}
     for row, segments in masks.segments.items():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from radload.errors import UsageError
+from radload.pack.compact import Lazy
 from radload.pack.persons import name_parts, names_nobody
 from radload.pack.privacy import printable
 from radload.pack.table import Identity, identity_of, normal_id, read_table
@@ -53,18 +54,20 @@ def find_patients(headers: Sequence[Header], rule: str | None) -> list[Patient]:
     """
     if rule is None:
         shared = shared_numbers(headers)
-        return [_by_tag(header, shared) if header.format == "dicom" else _by_path(header, _BIDS) for header in headers]
+        return _each_once(
+            _by_tag(header, shared) if header.format == "dicom" else _by_path(header, _BIDS) for header in headers
+        )
     kind, _, argument = rule.partition(":")
     if kind == "tag" and argument == "PatientID":
-        return [_by_tag(header, frozenset()) for header in headers]
+        return _each_once(_by_tag(header, frozenset()) for header in headers)
     if kind == "tag":
         raise UsageError(
             f"--patients {rule} is unknown: PatientID is the one tag that is read; give tag:PatientID, path:REGEX or csv:FILE"
         )
     if kind == "path" and argument:
-        patients = [_by_path(header, _compile(argument)) for header in headers]
+        patients = _each_once(_by_path(header, _compile(argument)) for header in headers)
     elif kind == "csv" and argument:
-        patients = _by_csv(headers, Path(argument))
+        patients = _each_once(_by_csv(headers, Path(argument)))
     else:
         raise UsageError(f"--patients {rule} is unknown: give tag:PatientID, path:REGEX or csv:FILE")
     if not any(patient.known for patient in patients):
@@ -72,6 +75,12 @@ def find_patients(headers: Sequence[Header], rule: str | None) -> list[Patient]:
             f"--patients {kind}: matches none of the {len(headers)} image files: paths are relative to --src, check them"
         )
     return patients
+
+
+def _each_once(patients: Iterable[Patient]) -> list[Patient]:
+    """The patients, equal ones as one object: a patient has thousands of slices."""
+    seen: dict[Patient, Patient] = {}
+    return [seen.setdefault(patient, patient) for patient in patients]
 
 
 def known_patient(name: str, issuer: str | None = None) -> Patient:
@@ -115,14 +124,12 @@ def _by_path(header: Header, pattern: re.Pattern[str]) -> Patient:
     return known_patient(name) if name else _unknown(header)
 
 
-def _by_csv(headers: Sequence[Header], path: Path) -> list[Patient]:
+def _by_csv(headers: Sequence[Header], path: Path) -> Iterator[Patient]:
     table = read_table(path, "--patients csv:", ["patient"])
-    found = []
     for header in headers:
         row = table.find(identity_of(header, None))
         name = normal_id(table.values["patient"][row]) if row is not None else ""
-        found.append(known_patient(name) if name else _unknown(header))
-    return found
+        yield known_patient(name) if name else _unknown(header)
 
 
 def _unknown(header: Header) -> Patient:
@@ -143,11 +150,8 @@ def _compile(text: str) -> re.Pattern[str]:
 
 def placeholder_notes(headers: Sequence[Header], patients: Sequence[Patient]) -> list[str]:
     """Sentences about patient numbers that are there and were not believed, where patients come from numbers."""
-    doubted = [
-        header.patient
-        for header, patient in zip(headers, patients, strict=True)
-        if header.patient and not patient.known
-    ]
+    unknown = (headers[row] for row, patient in enumerate(patients) if not patient.known)
+    doubted = [header.patient for header in unknown if header.patient]
     placeholders = sum(names_nobody(number) for number in doubted)
     constant = len(doubted) - placeholders
     notes = []
@@ -165,6 +169,6 @@ def placeholder_notes(headers: Sequence[Header], patients: Sequence[Patient]) ->
     return notes
 
 
-def identities(headers: Sequence[Header], patients: Sequence[Patient]) -> list[Identity]:
+def identities(headers: Sequence[Header], patients: Sequence[Patient]) -> Sequence[Identity]:
     """All names of every file, for tables."""
-    return [identity_of(header, patient.name) for header, patient in zip(headers, patients, strict=True)]
+    return Lazy(len(headers), lambda row: identity_of(headers[row], patients[row].name))

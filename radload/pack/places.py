@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from radload.pack.compact import Lazy
 from radload.pack.stacks import Geometry, Traits, measure, orientations, split_phases
 from radload.sources import Header
 
@@ -23,8 +25,8 @@ class SeriesFiles:
     """
 
     identity: str
-    rows: tuple[int, ...]
-    places: tuple[tuple[int, ...], ...]
+    rows: Sequence[int]
+    places: Sequence[tuple[int, ...]]
     count: int
     size: int
     geometry: Geometry
@@ -46,14 +48,26 @@ def find_series(headers: Sequence[Header], patients: Sequence[str]) -> list[Seri
 
     The patient is part of it because tools that de-identify give one UID to many.
     """
-    groups: dict[str, list[int]] = defaultdict(list)
+    groups: dict[str, array[int]] = defaultdict(lambda: array("q"))
     for row, (header, patient) in enumerate(zip(headers, patients, strict=True)):
         own = header.series if header.format == "dicom" and header.series else f"\0{header.source}"
         groups["\0".join((patient, own, str(header.rows), str(header.cols), str(header.channels)))].append(row)
-    return [_order(identity, rows, headers) for identity, rows in groups.items()]
+    return [_order(identity, rows, {row: headers[row] for row in rows}) for identity, rows in groups.items()]
 
 
-def _order(identity: str, rows: list[int], headers: Sequence[Header]) -> SeriesFiles:
+def places_of(files: Sequence[Sequence[int]]) -> Sequence[tuple[int, ...]]:
+    """Places of each file's frames, as they are kept: those of files with one frame each, in order, need no memory."""
+    count = len(files)
+    if all(len(one) == 1 and one[0] == place for place, one in enumerate(files)):
+        return Lazy(count, _alone)
+    return tuple(tuple(one) for one in files)
+
+
+def _alone(place: int) -> tuple[int, ...]:
+    return (place,)
+
+
+def _order(identity: str, rows: Sequence[int], headers: Mapping[int, Header]) -> SeriesFiles:
     """Orientation by orientation (largest first), phase by phase, each along its normal; where a position is missing, by instance
     number and name."""
     frames = _frames(rows, headers)
@@ -75,15 +89,15 @@ def _order(identity: str, rows: list[int], headers: Sequence[Header]) -> SeriesF
     bytes_per_value = max(1, -(-max(headers[row].bits for row in rows) // 8))
     return SeriesFiles(
         identity,
-        ordered,
-        tuple(tuple(places[row]) for row in ordered),
+        array("q", ordered),
+        places_of([places[row] for row in ordered]),
         len(frames),
         len(frames) * first.rows * first.cols * first.channels * bytes_per_value,
         _geometry(frames, headers),
     )
 
 
-def _frames(rows: list[int], headers: Sequence[Header]) -> list[_Frame]:
+def _frames(rows: Sequence[int], headers: Mapping[int, Header]) -> list[_Frame]:
     """All frames of a series with their orientations, positions and phases."""
     orientation = orientations(rows, headers)
     found: list[_Frame] = []
@@ -110,7 +124,7 @@ def _traits(header: Header, frame: int) -> Traits:
     return echo, time, -1.0 if b_value is None else b_value, header.image_type, acquisition
 
 
-def _geometry(frames: Sequence[_Frame], headers: Sequence[Header]) -> Geometry:
+def _geometry(frames: Sequence[_Frame], headers: Mapping[int, Header]) -> Geometry:
     """`frames` in order of place."""
     stacks: dict[tuple[int, Traits], list[_Frame]] = defaultdict(list)
     for item in frames:

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from radload.codecs import CodecName
 from radload.dataset.schema import PATIENTS, SAMPLES, SPLITS, STUDIES
 from radload.pack.colour import ColourMode
+from radload.pack.compact import Lazy, SourceFiles
 from radload.pack.keep import Kept, samples_schema
 from radload.pack.masks import NO_MASKS, Masks, PairedMask
 from radload.pack.options import MEBIBYTE
@@ -135,13 +138,13 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in order of (split, shard), the tables that their rows refer to, and the schema of samples.arrow.
+    """Jobs in order of (split, shard), made when asked for, the tables that their rows refer to, and the schema of samples.arrow.
 
     Attributes:
         masks: headers of the catalog rows behind those of the images; left_out: rows of images of which no frame is packed.
     """
 
-    jobs: tuple[ShardJob, ...]
+    jobs: Sequence[ShardJob]
     patients: pa.Table
     studies: pa.Table
     masks: tuple[Header, ...] = ()
@@ -210,67 +213,88 @@ def make_plan(
     series.sort(key=lambda one: (split_of[one.identity], _shuffle(seed, one.identity)))
     target = options.target or shard_target(sum(one.size for one in series))
     tables = _Tables(pseudonym, following)
-    jobs: list[ShardJob] = []
+    planned: list[_Shard] = []
     next_key = following.key
     for split, split_name in enumerate(SPLITS):
         chosen = [one for one in series if split_of[one.identity] == split]
         for number, group in enumerate(_fill(chosen, target), following.shard):
             parts = []
             for one in group:
-                first = headers[one.rows[0]]
-                patient, study = tables.rows(patients[one.rows[0]], split, first)
-                files = tuple(
-                    FileJob(row, headers[row], places, masks.paired.get(row))
-                    for row, places in zip(one.rows, one.places, strict=True)
-                )
-                parts.append(
-                    SeriesJob(
-                        next_key,
-                        one.count,
-                        files,
-                        patient,
-                        study,
-                        pseudonym("series", one.identity),
-                        one.geometry,
-                        _segments(one, masks),
-                    )
-                )
+                patient, study = tables.rows(patients[one.rows[0]], split, headers[one.rows[0]])
+                parts.append(_Part(one, next_key, patient, study, pseudonym("series", one.identity)))
                 next_key += one.count
-            name = f"{split_name}/{number:06d}.tar"
-            jobs.append(
-                ShardJob(
-                    name,
-                    split,
-                    tuple(parts),
-                    options.root,
-                    options.out,
-                    options.codec,
-                    options.color,
-                    options.axis,
-                    wide=options.wide,
-                    kept=options.kept,
-                    transform=options.transform,
-                    drop_empty=options.drop_empty,
-                )
-            )
+            planned.append(_Shard(f"{split_name}/{number:06d}.tar", split, tuple(parts)))
+
+    def job(number: int) -> ShardJob:
+        shard = planned[number]
+        return ShardJob(
+            shard.name,
+            shard.split,
+            tuple(_series_job(part, headers, masks) for part in shard.parts),
+            options.root,
+            options.out,
+            options.codec,
+            options.color,
+            options.axis,
+            wide=options.wide,
+            kept=options.kept,
+            transform=options.transform,
+            drop_empty=options.drop_empty,
+        )
+
     samples = samples_schema(options.kept)
-    return Plan(tuple(jobs), *tables.arrow(), masks.headers, samples, tuple(left_out))
+    return Plan(Lazy(len(planned), job), *tables.arrow(), masks.headers, samples, tuple(left_out))
 
 
-def with_seen(plan: Plan, files: Sequence[InputFile]) -> Plan:
-    """`plan`, whose workers refuse a file that is no longer the one that was scanned."""
-    known = {file.source: (file.size, file.modified) for file in files}
-    jobs = []
-    for job in plan.jobs:
-        sources: set[str] = set()
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A series of a shard, of which a `SeriesJob` can be made."""
+
+    series: SeriesFiles
+    first_key: int
+    patient: int
+    study: int
+    pseudonym: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    name: str
+    split: int
+    parts: tuple[_Part, ...]
+
+
+def _series_job(part: _Part, headers: Sequence[Header], masks: Masks) -> SeriesJob:
+    one = part.series
+    files = tuple(
+        FileJob(row, headers[row], places, masks.paired.get(row))
+        for row, places in zip(one.rows, one.places, strict=True)
+    )
+    segments = _segments(one, masks)
+    return SeriesJob(part.first_key, one.count, files, part.patient, part.study, part.pseudonym, one.geometry, segments)
+
+
+def with_seen(plan: Plan, files: SourceFiles, rows: NDArray[np.int64]) -> Plan:
+    """`plan`, whose workers refuse a file that is no longer the one that was scanned.
+
+    Args:
+        rows: (images,) the place of each image's file among `files`.
+    """
+
+    def seen(number: int) -> ShardJob:
+        job = plan.jobs[number]
+        known: dict[str, InputFile | None] = {}
         for series in job.series:
-            headers = [file.header for file in series.files]
-            headers += [file.mask.header for file in series.files if file.mask is not None]
-            headers += [series.segments.header] if series.segments is not None else []
-            sources.update(source for header in headers for source in (header.source, *header.parts))
-        seen = {source: known[source] for source in sorted(sources) if source in known}
-        jobs.append(replace(job, seen=seen))
-    return replace(plan, jobs=tuple(jobs))
+            known |= {file.header.source: files[int(rows[file.row])] for file in series.files}
+            beside = [file.mask.header for file in series.files if file.mask is not None]
+            beside += [series.segments.header] if series.segments is not None else []
+            parts = [part for file in series.files for part in file.header.parts]
+            names = (*parts, *(name for header in beside for name in (header.source, *header.parts)))
+            known |= {name: files.find(name) for name in names}
+        there = ((source, known[source]) for source in sorted(known))
+        return replace(job, seen={source: (file.size, file.modified) for source, file in there if file is not None})
+
+    return replace(plan, jobs=Lazy(len(plan.jobs), seen))
 
 
 def _segments(series: SeriesFiles, masks: Masks) -> SegmentsJob | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
+from radload.pack.compact import SourceFiles
 from radload.pack.options import PackOptions
 from radload.pack.plain import dumps, loads
 from radload.pack.plan import ShardJob
@@ -141,14 +143,14 @@ def read_job(private: Path, number: int) -> ShardJob:
     return job
 
 
-def read_walk(private: Path) -> list[InputFile]:
+def read_walk(private: Path) -> SourceFiles:
     """The files that were planned with. Raises UsageError."""
-    files: list[InputFile] = []
     with _opened(private, name=WALK) as reader:
-        for number in range(reader.num_record_batches):
-            columns = (column.to_pylist() for column in reader.get_batch(number).columns)
-            files += [InputFile(os.fsdecode(source), *rest) for source, *rest in zip(*columns, strict=True)]
-    return files
+        batches = map(reader.get_batch, range(reader.num_record_batches))
+        rows = chain.from_iterable(
+            zip(*(column.to_pylist() for column in batch.columns), strict=True) for batch in batches
+        )
+        return SourceFiles(InputFile(os.fsdecode(source), *rest) for source, *rest in rows)
 
 
 def _check_tools(there: dict[str, str]) -> None:

@@ -65,8 +65,7 @@ def prepare(
         NothingNew: `before` leaves no image.
         UsageError: nothing to pack, or a rule or table that cannot be used.
     """
-    catalog = scan.read(files)
-    catalog = replace(catalog, headers=tuple(quarantine.prepared(header) for header in catalog.headers))
+    catalog = scan.read(files, quarantine.prepared)
     catalog = without_left_out(catalog, checked.include)
     masks_as_images = LOOKS_LIKE_MASK in checked.include
     screened = quarantine.screen(catalog, options, partial(is_mask, patterns=masks_given, allow=masks_as_images))

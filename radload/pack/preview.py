@@ -16,11 +16,12 @@ from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack import quarantine
 from radload.pack.catalog import scan_without_writing
+from radload.pack.compact import SourceFiles
 from radload.pack.display import Display
 from radload.pack.label_sets import Labels
 from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, on_this_machine
-from radload.pack.plan import Plan, SeriesJob, ShardJob
+from radload.pack.plan import Plan, SeriesJob
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
 from radload.pack.scan import Catalog, walk
 from radload.pack.workspace import check_folders
@@ -82,7 +83,7 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
     options, _ = on_this_machine(options)
     checked = check(options)
     folders = check_folders(options)
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
@@ -96,13 +97,12 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
     plan, screened = plan_shards(options, checked, folders.out, prepared, lambda domain, identity: "")
     catalog, division = screened.catalog, prepared.division
     rejects = {reject.source: reject.code for reject in catalog.rejects}
-    jobs = [(job, series) for job in plan.jobs for series in job.series]
     return DryRun(
         len(files),
         len(files) - len(rejects) - catalog.ignored,
         dict(Counter(rejects.values()).most_common()),
         catalog.ignored,
-        {name: _split(jobs, code) for code, name in enumerate(SPLITS)},
+        _splits(plan),
         _modalities(plan, catalog),
         None if division.labels is None else _classes(plan, division.labels),
         (*division.notes, *selection_notes(options), *quarantine.notes(options, screened), *reuse_notes(scan)),
@@ -110,12 +110,12 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
     )
 
 
-def _split(jobs: Iterable[tuple[ShardJob, SeriesJob]], split: int) -> tuple[int, int, int, int]:
-    counts = Counts()
-    for job, series in jobs:
-        if job.split == split:
-            counts.add(series, series.count)
-    return counts.numbers
+def _splits(plan: Plan) -> dict[str, tuple[int, int, int, int]]:
+    counts = {name: Counts() for name in SPLITS}
+    for job in plan.jobs:
+        for series in job.series:
+            counts[SPLITS[job.split]].add(series, series.count)
+    return {name: found.numbers for name, found in counts.items()}
 
 
 def _modalities(plan: Plan, catalog: Catalog) -> dict[str, tuple[int, int, int, int]]:

@@ -11,10 +11,11 @@ from typing import Any
 from radload.pack import radimagenet
 from radload.pack.burned_in import Action, decide, rule_of
 from radload.pack.codes import BURNED_IN, QUARANTINED
+from radload.pack.compact import Lazy, chosen, without
 from radload.pack.decisions import LEAVE_OUT, PACK, Decision, check_decisions, read_decisions
 from radload.pack.groups import Group, group_of
 from radload.pack.options import PackOptions
-from radload.pack.plan import Plan
+from radload.pack.plan import Plan, ShardJob
 from radload.pack.redact import Redaction
 from radload.pack.scan import Catalog, Reject
 from radload.pack.terms import limited
@@ -51,31 +52,34 @@ def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], boo
     Raises:
         UsageError: decisions that cannot be used.
     """
-    outcomes = [
-        (Action.PACK, None) if spare(header) else decide(header, options.attest_no_phi, options.crop_us_regions)
-        for header in catalog.headers
-    ]
+    as_it_is = Action.PACK, None
+    outcomes: dict[int, tuple[Action, Redaction | None]] = {}  # of those that are not packed as they are
+    for position, header in enumerate(catalog.headers):
+        outcome = as_it_is if spare(header) else decide(header, options.attest_no_phi, options.crop_us_regions)
+        if outcome != as_it_is:
+            outcomes[position] = outcome
     asked = {
         position: group_of(catalog.headers[position])
-        for position, (action, _) in enumerate(outcomes)
+        for position, (action, _) in outcomes.items()
         if action is Action.QUARANTINE
     }
     decisions = _decisions(options.decisions, {group.name: group for group in asked.values()})
-    kept: list[int] = []
+    gone: list[int] = []
     rejects: list[Reject] = []
     redactions: dict[str, Redaction] = {}
     waiting: Counter[Group] = Counter()
     attestable = 0
-    for position, (header, (action, redaction)) in enumerate(zip(catalog.headers, outcomes, strict=True)):
+    for position, (action, redaction) in outcomes.items():
+        header = catalog.headers[position]
         if position in asked:
             decision = decisions.get(asked[position].name, Decision())
             action = {PACK: Action.PACK, LEAVE_OUT: Action.LEAVE_OUT}.get(decision.decision, Action.QUARANTINE)
             redaction = decision.redaction
         if action is Action.PACK:
-            kept.append(position)
             if redaction is not None:
                 redactions[header.source] = redaction
             continue
+        gone.append(position)
         code, reason = BURNED_IN, f"burned-in text: {rule_of(header).name}"
         if action is Action.QUARANTINE:
             waiting[asked[position]] += 1
@@ -85,8 +89,8 @@ def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], boo
             reason = f"left out by decision on group {asked[position].name}"
         rejects += [Reject(source, None, code, reason) for source in (header.source, *header.parts)]
     rejects = sorted((*catalog.rejects, *rejects), key=lambda one: one.source.encode("utf-8", "surrogateescape"))
-    headers = tuple(catalog.headers[position] for position in kept)
-    catalog = replace(catalog, headers=headers, rejects=tuple(rejects), rows=catalog.rows[kept])
+    kept = without(len(catalog.headers), gone)
+    catalog = replace(catalog, headers=chosen(catalog.headers, kept), rejects=tuple(rejects), rows=catalog.rows[kept])
     return Screened(catalog, redactions, waiting, attestable)
 
 
@@ -94,12 +98,14 @@ def with_redactions(plan: Plan, redactions: Mapping[str, Redaction]) -> Plan:
     """The plan whose jobs know what to cut away and to blank."""
     if not redactions:
         return plan
-    jobs = []
-    for job in plan.jobs:
+
+    def redacted(number: int) -> ShardJob:
+        job = plan.jobs[number]
         files = [file for series in job.series for file in series.files]
         own = {file.row: redactions[file.header.source] for file in files if file.header.source in redactions}
-        jobs.append(replace(job, redactions=own))
-    return replace(plan, jobs=tuple(jobs))
+        return replace(job, redactions=own)
+
+    return replace(plan, jobs=Lazy(len(plan.jobs), redacted))
 
 
 def notes(options: PackOptions, screened: Screened) -> list[str]:

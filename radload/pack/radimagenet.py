@@ -5,7 +5,7 @@ Layout: github.com/BMEII-AI/RadImageNet; `RadiologyAI_{train,val,test}.csv` have
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -43,7 +43,7 @@ def with_modality(header: Header) -> Header:
     return replace(header, attributes=replace(header.attributes, modality=folders[0]))
 
 
-def find_shipped(root: Path, names: Sequence[str], headers: Sequence[Header]) -> Shipped | None:
+def find_shipped(root: Path, names: Iterable[str], headers: Sequence[Header]) -> Shipped | None:
     """Read the lists among `names` (all files below `root`); None where there are none.
 
     Raises:

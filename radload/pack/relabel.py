@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from radload.dataset.files import disk_failures_are_said
 from radload.dataset.index import Index, open_index
 from radload.dataset.labels import LabelSet, check_name, label_names, write_labels
 from radload.dataset.manifest import read_manifest
@@ -57,7 +58,8 @@ def add_labels(options: LabelOptions) -> LabelSet:
             f"{options.shards} has a label set {options.name!r} already: give another --name, or --replace"
         )
     labels = _labels(options, root, index).take(np.arange(len(index.records)), options.name)
-    write_labels(index.label_root, labels, index.records["key"], index.ranges)
+    with disk_failures_are_said("labelling"):
+        write_labels(index.label_root, labels, index.records["key"], index.ranges)
     return labels
 
 

@@ -48,7 +48,7 @@ class Catalog:
     rows: (headers,) catalog row of each header: its file's place among all files.
     """
 
-    headers: tuple[Header, ...]
+    headers: Sequence[Header]
     rejects: tuple[Reject, ...]
     ignored: int
     rows: NDArray[np.int64]

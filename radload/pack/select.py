@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from radload.errors import UsageError
 from radload.pack.catalog_schema import IMAGE, SCHEMA
 from radload.pack.codes import NOT_SELECTED
+from radload.pack.compact import chosen, without
 from radload.pack.masks import Masks, of_images
 from radload.pack.scan import Catalog, Reject
 from radload.sources import Header
@@ -53,7 +54,7 @@ def matching_rows(data: ds.Dataset, expression: str, option: str) -> NDArray[np.
 def keep_selected(catalog: Catalog, masks: Masks, rows: NDArray[np.int64]) -> tuple[Catalog, Masks]:
     """The catalog with the images of catalog `rows` alone, and their masks; the others become rejects."""
     places = np.flatnonzero(~np.isin(catalog.rows, rows))
-    kept = np.flatnonzero(np.isin(catalog.rows, rows)).tolist()
+    kept = np.flatnonzero(np.isin(catalog.rows, rows))
     masks, unused = of_images(masks, kept)
     catalog = leave_out(catalog, places, "the expression of --where is not true for it")
     rejects = not_selected(unused, "the expression of --where is true for none of its images")
@@ -62,11 +63,11 @@ def keep_selected(catalog: Catalog, masks: Masks, rows: NDArray[np.int64]) -> tu
 
 def leave_out(catalog: Catalog, places: NDArray[np.int64], reason: str) -> Catalog:
     """The catalog without the headers at `places`."""
-    out = set(places.tolist())
-    kept = [place for place in range(len(catalog.headers)) if place not in out]
+    kept = without(len(catalog.headers), places)
     rejects = not_selected([catalog.headers[place] for place in places.tolist()], reason)
-    headers = tuple(catalog.headers[place] for place in kept)
-    return replace(catalog, headers=headers, rejects=(*catalog.rejects, *rejects), rows=catalog.rows[kept])
+    return replace(
+        catalog, headers=chosen(catalog.headers, kept), rejects=(*catalog.rejects, *rejects), rows=catalog.rows[kept]
+    )
 
 
 def not_selected(headers: Iterable[Header], reason: str) -> list[Reject]:

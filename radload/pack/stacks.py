@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -44,7 +44,7 @@ class Geometry:
     irregular: float | None
 
 
-def orientations(rows: Sequence[int], headers: Sequence[Header]) -> dict[int, int]:
+def orientations(rows: Sequence[int], headers: Mapping[int, Header]) -> dict[int, int]:
     """Row -> number of its orientation; -1 for a file without a normal of its own."""
     normals: list[Vector] = []
     found: dict[int, int] = {}

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from radload.dataset.files import disk_failures_are_said
 from radload.dataset.manifest import MANIFEST, read_manifest
 from radload.errors import RadloadError, UsageError
+from radload.pack.compact import SourceFiles
 from radload.pack.device import find_device
 from radload.pack.display import Display
 from radload.pack.flow import finish_pack, make, run_shards, spare_core, stopping
@@ -66,11 +68,11 @@ def plan(options: PackOptions, console: Console | None = None) -> PlanSummary:
     folders = check_folders(options)
     if folders.state is State.FINISHED:
         raise UsageError(f"--out {folders.out} holds a data set that is finished: give another --out")
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     mask_patterns(options.masks, files)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("planning"):
         made = make(options, checked, folders, files, workspace, display)
         write_planned(workspace.private, plan_id(workspace.out), options, files, made.plan.jobs)
     jobs = made.plan.jobs
@@ -151,7 +153,7 @@ def finish(
     in_a_folder(options, "radload finish")
     checked = check(options)
     folders = check_folders(options)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display:
+    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("finishing"):
         _check_all_there(out, private)
         made = make(options, checked, folders, read_walk(private), workspace, display)
         workspace.clean()  # what workers that were ended had begun to write

@@ -7,6 +7,7 @@ affair. All other slices are --slices': per series, in order of position.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from radload.errors import UsageError
-from radload.pack.places import SeriesFiles
+from radload.pack.places import SeriesFiles, places_of
 from radload.sources import Header
 
 LEFT_OUT: Final = -1  # place of a frame that is not packed
@@ -99,12 +100,12 @@ def _thin(series: SeriesFiles, headers: Sequence[Header], thinnings: Thinnings) 
     if len(kept) == series.count:
         return series
     place_of = {item: place for place, item in enumerate(kept)}
-    rows = tuple(dict.fromkeys(row for row, _ in kept))
+    rows = array("q", dict.fromkeys(row for row, _ in kept))
     return replace(
         series,
         rows=rows,
-        places=tuple(
-            tuple(place_of.get((row, frame), LEFT_OUT) for frame in range(headers[row].frames)) for row in rows
+        places=places_of(
+            [[place_of.get((row, frame), LEFT_OUT) for frame in range(headers[row].frames)] for row in rows]
         ),
         count=len(kept),
         size=series.size // series.count * len(kept),

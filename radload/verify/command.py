@@ -11,12 +11,14 @@ from rich.text import Text
 
 from radload.errors import UsageError
 from radload.pack.display import Display
+from radload.verify.every import verify_all
 from radload.verify.problem import Problem
 from radload.verify.repack import repack
 from radload.verify.repair import drop
 from radload.verify.run import Report, verify
 
 REPAIRS: Final = ("drop", "repack")
+ALL: Final = "all"  # --version: each that may be opened
 
 
 def run(
@@ -46,6 +48,8 @@ def run(
     if repair == "repack" and source is None:
         raise UsageError("--repair repack reads the source again: give its folder by --src")
     out, progress = Console(soft_wrap=True), None if quiet else Console(stderr=True)
+    if version == ALL:
+        return _all(shards, quick, levels, workers, out, progress)
     report = _verified(shards, quick, levels, version, workers, out, progress)
     if not quiet:
         out.print(Text(summary(report)))
@@ -61,6 +65,27 @@ def run(
         )
         return _verified(shards, False, levels, None, workers, out, progress).whole
     return _repacked(shards, report, workers, source or Path(), private, files, out, progress)
+
+
+def _all(shards: Path, quick: bool, levels: bool, workers: int | None, out: Console, progress: Console | None) -> bool:
+    """Verify each version that may be opened, the newest first; a shard that several versions have is read once.
+
+    What is wrong with such a shard is wrong in each of them, and is said of the newest.
+    """
+
+    def say(version: int, problem: Problem) -> None:
+        out.print(Text(f"version {version}: {problem}"))
+
+    whole = True
+    with Display(progress) as display:
+        for report, known in verify_all(
+            shards, quick=quick, levels=levels, workers=workers, on_problem=say, display=display
+        ):
+            whole &= report.whole
+            if progress is not None:
+                shared = f"; {known:,} shards are looked at in a newer version" if known else ""
+                out.print(Text(f"version {report.generation}: {summary(report)}{shared}"))
+    return whole
 
 
 def _repacked(

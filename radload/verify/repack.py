@@ -16,6 +16,7 @@ from radload.dataset.manifest import read_manifest
 from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.catalog import scan_without_writing
+from radload.pack.compact import SourceFiles
 from radload.pack.display import Display
 from radload.pack.flow import run_shards
 from radload.pack.masks import mask_patterns
@@ -63,7 +64,7 @@ def repack(
     Raises:
         UsageError: no private folder, a source or option file that is not that of the pack, or another program writes to the data set.
     """
-    with locked(root.resolve()):
+    with locked(root.resolve(), "repairing"):
         return _repack(root, names, source, private or default_private(root), workers, display, files or {})
 
 
@@ -136,15 +137,15 @@ def _jobs(
     checked = check(options)
     if not folders.source.is_dir():
         raise UsageError(f"there is no folder {options.source}: give the folder that was packed by --src")
-    files = list(walk(folders.source))
+    files = SourceFiles(walk(folders.source))
     masks = mask_patterns(options.masks, files)
     display.start("scanning", len(files), "files")
     scan = scan_without_writing(
         folders.source, files, checked.axis, workers, folders.private, display.advance, checked.limits
     )
     prepared = prepare(options, checked, folders, files, scan, masks, workers, display)
-    plan, _ = plan_shards(options, checked, stage, prepared, partial(privacy.pseudonym, key))
-    return [job for job in with_seen(plan, files).jobs if job.name in names]
+    plan, screened = plan_shards(options, checked, stage, prepared, partial(privacy.pseudonym, key))
+    return [job for job in with_seen(plan, files, screened.catalog.rows).jobs if job.name in names]
 
 
 def _put_in_place(root: Path, stage: Path, index: Index, names: Collection[str]) -> Repacked:

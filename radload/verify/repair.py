@@ -50,7 +50,7 @@ def drop(root: Path, report: Report) -> Dropped:
         raise UsageError(
             f"the index of {root} is damaged, so nothing says which samples are good: restore it from a copy"
         )
-    with locked(root):
+    with locked(root, "repairing"):
         manifest = read_manifest(root)
         index = open_index(root, manifest)
         if report.generation != manifest.generation:

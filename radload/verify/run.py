@@ -86,7 +86,8 @@ def verify(
     for problem in problems:
         on_problem(problem)
     if index is None or not usable:
-        return Report(tuple(problems), index_ok=False, quick=quick)
+        number = 0 if manifest is None else manifest.generation
+        return Report(tuple(problems), index_ok=False, quick=quick, generation=number)
     tasks = _Tasks(root, index, quick, only, levels)
     bad: list[int] = []
     unlisted = size = 0
@@ -101,7 +102,7 @@ def verify(
         tuple(problems),
         tuple(sorted(bad)),
         True,
-        sum(tasks.samples(position) for position in range(len(tasks))),
+        len(index.records) if only is None else sum(map(tasks.samples, range(len(tasks)))),
         len(tasks),
         size,
         unlisted,

@@ -72,7 +72,7 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         FormatError: a shard or an index is damaged: restore it first.
     """
     root = shards.resolve()
-    with locked(root):
+    with locked(root, "compacting"):
         manifest = read_manifest(root)
         folder = (private or default_private(root)).resolve()
         check_private(root, folder)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from radload.dataset.files import disk_failures_are_said
 from radload.dataset.generation import write_generation
 from radload.dataset.index import Index, open_index
 from radload.dataset.manifest import generations, read_manifest, write_manifest
@@ -51,13 +52,21 @@ class Forgotten:
 
 
 @contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Be the one who writes to the data set in `root`. Raises UsageError where another does."""
+def locked(root: Path, what: str) -> Iterator[None]:
+    """Be the one who writes to the data set in `root`.
+
+    Args:
+        what: is done, in a word, for the message where the disk fails.
+
+    Raises:
+        UsageError: another is. RadloadError: the disk refuses something.
+    """
     if not root.is_dir():
         raise UsageError(f"there is no folder {root}: give the folder that `radload pack --out` wrote")
     lock = lock_folder(root)
     try:
-        yield
+        with disk_failures_are_said(what):
+            yield
     finally:
         os.close(lock)
 
@@ -78,7 +87,7 @@ def forget(shards: Path, patient_file: Path, private: Path | None = None) -> For
     """
     root = shards.resolve()
     lines = _lines(patient_file)
-    with locked(root):
+    with locked(root, "forgetting"):
         manifest = read_manifest(root)
         folder = (private or default_private(root)).resolve()
         check_private(root, folder)

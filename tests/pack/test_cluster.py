@@ -151,23 +151,34 @@ def test_workers_that_die_over_one_shard_are_said(
         pack(replace(options, scheduler=running.address))
 
 
-@pytest.mark.parametrize(
-    "whose",
-    # A worker that ends at its start is none, and a pack waits for workers as long as it takes: no test for every run.
-    ["scheduler", pytest.param("worker", marks=pytest.mark.soak)],
-)
-def test_machines_without_radload_are_said(source: Path, tmp_path: Path, whose: str) -> None:
-    (tmp_path / "shadow").mkdir()
-    (tmp_path / "shadow/sitecustomize.py").write_text(
-        "import sys\nsys.modules['radload'] = None\n"
-    )  # as if not installed
-    shadow = {"PYTHONPATH": str(tmp_path / "shadow")}
-    words = f"the {whose}s? .* cannot load the task: install the same radload"
+def test_workers_without_radload_are_said(source: Path, tmp_path: Path) -> None:
+    words = "a worker of .* cannot load the task .*radload.*: install the same radload"
+    shadow = without_radload(tmp_path)
     with (
-        cluster(tmp_path / "cluster", workers=1, environment=shadow, of=whose) as running,
+        cluster(tmp_path / "cluster", workers=1, environment=shadow, of="worker") as running,
         pytest.raises(UsageError, match=words),
     ):
         pack(replace(options_for(source, tmp_path / "out"), scheduler=running.address))
+
+
+def test_a_scheduler_needs_no_radload(source: Path, tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", workers=1, environment=without_radload(tmp_path), of="scheduler") as running:
+        assert pack(replace(options_for(source, tmp_path / "out"), scheduler=running.address)).samples > 80
+
+
+def test_workers_that_do_not_come_are_said(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radload.pack.cluster._WITHOUT_WORKERS", 1.0)
+    monkeypatch.setattr("radload.pack.cluster._COUNT", 0.2)
+    words = r"no worker has been at tcp://\S+ for .* hours: start some, .*; 0 of \d+ shards are finished; run the same"
+    with cluster(tmp_path / "cluster", workers=0) as running, pytest.raises(RadloadError, match=words):
+        pack(replace(options_for(source, tmp_path / "out"), scheduler=running.address))
+
+
+def without_radload(folder: Path) -> dict[str, str]:
+    """The environment of a process that cannot import radload, as if it was not installed."""
+    (folder / "shadow").mkdir()
+    (folder / "shadow/sitecustomize.py").write_text("import sys\nsys.modules['radload'] = None\n")
+    return {"PYTHONPATH": str(folder / "shadow")}
 
 
 def _listen() -> None:
@@ -211,6 +222,7 @@ def test_a_disk_that_is_full_on_a_worker_is_said(source: Path, tmp_path: Path, t
     options = replace(options_for(source, blocked), scheduler=two.address)
 
     def block(client: distributed.Client) -> None:
+        client.wait_for_workers(2)  # one that comes later would have room
         client.run(_fill_disks)
 
     with distributed.Client(two.address, set_as_default=False) as client:

@@ -198,14 +198,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.uploads[self.query["uploadId"][0]][number] = self.body
             self._answer(200, headers={"ETag": f'"{number}"'})
             return
-        if self.headers.get("If-None-Match") == "*" and self.file.exists():
+        new = self.headers.get("If-None-Match") == "*" or self.headers.get("x-goog-if-generation-match") == "0"
+        if new and self.file.exists():
             self._answer(412, b"<Error><Code>PreconditionFailed</Code><Message>there</Message></Error>")
             return
         self._keep(self.body, self._given())
         self._answer(200, headers={"ETag": self._tag(self.file)})
 
     def _given(self) -> dict[str, str]:
-        return {name.lower(): value for name, value in self.headers.items() if name.lower().startswith("x-amz-meta-")}
+        kinds = ("x-amz-meta-", "x-goog-meta-")
+        return {name.lower(): value for name, value in self.headers.items() if name.lower().startswith(kinds)}
 
     def do_POST(self) -> None:
         if not self._begin():
@@ -236,8 +238,14 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, f"<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>".encode())
 
     def do_DELETE(self) -> None:
-        """Of an upload that was given up."""
-        if self._begin():
+        """Of an object, as Google's clients do, or of an upload that was given up."""
+        if not self._begin():
+            return
+        if "uploadId" not in self.query:
+            self._count("deleted")
+            self.file.unlink(missing_ok=True)
+            self._answer(204)
+        else:
             self.uploads.pop(self.query["uploadId"][0], None)
             self._answer(204)
 
