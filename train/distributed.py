@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
@@ -94,6 +94,23 @@ class Ranks:
             raise RankZeroFailed("rank 0 failed")
         return int(value)
 
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """For a block in which rank 0 does what the others do not, such as writing files: a collective.
+
+        Raises:
+            RadloadError: what the block raised, on rank 0; RankZeroFailed on the others, when they leave the block.
+        """
+        failed = torch.ones((), device=self.device)
+        try:
+            yield
+            failed.zero_()
+        finally:
+            if self.world > 1:
+                dist.broadcast(failed, 0)
+        if self.world > 1 and not self.first and failed:
+            raise RankZeroFailed("rank 0 failed")
+
 
 def join(device: str = "auto") -> Ranks:
     """Join the run that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or be the only process where it did not.
@@ -126,6 +143,17 @@ def join(device: str = "auto") -> Ranks:
 
 
 _TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+
+
+def launch_notes(ranks: Ranks) -> list[str]:
+    """What torchrun's user should know about how he started the run: a sentence, or nothing."""
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if ranks.world == 1 or restarts == 0 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return []
+    return [
+        f"--max-restarts {restarts} may not work: restarted processes can meet the addresses of dead ones, so start torchrun with "
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment"
+    ]
 
 
 def parallel(model: nn.Module, ranks: Ranks, loss: Callable[[nn.Module], Tensor]) -> nn.Module:

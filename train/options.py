@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
+from radload.loading.planning.augment import AREA, LEAST_AREA
 from radload.loading.planning.fit import MAX_SPACING, MIN_SPACING
 from radload.loading.planning.levels import MAX_SLACK, MIN_SLACK
 from radload.train.config import Config
@@ -135,6 +136,8 @@ def check(config: Config) -> Config:
             raise UsageError(
                 f"--{name.replace('_', '-')} {getattr(config, name)} cannot be used: give a share from 0 up to 1"
             )
+    if not LEAST_AREA <= config.area <= 1:
+        raise UsageError(f"--area {config.area:g} cannot be used: give a share of the image, {LEAST_AREA} to 1")
     if config.channels not in (1, 3):
         raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
     if config.level_slack is not None and not MIN_SLACK <= config.level_slack <= MAX_SLACK:
@@ -155,5 +158,6 @@ def _check_augment(config: Config) -> None:
     except UsageError as error:
         raise UsageError(f"--{str(error).replace('_', '-', 1)}") from None
     asked = [name for name in ("flip", "rotate", "gamma", "noise") if getattr(config, name)]
+    asked += ["area"] if config.area != AREA[0] else []
     if config.augment == "none" and asked:
         raise UsageError(f"--{asked[0]} does nothing with --augment none: leave one of them out")
