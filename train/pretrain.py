@@ -56,7 +56,7 @@ from radload.train.learn import make_objective, pieces, real
 from radload.train.lines import training_line, validation_line
 from radload.train.log import RunLog
 from radload.train.meter import Meter
-from radload.train.models import build_model, build_optimizer, check_shapes
+from radload.train.models import build_model, build_optimizer, check_shapes, compiled
 from radload.train.options import parse, write_config
 from radload.train.predictions import Seen, gather_predictions
 from radload.train.resume import find_start, keep_checkpoint, score_of, start_path
@@ -169,9 +169,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     modules = [model] if average is None else [model, average.module]
     guard = Guard(modules, optimizer, device, config.max_nonfinite)
     objective = make_objective(config, task, ranks)
-    compiled: Any = torch.compile(model, dynamic=False) if config.compile else model
+    trained = compiled(model, device) if config.compile else model
     rehearsed = pieces(fake.batch(config.size, channels), config.accumulate)[0]
-    net = parallel(compiled, ranks, lambda net: objective(net, rehearsed, 0).loss)
+    net = parallel(trained, ranks, lambda net: objective(net, rehearsed, 0).loss)
     unequal = config.supervised and (task.multi or task.unlabelled["train"] > 0)  # numbers of labels in a batch
     meter = Meter(ranks)
 
