@@ -126,6 +126,10 @@ def join(device: str = "auto") -> Ranks:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         gpus = torch.cuda.device_count()
+        if gpus == 0:
+            raise UsageError(
+                "--device cuda: torch finds no GPU on this machine: train with --device cpu, or mend its driver"
+            )
         if local >= gpus:
             raise UsageError(
                 f"process {local + 1} of this machine has no GPU ({gpus} found): start fewer (--nproc-per-node), "
@@ -192,14 +196,15 @@ def leave() -> None:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware: tensor cores (compute capability 8.0), or AMX tiles of a CPU.
+    """Whether the device multiplies bfloat16 matrices in hardware: tensor cores (compute capability 8.0), or AMX tiles or AVX-512 BF16
+    instructions of a CPU.
 
     Elsewhere bfloat16 is emulated and slower than float32.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older torch
-    return bool(capabilities.get("amx_bf16", False))
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

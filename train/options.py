@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
+from radload.loading.arguments import MAX_SIZE
 from radload.loading.planning.augment import AREA, LEAST_AREA
 from radload.loading.planning.fit import MAX_SPACING, MIN_SPACING
 from radload.loading.planning.levels import MAX_SLACK, MIN_SLACK
@@ -145,7 +146,10 @@ def check(config: Config) -> Config:
             f"--level-slack {config.level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
             f"{MIN_SLACK} to {MAX_SLACK:g}"
         )
-    _ = sizes_of(config.sizes, config.size)
+    sizes = [pixels for pixels, _ in sizes_of(config.sizes, config.size)]
+    for name, pixels in (("sizes" if config.sizes else "size", max(sizes)), ("local-size", config.local_size)):
+        if pixels > MAX_SIZE:
+            raise UsageError(f"--{name}: images of {pixels} pixels cannot be made: give at most {MAX_SIZE}")
     _ = config.loader_window
     _check_augment(config)
     return config

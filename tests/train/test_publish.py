@@ -156,6 +156,7 @@ def test_onnx_gives_the_same_features_for_both_stems(run: Path, tmp_path: Path) 
             np.testing.assert_allclose(found, model(image).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.soak
 @needs_onnx
 def test_onnx_of_a_transformer_takes_any_number_of_images(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
