@@ -127,6 +127,6 @@ def test_a_compiled_network_takes_the_steps_of_an_eager_one() -> None:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            steps[name].append(float(loss))
+            steps[name].append(float(loss.detach()))
     assert steps["eager"][0] > steps["eager"][2], "it learns"
     assert steps["compiled"] == pytest.approx(steps["eager"], rel=1e-4)
