@@ -10,11 +10,14 @@ import json
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError  # what torch.load raises for content that is not plain; nothing is unpickled here
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from radload.dataset.files import atomic_file, write_json
 from radload.errors import FormatError, RadloadError, UsageError
@@ -31,23 +34,36 @@ def path_of(folder: Path, step: int) -> Path:
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write the checkpoint of `step` atomically, then remove all but the newest `keep`. `state`: tensors and plain values."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = path_of(folder, step)
-    try:
+    with writing(f"the checkpoint of step {step}", folder):
+        folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             torch.save({"version": VERSION, "step": step, **state}, file)
-    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk, after the OSError
-        reason = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(reason, OSError):
-            raise
-        usable, _ = newest(folder)
-        left = f"{usable.name} is the last usable one" if usable is not None else "there is no other"
-        raise RadloadError(
-            f"the checkpoint of step {step} cannot be written ({reason.strerror}), {left}: make room in {folder} and start again"
-        ) from None
     for old in known(folder)[keep:]:
         old.unlink()
     return path
+
+
+@contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """For a block that writes `what` of the run whose checkpoints are in `folder`.
+
+    Raises:
+        RadloadError: it cannot be written; says why, and which checkpoint the run can go on from.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch's writer raises RuntimeError after the OSError, that of safetensors has the reason as a text
+        reason = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(reason, OSError | SafetensorError):
+            raise
+        why = getattr(reason, "strerror", None) or str(reason)
+        usable, _ = newest(folder)
+        left = "there is no checkpoint" if usable is None else f"{usable.name} is the last usable checkpoint"
+        raise RadloadError(
+            f"{what} cannot be written ({why}), {left}: make room in {folder.parent}, or make it writable, and start again"
+        ) from None
 
 
 def mark_best(folder: Path, step: int, score: float) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from radload.errors import UsageError
-from radload.loading.planning.augment import AUTO, JITTER, Augment
+from radload.loading.planning.augment import AREA, AUTO, JITTER, Augment
 from radload.loading.planning.fit import FITS, check_fit
 from radload.loading.planning.recipe import read_window
 from radload.train.stages import sizes_of
@@ -150,6 +150,9 @@ class Config:
     )
     tensorboard: bool = _option(True, "curves for TensorBoard, where it is installed")
     wandb: str | None = _option(None, "project of Weights & Biases for curves (default: none are sent)")
+    area: float = _option(
+        AREA[0], "least share of the image's area that a random crop shows; 1: whole images", identity=True
+    )
     decode: str = _option("auto", "on a GPU: where slices are decoded; auto measures", choices=("auto", "cpu", "gpu"))
     device_cache_gb: float | None = _option(
         None, "GB of each GPU's memory for decoded images of the training split (default: none)"
@@ -185,6 +188,7 @@ class Config:
         if self.augment == "none":
             return None
         return Augment(
+            area=(self.area, 1.0),
             flip=AUTO if self.flip is None else self.flip,
             rotate=self.rotate,
             window_jitter=self.window_jitter,
@@ -231,7 +235,7 @@ def resolve(
             f"{wrong} cannot be used with --objective {objective}, which compares augmented views: leave it out"
         )
     # Where all images have one scale, a slack would show training another level than validation, image by image.
-    random_scale = config.augment != "none" and config.spacing is None
+    random_scale = config.augment != "none" and config.area < 1 and config.spacing is None
     resolved = replace(
         config,
         objective=objective,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
@@ -94,6 +94,23 @@ class Ranks:
             raise RankZeroFailed("rank 0 failed")
         return int(value)
 
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """For a block in which rank 0 does what the others do not, such as writing files: a collective.
+
+        Raises:
+            RadloadError: what the block raised, on rank 0; RankZeroFailed on the others, when they leave the block.
+        """
+        failed = torch.ones((), device=self.device)
+        try:
+            yield
+            failed.zero_()
+        finally:
+            if self.world > 1:
+                dist.broadcast(failed, 0)
+        if self.world > 1 and not self.first and failed:
+            raise RankZeroFailed("rank 0 failed")
+
 
 def join(device: str = "auto") -> Ranks:
     """Join the run that torchrun started (RANK, WORLD_SIZE, LOCAL_RANK), or be the only process where it did not.
@@ -109,6 +126,10 @@ def join(device: str = "auto") -> Ranks:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         gpus = torch.cuda.device_count()
+        if gpus == 0:
+            raise UsageError(
+                "--device cuda: torch finds no GPU on this machine: train with --device cpu, or mend its driver"
+            )
         if local >= gpus:
             raise UsageError(
                 f"process {local + 1} of this machine has no GPU ({gpus} found): start fewer (--nproc-per-node), "
@@ -126,6 +147,17 @@ def join(device: str = "auto") -> Ranks:
 
 
 _TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+
+
+def launch_notes(ranks: Ranks) -> list[str]:
+    """What torchrun's user should know about how he started the run: a sentence, or nothing."""
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if ranks.world == 1 or restarts == 0 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return []
+    return [
+        f"--max-restarts {restarts} may not work: restarted processes can meet the addresses of dead ones, so start torchrun with "
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment"
+    ]
 
 
 def parallel(model: nn.Module, ranks: Ranks, loss: Callable[[nn.Module], Tensor]) -> nn.Module:
@@ -164,14 +196,15 @@ def leave() -> None:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware: tensor cores (compute capability 8.0), or AMX tiles of a CPU.
+    """Whether the device multiplies bfloat16 matrices in hardware: tensor cores (compute capability 8.0), or AMX tiles or AVX-512 BF16
+    instructions of a CPU.
 
     Elsewhere bfloat16 is emulated and slower than float32.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older torch
-    return bool(capabilities.get("amx_bf16", False))
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

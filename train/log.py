@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,10 +33,14 @@ class RunLog:
             self._file = path.open("a", encoding="utf-8")
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """A line for the user. A console that takes none (a terminal that is gone, a full disk behind it) ends no run."""
         if self._active:
-            self._console.write(text + "\n")
-            self._console.flush()
+            try:
+                self._console.write(text + "\n")
+                self._console.flush()
+            except OSError:  # also for what is left in its buffer, which would fail again at the exit
+                with Path(os.devnull).open("w") as nowhere:
+                    os.dup2(nowhere.fileno(), self._console.fileno())
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """A line of the log: {"kind", "step", …}."""
@@ -46,11 +52,11 @@ class RunLog:
                 tracker.add(kind, step, numbers)
 
     def close(self) -> None:
-        """Close the file and the trackers."""
+        """Close the file and the trackers; what could not be written was said by `write`."""
         if self._active:
-            for tracker in self._trackers:
-                tracker.close()
-            self._file.close()
+            for close in (*(tracker.close for tracker in self._trackers), self._file.close):
+                with suppress(OSError):
+                    close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
+import shlex
+from shutil import which
 from typing import Any
 
 import timm
@@ -54,6 +57,23 @@ def build_model(
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:  # what timm and torch raise for shapes
         raise UsageError(_unfit(arch, in_chans, size, error)) from None
     return model
+
+
+def compiled(model: nn.Module, device: torch.device) -> Any:
+    """`model` by `torch.compile`, which makes kernels for each size of its images when they first come.
+
+    Raises:
+        UsageError: there is no compiler, which the first step would otherwise find out.
+    """
+    # C++ for the kernels themselves on a CPU; C for what starts them on a GPU
+    variable, names = ("CXX", ("g++",)) if device.type == "cpu" else ("CC", ("gcc", "clang"))
+    given = shlex.split(os.environ.get(variable, ""))[:1]
+    if not any(which(name) for name in given or names):
+        raise UsageError(
+            f"--compile needs a compiler, and there is no {' or '.join(given or names)}: install one, name it in {variable}, "
+            "or leave --compile out"
+        )
+    return torch.compile(model, dynamic=False)
 
 
 def check_shapes(model: nn.Module, arch: str, shape: tuple[int, int, int, int]) -> None:

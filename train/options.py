@@ -13,6 +13,8 @@ from typing import Any, get_args, get_type_hints
 
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
+from radload.loading.arguments import MAX_SIZE
+from radload.loading.planning.augment import AREA, LEAST_AREA
 from radload.loading.planning.fit import MAX_SPACING, MIN_SPACING
 from radload.loading.planning.levels import MAX_SLACK, MIN_SLACK
 from radload.train.config import Config
@@ -141,6 +143,8 @@ def check(config: Config) -> Config:
             raise UsageError(
                 f"--{name.replace('_', '-')} {getattr(config, name)} cannot be used: give a share from 0 up to 1"
             )
+    if not LEAST_AREA <= config.area <= 1:
+        raise UsageError(f"--area {config.area:g} cannot be used: give a share of the image, {LEAST_AREA} to 1")
     if config.channels not in (1, 3):
         raise UsageError(f"--channels {config.channels} cannot be used: give 1 or 3")
     if config.level_slack is not None and not MIN_SLACK <= config.level_slack <= MAX_SLACK:
@@ -148,7 +152,10 @@ def check(config: Config) -> Config:
             f"--level-slack {config.level_slack} cannot be used: 1.0 never enlarges a decoded level, 1.5 lets it be enlarged by half; "
             f"{MIN_SLACK} to {MAX_SLACK:g}"
         )
-    _ = sizes_of(config.sizes, config.size)
+    sizes = [pixels for pixels, _ in sizes_of(config.sizes, config.size)]
+    for name, pixels in (("sizes" if config.sizes else "size", max(sizes)), ("local-size", config.local_size)):
+        if pixels > MAX_SIZE:
+            raise UsageError(f"--{name}: images of {pixels} pixels cannot be made: give at most {MAX_SIZE}")
     _ = config.loader_window
     _check_augment(config)
     return config
@@ -161,5 +168,6 @@ def _check_augment(config: Config) -> None:
     except UsageError as error:
         raise UsageError(f"--{str(error).replace('_', '-', 1)}") from None
     asked = [name for name in ("flip", "rotate", "gamma", "noise") if getattr(config, name)]
+    asked += ["area"] if config.area != AREA[0] else []
     if config.augment == "none" and asked:
         raise UsageError(f"--{asked[0]} does nothing with --augment none: leave one of them out")

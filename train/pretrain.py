@@ -39,6 +39,7 @@ from radload.train.distributed import (
     RankZeroFailed,
     StopRequest,
     join,
+    launch_notes,
     leave,
     multiplies_bf16,
     parallel,
@@ -55,7 +56,7 @@ from radload.train.learn import make_objective, pieces, real
 from radload.train.lines import training_line, validation_line
 from radload.train.log import RunLog
 from radload.train.meter import Meter
-from radload.train.models import build_model, build_optimizer, check_shapes
+from radload.train.models import build_model, build_optimizer, check_shapes, compiled
 from radload.train.options import parse, write_config
 from radload.train.predictions import Seen, gather_predictions
 from radload.train.resume import find_start, keep_checkpoint, score_of, start_path
@@ -92,7 +93,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         config, device=device.type, world=ranks.world, samples=samples["train"], bf16=multiplies_bf16(device),
         labelled=not task.stand_in,
     )  # fmt: skip
-    notes += task.notes(config.supervised)
+    notes += [*task.notes(config.supervised), *launch_notes(ranks)]
     batch_size, amp, sizes = config.batch_size or 0, config.amp == "bf16", sizes_of(config.sizes, config.size)
     several: dict[str, Any] = {} if config.supervised else {
         "views": config.views, "local_views": config.local_views, "local_size": config.local_size,
@@ -171,9 +172,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     modules = [model] if average is None else [model, average.module]
     guard = Guard(modules, optimizer, device, config.max_nonfinite)
     objective = make_objective(config, task, ranks)
-    compiled: Any = torch.compile(model, dynamic=False) if config.compile else model
+    trained = compiled(model, device) if config.compile else model
     rehearsed = pieces(fake.batch(config.size, channels), config.accumulate)[0]
-    net = parallel(compiled, ranks, lambda net: objective(net, rehearsed, 0).loss)
+    net = parallel(trained, ranks, lambda net: objective(net, rehearsed, 0).loss)
     unequal = config.supervised and (task.multi or task.unlabelled["train"] > 0)  # numbers of labels in a batch
     meter = Meter(ranks)
 
@@ -246,15 +247,17 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         "augment": None if augment is None else augment.as_dict(),
     }
     trackers: list[Tracker] = []
-    if ranks.first:
-        out.mkdir(parents=True, exist_ok=True)
-        for marker in ("DONE", "STOPPED"):
-            (out / marker).unlink(missing_ok=True)
-        versions = {"radload": radload.__version__, "torch": torch.__version__, "timm": timm.__version__}
-        write_json(out / "run.json", {"config": config.as_dict(), "world": ranks.world, "versions": versions, **about})
-        write_config(out / "config.toml", config)
-        trackers = open_trackers(out, config.tensorboard, config.wandb, step, config.as_dict())
-    log = RunLog(out / "log.jsonl", ranks.first, step, trackers=trackers)
+    with ranks.leading(), checkpoint.writing("the run's folder", folder):
+        if ranks.first:
+            out.mkdir(parents=True, exist_ok=True)
+            for marker in ("DONE", "STOPPED"):
+                (out / marker).unlink(missing_ok=True)
+            versions = {"radload": radload.__version__, "torch": torch.__version__, "timm": timm.__version__}
+            chosen = {"config": config.as_dict(), "world": ranks.world}
+            write_json(out / "run.json", {**chosen, "versions": versions, **about})
+            write_config(out / "config.toml", config)
+            trackers = open_trackers(out, config.tensorboard, config.wandb, step, config.as_dict())
+        log = RunLog(out / "log.jsonl", ranks.first, step, trackers=trackers)
     stack.callback(log.close)
     scale = f" at {config.spacing:g} mm" if config.spacing else ""
     counts = ", ".join(f"{name} {count}" for name, count in samples.items())
@@ -286,7 +289,8 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
             if config.supervised
             else (validate_views(judged, batches, objective, ranks), None)
         )
-        log.write("val", step, epoch=round((step - ahead) / steps_per_epoch, 4), **result)
+        with ranks.leading(), checkpoint.writing("the log", folder):
+            log.write("val", step, epoch=round((step - ahead) / steps_per_epoch, 4), **result)
         log.say(validation_line(step, result))
         scores[:] = [score_of(result)]
         return seen
@@ -315,15 +319,9 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
                 skipped, failing = guard.check(step, config.lr or 0.0, last)
                 if stage.size in ceilings:
                     window["ceiling"] = round(window["images_per_s"] / ceilings[stage.size], 4)
-                log.write(
-                    "train",
-                    step,
-                    epoch=round((step - ahead) / steps_per_epoch, 4),
-                    lr=lr,
-                    size=stage.size,
-                    skipped=skipped,
-                    **window,
-                )
+                where = {"epoch": round((step - ahead) / steps_per_epoch, 4), "lr": lr, "size": stage.size}
+                with ranks.leading(), checkpoint.writing("the log", folder):
+                    log.write("train", step, **where, skipped=skipped, **window)
                 left = (time.monotonic() - began) / (step - first_step) * (total - step)
                 log.say(training_line(step, total, lr, stage.size if len(stages) > 1 else None, skipped, window, left))
                 save_now = save_now and not failing  # weights that give no finite loss are none to go on from
@@ -351,21 +349,23 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
     if val_loader is not None and step >= total and not ranks.decide(lambda: int(is_judged(out, step))):
         seen = look(val_loader)
         predictions = None if seen is None else gather_predictions(ranks, seen)
-        if seen is None and ranks.first:
-            write_json(out / "val.json", {"step": step, "objective": config.objective, "score": scores[-1]})
-        if predictions is not None:  # on rank 0
-            verdict = judge(out, predictions, task.classes, dataset.index, config.subgroup_names, step)
-            log.say(f"verdict on {verdict['patients']} patients never seen: {summary(verdict)}")
-        if ranks.first and scores and scores[-1] is not None:
-            checkpoint.mark_best(folder, step, scores[-1])
-    if ranks.first and step >= total:
-        backbone = judged.backbone if isinstance(judged, Embedder) else judged
-        export_backbone(backbone, out, config.arch, channels, config.size, {"step": step, **about})
-        write_json(out / "DONE", {"reason": "all steps done", "step": step})
-        log.say(f"done after {step} steps: {out / 'backbone.safetensors'}")
-    elif ranks.first:
-        write_json(out / "STOPPED", {"reason": "asked to stop by a signal", "step": step})
-        log.say(f"stopped after step {step} of {total}: the same command goes on from here")
+        with ranks.leading(), checkpoint.writing("the verdict", folder):
+            if seen is None and ranks.first:
+                write_json(out / "val.json", {"step": step, "objective": config.objective, "score": scores[-1]})
+            if predictions is not None:  # on rank 0
+                verdict = judge(out, predictions, task.classes, dataset.index, config.subgroup_names, step)
+                log.say(f"verdict on {verdict['patients']} patients never seen: {summary(verdict)}")
+            if ranks.first and scores and scores[-1] is not None:
+                checkpoint.mark_best(folder, step, scores[-1])
+    with ranks.leading(), checkpoint.writing("the end of the run", folder):
+        if ranks.first and step >= total:
+            backbone = judged.backbone if isinstance(judged, Embedder) else judged
+            export_backbone(backbone, out, config.arch, channels, config.size, {"step": step, **about})
+            write_json(out / "DONE", {"reason": "all steps done", "step": step})
+            log.say(f"done after {step} steps: {out / 'backbone.safetensors'}")
+        elif ranks.first:
+            write_json(out / "STOPPED", {"reason": "asked to stop by a signal", "step": step})
+            log.say(f"stopped after step {step} of {total}: the same command goes on from here")
 
 
 @record

@@ -35,6 +35,7 @@ from radload.train.divide import CHOOSE, FIT, OUT, PACKED, PATIENTS, TEST, divid
 from radload.train.features import extract
 from radload.train.finetune import TOP, Probe, finetune, predict
 from radload.train.linear import fit_linear
+from radload.train.output import writing_to
 from radload.train.overlap import overlap
 from radload.train.paired import Answers, closed, difference, judge_divisions, make_weights
 from radload.train.probe_config import AUTO, LINEAR, ProbeConfig, parse_probe
@@ -116,6 +117,9 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
     say(f"{arch} on {int((parts[0] != OUT).sum())} labelled samples of {len(set(targets.patients[targets.labelled]))} patients, "
         f"{classes} classes; {config.seeds} divisions ({division})")  # fmt: skip
 
+    with writing_to(out):  # before the work of hours
+        out.mkdir(parents=True, exist_ok=True)
+
     # Scores of every network, by every method, on the test part of every division.
     tested: dict[tuple[str, str], list[Answers]] = {}
     fitted: dict[tuple[str, str], Probe] = {}  # of the first division, for the maps
@@ -175,18 +179,10 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
         if config.pictures or has_mask is not None:
             folder = out / "cam" / f"{name}-{method}"
             try:
-                row["overlap"] = overlap(
-                    fitted[name, method],
-                    still,
-                    parts[0],
-                    targets,
-                    keys,
-                    weights,
-                    device,
-                    folder,
-                    config.pictures,
-                    has_mask,
-                )
+                with writing_to(out):
+                    row["overlap"] = overlap(
+                        fitted[name, method], still, parts[0], targets, keys, weights, device, folder, config.pictures, has_mask
+                    )  # fmt: skip
             except UsageError as error:  # a network without feature maps: the figures above are worth having
                 say(f"note: no class-activation maps: {error}")
                 row["overlap"] = None
@@ -202,10 +198,10 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
         "draws": len(weights) - 1,
         "results": results,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "probe.json", content)
-    with atomic_file(out / "probe.md") as file:
-        file.write(table(results).encode())
+    with writing_to(out):
+        write_json(out / "probe.json", content)
+        with atomic_file(out / "probe.md") as file:
+            file.write(table(results).encode())
     say(table(results) + f"\nin {out / 'probe.json'}")
     return content
 

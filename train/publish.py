@@ -24,6 +24,7 @@ from radload.dataset.files import atomic_file, write_json
 from radload.errors import RadloadError, UsageError
 from radload.train.card import UNKNOWN_LICENCE, example, write_card
 from radload.train.export import load_backbone
+from radload.train.output import writing_to
 from radload.train.stem import convert_stem
 
 STEMS = (1, 3)  # channels that others' images have
@@ -48,29 +49,46 @@ def publish(run: Path, out: Path, licence: str = UNKNOWN_LICENCE, onnx: bool = F
     about: dict[str, Any] = json.loads((run / "backbone.json").read_bytes())
     arch, native, size = about["arch"], about["in_chans"], about["size"]
     weights = load_file(run / "backbone.safetensors")
-    out.mkdir(parents=True, exist_ok=True)
-    files = [("backbone.safetensors", f"weights under timm's keys for {native} channels, as trained")]
-    for channels in sorted({native, *STEMS}):
-        path = out / ("backbone.safetensors" if channels == native else f"backbone_{channels}ch.safetensors")
+    with writing_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        files = _write_weights(out, weights, about, onnx)
+        files += [("backbone.json", "network, windows, classes"), ("example.py", "from a file to features")]
+        write_json(out / "backbone.json", about)
+        _write(out / "example.py", example(arch, native, size))
+        details = [
+            json.loads(path.read_bytes()) if path.is_file() else None for path in (run / "run.json", run / "val.json")
+        ]
+        _write(out / "README.md", write_card(about, details[0] or {}, details[1], files, licence, name or arch))
+    return out / "README.md"
+
+
+def _write_weights(
+    out: Path, weights: dict[str, torch.Tensor], about: dict[str, Any], onnx: bool
+) -> list[tuple[str, str]]:
+    """Write the network for its own number of channels and for those of STEMS; (file, what it is) of each."""
+    arch, native, size = about["arch"], about["in_chans"], about["size"]
+    files: list[tuple[str, str]] = []
+    for channels in sorted({native, *STEMS}, key=lambda channels: channels != native):
+        own = channels == native
+        path = out / ("backbone.safetensors" if own else f"backbone_{channels}ch.safetensors")
         temporary = path.with_name(f".{path.name}.tmp")
         save_file(convert_stem(weights, arch, size, channels), temporary, metadata={"format": "pt"})
         model = load_backbone(temporary, arch, channels, size)
         temporary.chmod(0o644)  # safetensors makes files for their owner alone
         temporary.replace(path)
-        if channels != native:
-            said = f"the same for {channels} channel{'s' * (channels > 1)}: equal to it where all channels are one grey image"
-            files.append((path.name, said))
-        if onnx and channels == native:
-            write_onnx(model, out / "backbone.onnx", (1, channels, size, size))
-            files.append(("backbone.onnx", "the same as a graph: `image` (n, channels, height, width) to `features`"))
-    files += [("backbone.json", "network, windows, classes"), ("example.py", "from a file to features")]
-    write_json(out / "backbone.json", about)
-    _write(out / "example.py", example(arch, native, size))
-    details = [
-        json.loads(path.read_bytes()) if path.is_file() else None for path in (run / "run.json", run / "val.json")
-    ]
-    _write(out / "README.md", write_card(about, details[0] or {}, details[1], files, licence, name or arch))
-    return out / "README.md"
+        same = (
+            f"the same for {channels} channel{'s' * (channels > 1)}: equal to it where all channels are one grey image"
+        )
+        files.append((path.name, f"weights under timm's keys for {native} channels, as trained" if own else same))
+        if onnx:
+            write_onnx(model, path.with_suffix(".onnx"), (1, channels, size, size))
+            files.append(
+                (
+                    f"{path.stem}.onnx",
+                    f"{path.name} as a graph: `image` (n, {channels}, height, width) to `features` (n, width)",
+                )
+            )
+    return files
 
 
 def check_onnx() -> None:

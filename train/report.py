@@ -29,6 +29,7 @@ from radload.dataset.files import atomic_file
 from radload.errors import RadloadError, UsageError
 from radload.train.bootstrap import as_text
 from radload.train.log import read_log
+from radload.train.output import writing_to
 
 # First the panels that everybody looks at; what else is logged follows by name.
 TITLES: Final = {
@@ -97,7 +98,7 @@ def panels(runs: Sequence[Run]) -> list[str]:
 def draw(runs: Sequence[Run], path: Path) -> None:
     """Write all panels as one PNG: training as a line, validation as a line with dots."""
     names = panels(runs)
-    rows = -(-len(names) // _COLUMNS)
+    rows = max(-(-len(names) // _COLUMNS), 1)  # a log of skipped steps alone has no numbers to draw
     figure = Figure(figsize=(4.4 * _COLUMNS, 2.9 * rows + 0.4), dpi=110, facecolor=_BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
@@ -247,9 +248,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         runs = read_runs(options.runs)
         out: Path = options.out or options.runs[0]
-        out.mkdir(parents=True, exist_ok=True)
-        draw(runs, out / "curves.png")
-        write_page(runs, out / "curves.png", out / "report.html")
+        with writing_to(out):
+            out.mkdir(parents=True, exist_ok=True)
+            draw(runs, out / "curves.png")
+            write_page(runs, out / "curves.png", out / "report.html")
     except RadloadError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

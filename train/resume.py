@@ -37,7 +37,8 @@ def keep_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int, s
     """Write the checkpoint of `step`, and mark it as the best where its validation's `score` is. Runs on rank 0; returns the step."""
     checkpoint.save(folder, step, state, keep)
     if score is not None:
-        checkpoint.mark_best(folder, step, score)
+        with checkpoint.writing(checkpoint.BEST, folder):
+            checkpoint.mark_best(folder, step, score)
     return step
 
 

@@ -50,7 +50,8 @@ def test_flags_are_read_with_their_types() -> None:
      "--cache-gb 4", "--cache-gb 0 --cache=x", "--rotate 200", "--rotate nan", "--gamma -1", "--noise 2", "--window-jitter 1.5",
      "--window-jitter nan", "--accumulate 0", "--clip-grad 0", "--ema 1", "--views 1", "--mixup -1", "--sizes 9:2,8",
      "--watchdog-minutes nan", "--rotate 5 --augment none", "--flip --augment none", "--level-slack 0.2", "--level-slack nan",
-     "--level-slack 9", "--device-cache-gb 0", "--decode gpu --cache=x"],
+     "--level-slack 9", "--size 9000", "--sizes 96:0.5,9000", "--local-size 9000", "--area 0", "--area 1.1", "--area nan",
+     "--area 0.5 --augment none", "--device-cache-gb 0", "--decode gpu --cache=x"],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(flags: str) -> None:
     with pytest.raises(UsageError, match=flags.split()[0].split("=")[0]):

@@ -70,7 +70,7 @@ def test_the_loop_costs_less_than_a_millisecond_a_step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         bare.append(time.thread_time() - began)
-    own = quantile(costs, 0.25) - quantile(bare, 0.25)  # what is above is other programs
+    own = min(costs) - min(bare)  # what is above the least is other programs, which empty the caches
     assert own < 1e-3, f"{1e3 * own:.2f} ms"
     ends = [cost for number, cost in enumerate(in_epoch, 1) if number % steps_per_epoch == 0]
     assert median(ends) < 1.0, "with validation and a checkpoint"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from shutil import which
 
 import pytest
 import timm
@@ -13,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from radload.errors import FormatError, UsageError
 from radload.train.config import Config
 from radload.train.export import export_backbone, load_backbone, open_backbone
-from radload.train.models import PAPER, build_model, build_optimizer, check_shapes, parameter_groups
+from radload.train.models import PAPER, build_model, build_optimizer, check_shapes, compiled, parameter_groups
 
 
 @pytest.mark.parametrize("arch", PAPER)
@@ -89,3 +91,42 @@ def test_norms_and_biases_do_not_decay_and_seeds_make_the_weights() -> None:
     same, other = build_model("test_vit", 3, 2, 32, seed=3), build_model("test_vit", 3, 2, 32, seed=4)
     assert torch.equal(model.head.weight, same.head.weight)  # type: ignore[union-attr,arg-type]
     assert not torch.equal(model.head.weight, other.head.weight)  # type: ignore[union-attr,arg-type]
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("cpu", "no g\\+\\+: install one, name it in CXX"), ("cuda", "no gcc or clang")]
+)
+def test_compiling_without_a_compiler_is_a_sentence(device: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UsageError, match=said):
+        compiled(torch.nn.Identity(), torch.device(device))
+    monkeypatch.setenv("CC", "my-compiler -m64")
+    monkeypatch.setenv("CXX", "my-compiler -m64")
+    with pytest.raises(UsageError, match="no my-compiler: install"):
+        compiled(torch.nn.Identity(), torch.device(device))
+
+
+@pytest.mark.soak
+def test_a_compiled_network_takes_the_steps_of_an_eager_one() -> None:
+    """By the kernels that torch really makes."""
+    if which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("no g++, which makes the kernels")
+    steps: dict[str, list[float]] = {}
+    for name in ("eager", "compiled"):
+        model = build_model("test_resnet", 3, 4, 32)
+        net = model if name == "eager" else compiled(model, torch.device("cpu"))
+        optimizer = build_optimizer(model, Config(lr=0.1, optimizer="sgd", weight_decay=1e-4))
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.01
+        torch.manual_seed(0)
+        image, target = torch.randn(8, 3, 32, 32), torch.arange(8) % 4
+        steps[name] = []
+        for _ in range(3):
+            loss = torch.nn.functional.cross_entropy(net(image), target)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            steps[name].append(float(loss.detach()))
+    assert steps["eager"][0] > steps["eager"][2], "it learns"
+    assert steps["compiled"] == pytest.approx(steps["eager"], rel=1e-4)

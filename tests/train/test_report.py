@@ -84,3 +84,44 @@ def test_what_cannot_be_is_one_sentence(
     assert said in error and error.count("\n") == 1
     run = write_run(tmp_path / "a", 0.1)
     assert script.main([str(run), str(run)]) == 2 and "given twice" in capfd.readouterr().err
+    assert script.main([str(run), "--out", str(run / "log.jsonl/x")]) == 2
+    error = capfd.readouterr().err
+    assert "log.jsonl/x cannot be written (Not a directory)" in error and error.count("\n") == 1
+
+
+def test_steps_without_a_loss_leave_a_gap(tmp_path: Path) -> None:
+    """A run whose steps were all skipped between two lines of the log has no loss there."""
+    run = write_run(tmp_path / "a", 0.1)
+    text = (run / "log.jsonl").read_text().splitlines()
+    text[2] = json.dumps(json.loads(text[2]) | {"loss": None, "accuracy": None})
+    (run / "log.jsonl").write_text("\n".join(text) + "\n")
+    assert script.main([str(run)]) == 0
+    (loaded,) = read_runs([run])
+    assert loaded.points("train", "loss")[0] == [step / 4 for step in (1, 2, 4, 5, 6, 7, 8)]
+    page = (run / "report.html").read_text()
+    assert "None" not in page.split("<h2>Last figures")[1] and "nan" not in page.lower().split("base64")[0]
+
+
+def test_a_run_whose_losses_are_all_missing_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    lines = [{"kind": "train", "step": step, "epoch": step, "loss": None, "skipped": 10} for step in (1, 2)]
+    (tmp_path / "run/log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert script.main([str(tmp_path / "run")]) == 0
+    assert "report.html" in {path.name for path in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {"step": 9, "objective": "simclr", "score": -0.3},
+        {"step": 9, "objective": "lejepa", "score": None},
+        {"slice": {"samples": 5}, "patient": {"mean": {"samples": 2, "auroc": None}}},
+    ],
+)
+def test_a_verdict_of_scores_alone_is_no_table(tmp_path: Path, verdict: dict[str, Any]) -> None:
+    """Without labels a run has a score; with several labels per image no accuracy."""
+    run = write_run(tmp_path / "a", 0.1)
+    (run / "val.json").write_text(json.dumps(verdict))
+    assert script.main([str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert ("<p>None.</p>" in page) == ("slice" not in verdict)

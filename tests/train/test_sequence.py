@@ -83,6 +83,7 @@ def test_the_sequence_of_samples_survives_kills_and_other_world_sizes(
     run.send_signal(signal.SIGTERM)
     output, _ = run.communicate(timeout=PATIENCE)
     assert (broken / "run/STOPPED").is_file(), output
+    assert "--max-restarts" not in output, "started as the documentation says"
 
     run_here(labelled, broken, monkeypatch)  # on half as many
     assert recorded(broken / "record") == expected
