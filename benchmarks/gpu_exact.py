@@ -10,7 +10,7 @@ from radload.codecs import htj2k
 from radload.dataset.schema import LEVELS
 from radload.kernels import cpu, gpu, prepare
 from radload.kernels.prepare import Voi
-from radload.loading.gpu.device import Decoder
+from radload.loading.gpu.decoded import Decoder
 
 SIZES = [(512, 512), (1, 1), (37, 900), (2048, 1024), (64, 65)]
 DTYPES = ("uint8", "uint16", "int16", "float32")

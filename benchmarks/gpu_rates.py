@@ -17,7 +17,7 @@ from ct_like import ct_like
 from radload.codecs import htj2k
 from radload.kernels import gpu, prepare
 from radload.loading import Augment, Loader
-from radload.loading.gpu.device import Decoder
+from radload.loading.gpu.decoded import Decoder
 
 BATCH, SIZE, SIDE = 256, 224, 512
 ONE: dict[str, Any] = {"window": (40, 400), "channels": 1}

@@ -16,13 +16,13 @@ _TORCH = frozenset(("torch", "timm"))
 _GPU = frozenset(("nvidia", "cupy"))
 _SOURCES = frozenset(("pydicom", "nibabel"))
 _ABOVE_PACK = frozenset(
-    f"radload.{room}" for room in ("loading", "kernels", "train", "inference", "verify", "versions", "export", "review")
+    f"radload.{room}" for room in ("loading", "train", "inference", "verify", "versions", "export", "review")
 )
 
 # Room -> what none of its modules may import, at the top of a file, in a function or for types alone.
 MAY_NOT_KNOW = {
     "sources": _TORCH | _GPU | {"tarfile", "radload.dataset", "radload.codecs", "radload.pack", "radload.loading"},
-    "codecs": _TORCH | _GPU | _SOURCES | {"radload.sources", "radload.pack", "radload.loading"},
+    "codecs": _TORCH | _SOURCES | {"cupy", "nvidia.dali"} | {"radload.sources", "radload.pack", "radload.loading"},
     "dataset": _TORCH | _GPU | _SOURCES | {"radload.pack", "radload.loading", "radload.train"},
     "remote": _TORCH | _GPU | _SOURCES | {"radload.pack", "radload.loading", "radload.train"},
     "pack": _TORCH | _GPU | _ABOVE_PACK,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
-from radload.loading.gpu.device import Decoder
+from radload.loading.gpu.decoded import Decoder
 
 CPU, GPU, AUTO = "cpu", "gpu", "auto"
 CPU_BUDGET = 0.4  # of the loader's threads: the host has more to do than to decode

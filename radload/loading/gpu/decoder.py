@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from radload.codecs.nvimgcodec import NAME as NVIMGCODEC
 from radload.codecs.nvimgcodec import NvImageCodec
 from radload.errors import UsageError
-from radload.loading.gpu.device import Decoder
+from radload.loading.gpu.decoded import Decoder
 
 DALI = "DALI"
 NAMES = (DALI, NVIMGCODEC)  # the first that is there is used where nothing is measured

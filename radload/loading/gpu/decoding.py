@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from radload.errors import UsageError
 from radload.loading.gpu.calibrate import AUTO, CPU, calibrate
+from radload.loading.gpu.decoded import Decoded, Decoder
 from radload.loading.gpu.decoder import NAMES
-from radload.loading.gpu.device import Decoded, Decoder, Device
+from radload.loading.gpu.device import Device
 from radload.loading.gpu.guard import Guard
 
 _REFUSALS = 3  # batches that a decoder may refuse one after the other before it is given up
