@@ -63,7 +63,7 @@ class DaliDecoder:
         return pipe
 
     def decode(self, data: list[NDArray[np.uint8]]) -> DaliImages:
-        """See device.Decoder."""
+        """See decoded.Decoder."""
         try:
             return DaliImages(self._pipe.run(self._stream, streams=data)[0], len(data), self._stream)
         except RuntimeError:
@@ -106,7 +106,7 @@ class NvImageDecoder:
         self._stream = stream
 
     def decode(self, data: list[NDArray[np.uint8]]) -> NvImages:
-        """See device.Decoder."""
+        """See decoded.Decoder."""
         coded = [
             one.tobytes() for one in data
         ]  # the copy to the device may be under way for longer than the slot is held

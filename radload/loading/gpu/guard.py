@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.loading.gpu.device import Decoded
+from radload.loading.gpu.decoded import Decoded
 
 _PER_BATCH = 8  # shards looked at for the first time; each costs one decode on the CPU, and waits for the device
 
