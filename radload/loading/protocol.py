@@ -41,8 +41,10 @@ class Config(TypedDict):
 
 
 def send(channel: socket.socket, message: Message | Config, descriptors: tuple[int, ...] = ()) -> None:
-    """Send one message, with descriptors where given. Raises OSError (TimeoutError after the socket's time-out)."""
+    """Send one message, with descriptors where given. Raises OSError (TimeoutError after the socket's time-out), ValueError: too long."""
     data = json.dumps(message).encode()
+    if len(data) > MESSAGE_LIMIT:  # the other side would get its beginning
+        raise ValueError(f"a message of {len(data)} bytes, {MESSAGE_LIMIT} at most")
     if descriptors:
         socket.send_fds(channel, [data], list(descriptors))
     else:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import socket
 
+import pytest
+
 from radload.loading import protocol
+from radload.loading.job import describe
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -36,3 +39,21 @@ def test_descriptors_travel() -> None:
         message, (found,) = received
         assert message == {"do": "slots"} and os.pread(found, 6, 0) == b"shared"
         os.close(found)
+
+
+def test_what_is_too_long_is_not_sent_in_part() -> None:
+    ours, theirs = pair()
+    with ours, theirs, pytest.raises(ValueError, match="65536 at most"):
+        protocol.send(theirs, {"text": "x" * 70_000})
+
+
+def test_an_error_of_any_length_is_told() -> None:
+    """Also one whose every letter takes six bytes."""
+    ours, theirs = pair()
+    with ours, theirs:
+        try:
+            raise RuntimeError("\u1234" * 100_000)
+        except RuntimeError as error:
+            protocol.send(theirs, {"id": 1, "error": describe(error)})
+        received = protocol.receive(ours)
+        assert received is not None and received[0]["error"]["text"].startswith("RuntimeError: \u1234")
