@@ -90,7 +90,7 @@ def limits(
         render(i, thread)
 
     def turn(work: stages.Work) -> Any:
-        return lambda seconds: stages.rate(work, len(draws), pool, CORES, seconds).rate
+        return lambda seconds: stages.rate(work, len(draws), CORES, seconds).rate
 
     work: dict[str, stages.Work] = {"decode": stages.decoding(draws, CORES), "raw": read_and_render}
     mix = ", ".join(f"level {level} {share:.0%}" for level, share in draws.levels.items())

@@ -66,12 +66,12 @@ def bench(options: BenchOptions) -> Result:
                 KERNEL: stages.rendering(draws, planner, threads, options.batch_size),
             }
             for work in alone.values():  # compiles, and brings the draws into the page cache
-                stages.rate(work, len(draws), pool, threads, 0)
+                stages.rate(work, len(draws), threads, 0)
 
             busy: list[float] = []
 
             def turn(name: str, length: float) -> float:
-                found = stages.rate(alone[name], len(draws), pool, threads, length)
+                found = stages.rate(alone[name], len(draws), threads, length)
                 if name != READ:  # which may wait for storage
                     busy.append(found.cores / min(threads, core_share()))
                 return found.rate

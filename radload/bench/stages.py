@@ -1,12 +1,15 @@
-"""The three parts of a sample's way, each alone on all threads: reading (pread and CRC-32C), decoding, the kernel.
+"""The three parts of a sample's way, each alone on all cores: reading (pread and CRC-32C), decoding, the kernel.
 
-Same plan, same functions and as many threads as in the loader's process; the bytes that decoding takes and the pixels that
+Same plan, same functions and as many processes as the loader has; the bytes that decoding takes and the pixels that
 the kernel takes lie in memory, so that no stage waits for another.
 """
 
 from __future__ import annotations
 
+import os
+import struct
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,13 +31,15 @@ from radload.loading.planning.plan import BatchPlan, Planner
 MAX_DRAWS = 512
 MAX_BYTES = 256 << 20  # of decoded pixels and of coded bytes that are held
 _PIECE = 32
+_START = 0.05  # seconds until all processes of a measurement run
+_DONE = struct.Struct("<qdd")  # items, end, CPU seconds
 
-Work = Callable[[int, int], object]  # number of the draw, number of the thread
+Work = Callable[[int, int], object]  # number of the draw, number of the process
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Items per second, and CPU seconds per second of this process meanwhile."""
+    """Items per second, and CPU seconds per second meanwhile."""
 
     rate: float
     cores: float
@@ -164,18 +169,45 @@ def rendering(draws: Draws, planner: Planner, threads: int, batch_size: int) -> 
     return work
 
 
-def rate(work: Work, items: int, pool: ThreadPoolExecutor, threads: int, seconds: float) -> Rate:
-    """How fast it goes when `threads` threads go through them again and again for some time, each at least one."""
-    start, cpu_time = time.perf_counter(), time.process_time()
+def rate(work: Work, items: int, processes: int, seconds: float) -> Rate:
+    """How fast it goes when `processes` forks of this one go through them again and again for some time, each at least one.
 
-    def turn(thread: int) -> tuple[int, float]:
-        done, item = 0, thread
+    As the loader does: threads that wait for one interpreter would be slower than it is.
+    """
+    pipes, pids = [os.pipe() for _ in range(processes)], []
+    begin = time.perf_counter() + _START  # all of them run by then
+    for number, (_, end) in enumerate(pipes):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.write(end, _DONE.pack(*_turn(work, items, processes, number, begin, seconds)))
+            finally:
+                os._exit(0)
+        pids.append(pid)
+    found = []
+    for pid, (begun, end) in zip(pids, pipes, strict=True):
+        os.close(end)
+        said = os.read(begun, _DONE.size)
+        os.close(begun)
+        os.waitpid(pid, 0)
+        if len(said) != _DONE.size:
+            raise RuntimeError("a process that measures has failed; its traceback stands above")
+        found.append(_DONE.unpack(said))
+    wall = max(ended for _, ended, _ in found) - begin
+    return Rate(sum(done for done, _, _ in found) / wall, sum(used for _, _, used in found) / wall)
+
+
+def _turn(work: Work, items: int, step: int, number: int, begin: float, seconds: float) -> tuple[int, float, float]:
+    """What one process does: items, when it ended, CPU seconds."""
+    try:
+        time.sleep(max(0.0, begin - time.perf_counter()))
+        used = time.process_time()
+        done, item = 0, number
         while True:
-            work(item % items, thread)
-            done, item, now = done + 1, item + threads, time.perf_counter()
-            if now - start >= seconds:
-                return done, now
-
-    ended = list(pool.map(turn, range(threads)))
-    wall = max(now for _, now in ended) - start
-    return Rate(sum(done for done, _ in ended) / wall, (time.process_time() - cpu_time) / wall)
+            work(item % items, number)
+            done, item, now = done + 1, item + step, time.perf_counter()
+            if now - begin >= seconds:
+                return done, now, time.process_time() - used
+    except BaseException:
+        traceback.print_exc()
+        raise
