@@ -108,12 +108,8 @@ def export(options: ExportOptions) -> Exported:
                 patients = {names[row] for row in np.unique(dataset.index.series["patient"][used]).tolist()}
                 record_export(private, to, dataset.manifest.generation, segment.fingerprint, patients)
             temporary.rename(to)
-        except BaseException as error:
+        except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
-            if isinstance(error, OSError):  # of a write: what reads the data set says itself what is wrong with it
-                raise UsageError(
-                    f"--to {to} cannot be written ({error.strerror}): give a folder where you may write, on a disk with room"
-                ) from None
             raise
         sync_folder(to.parent)
         return Exported(segment.samples, segment.series, plan.patients.num_rows, len(plan.shards), private is not None)

@@ -180,7 +180,9 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     checkpoint.save(tmp_path, 1, {"value": 1}, 2)
     with monkeypatch.context() as patch:
         _fail_after(patch, call, 0, number)
-        with pytest.raises(RadloadError, match=r"step 2 cannot be written .*step-000000001\.pt is the last usable one"):
+        with pytest.raises(
+            RadloadError, match=r"step 2 cannot be written .*step-000000001\.pt is the last usable checkpoint"
+        ):
             checkpoint.save(tmp_path, 2, {"value": 2}, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.pt"]
     assert checkpoint.load(tmp_path / "step-000000001.pt")["value"] == 1

@@ -228,7 +228,7 @@ def test_a_broken_file_costs_itself_in_a_share(
     write_dicom(tmp_path / "src/2/stopped.dcm", series="s2", place=8)
     options = PackOptions(tmp_path / "src", tmp_path / "out", shard_size=0.001, workers=0)
     plan(options)
-    pack_share(tmp_path / "out", None, Share(0, 1), Limits(timeout=1.5), workers=2)
+    pack_share(tmp_path / "out", None, Share(0, 1), Limits(timeout=5), workers=2)
     summary = finish(tmp_path / "out", workers=0)
     assert (summary.samples, summary.rejected) == (9, {"decoder-crashed": 1, "timeout": 1})
 

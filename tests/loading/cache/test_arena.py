@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from radload.dataset import filelock
 from radload.errors import UsageError
-from radload.loading.cache import arena
+from radload.loading.cache import arena, table
 from radload.loading.cache.arena import LEAST, PAGE, FileCache
 
 IDENTITY = bytes(range(32))
@@ -214,7 +214,7 @@ def test_a_stopped_process_holds_nobody_up(
     cache = reopen()
     cache.put(1, 0, 0.0, content(1))
     holder = os.open(file_of(tmp_path), os.O_RDWR)
-    byte = at if isinstance(at, int) else PAGE * (1 + cache._bucket(arena._KEY.pack(3, 0.0, 0)))
+    byte = at if isinstance(at, int) else PAGE * (1 + cache._bucket(table.key(2, 0, 0.0)))
     assert filelock.acquire(holder, byte)
     start = time.monotonic()
     for _ in range(50):
@@ -235,12 +235,14 @@ def test_damage_anywhere_is_never_delivered(reopen: Callable[..., FileCache], tm
         cache.put(row, 0, 0.0, content(row))
     path = file_of(tmp_path)
     whole = path.read_bytes()
-    key = arena._KEY.pack(9 + 1, 0.0, 0)
+    key = table.key(9, 0, 0.0)
     slot = whole.index(key, PAGE)
-    offset = arena._SLOT.unpack_from(whole, slot)[-3]
+    kept = table.read(bytes(whole[slot : slot + table.SLOT_SIZE]), key)
+    assert kept is not None
+    offset = kept.offset
     used = arena._SPACE.unpack_from(whole, arena._SPACE_AT)[0]
     rng = random.Random(3)
-    places = [*range(slot, slot + arena._SLOT.size), offset, offset + content(9).nbytes - 1]
+    places = [*range(slot, slot + table.SLOT_SIZE), offset, offset + content(9).nbytes - 1]
     places += [rng.randrange(PAGE, cache._start + used) for _ in range(300)]
     with path.open("r+b", buffering=0) as file:
         for place in places:
@@ -249,7 +251,7 @@ def test_damage_anywhere_is_never_delivered(reopen: Callable[..., FileCache], tm
             found = [cache.get(row, 0, 0.0) for row in range(40)]
             assert all(one is None or same(one, row) for row, one in enumerate(found))
             missing = [row for row, one in enumerate(found) if one is None]
-            assert missing == [9] if place in places[: arena._SLOT.size + 2] else len(missing) <= 1
+            assert missing == [9] if place in places[: table.SLOT_SIZE + 2] else len(missing) <= 1
             file.seek(place)
             file.write(whole[place : place + 1])
         file.seek(offset)
@@ -271,8 +273,8 @@ def test_damage_without_room_for_a_repair_is_forgotten(reopen: Callable[..., Fil
     assert cache.get(0, 0, 0.0) is None
     cache._too_large = 1 << 40  # as in a process that does not know yet that there is no room
     cache.put(0, 0, 0.0, image)
-    key = arena._KEY.pack(1, 0.0, 0)
-    assert arena._find(cache._page(cache._bucket(key)), key) == -1
+    key = table.key(0, 0, 0.0)
+    assert table.find(cache._page(cache._bucket(key)), key) == -1
     assert cache.get(1, 0, 0.0) is not None
 
 
