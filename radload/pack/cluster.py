@@ -82,6 +82,7 @@ def write_shards_on_cluster(
                 display.reach(done)
         finally:
             client.cancel([future for future in futures if not future.done()])
+    workspace.clean()  # what machines that were lost had begun to write
     return worked
 
 
