@@ -31,7 +31,7 @@ from radload.loading.planning.plan import BatchPlan, Planner
 MAX_DRAWS = 512
 MAX_BYTES = 256 << 20  # of decoded pixels and of coded bytes that are held
 _PIECE = 32
-_START = 0.05  # seconds until all processes of a measurement run
+_BEGIN = struct.Struct("<d")  # when they begin
 _DONE = struct.Struct("<qdd")  # items, end, CPU seconds
 
 Work = Callable[[int, int], object]  # number of the draw, number of the process
@@ -174,40 +174,46 @@ def rate(work: Work, items: int, processes: int, seconds: float) -> Rate:
 
     As the loader does: threads that wait for one interpreter would be slower than it is.
     """
+    (ready, is_ready), (go, starts) = os.pipe(), os.pipe()
     pipes, pids = [os.pipe() for _ in range(processes)], []
-    begin = time.perf_counter() + _START  # all of them run by then
     for number, (_, end) in enumerate(pipes):
         pid = os.fork()
         if pid == 0:
             try:
+                os.write(is_ready, b"\0")
+                (begin,) = _BEGIN.unpack(os.read(go, _BEGIN.size))
                 os.write(end, _DONE.pack(*_turn(work, items, processes, number, begin, seconds)))
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(0)
         pids.append(pid)
+    for _ in pids:
+        os.read(ready, 1)  # to fork a large process takes a while
+    begin = time.perf_counter()
+    os.write(starts, _BEGIN.pack(begin) * processes)
     found = []
     for pid, (begun, end) in zip(pids, pipes, strict=True):
         os.close(end)
         said = os.read(begun, _DONE.size)
         os.close(begun)
         os.waitpid(pid, 0)
-        if len(said) != _DONE.size:
-            raise RuntimeError("a process that measures has failed; its traceback stands above")
-        found.append(_DONE.unpack(said))
+        if said:
+            found.append(_DONE.unpack(said))
+    for descriptor in (ready, is_ready, go, starts):
+        os.close(descriptor)
+    if len(found) < processes:
+        raise RuntimeError("a process that measures has failed; its traceback stands above")
     wall = max(ended for _, ended, _ in found) - begin
     return Rate(sum(done for done, _, _ in found) / wall, sum(used for _, _, used in found) / wall)
 
 
 def _turn(work: Work, items: int, step: int, number: int, begin: float, seconds: float) -> tuple[int, float, float]:
     """What one process does: items, when it ended, CPU seconds."""
-    try:
-        time.sleep(max(0.0, begin - time.perf_counter()))
-        used = time.process_time()
-        done, item = 0, number
-        while True:
-            work(item % items, number)
-            done, item, now = done + 1, item + step, time.perf_counter()
-            if now - begin >= seconds:
-                return done, now, time.process_time() - used
-    except BaseException:
-        traceback.print_exc()
-        raise
+    used = time.process_time()
+    done, item = 0, number
+    while True:
+        work(item % items, number)
+        done, item, now = done + 1, item + step, time.perf_counter()
+        if now - begin >= seconds:
+            return done, now, time.process_time() - used
