@@ -183,7 +183,7 @@ def rate(work: Work, items: int, processes: int, seconds: float) -> Rate:
                 os.write(is_ready, b"\0")
                 (begin,) = _BEGIN.unpack(os.read(go, _BEGIN.size))
                 os.write(end, _DONE.pack(*_turn(work, items, processes, number, begin, seconds)))
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - a forked process: nobody else would say it
                 traceback.print_exc()
             finally:
                 os._exit(0)
