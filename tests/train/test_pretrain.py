@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exported import open_backbone
 from train_data import TRAIN, VAL, single_labels, write
 
 import radload
 import radload.loading
 from radload.dataset.labels import LabelSet
 from radload.train import checkpoint
-from radload.train.export import open_backbone
 from radload.train.log import read_log
 from radload.train.pretrain import main
 
