@@ -58,7 +58,7 @@ class Ranks:
         if self.world == 1:
             return tensor
         everything = tensor.new_empty((self.world * tensor.shape[0], *tensor.shape[1:]))
-        dist.all_gather_into_tensor(everything, tensor.contiguous())
+        _all_gather(everything, tensor.contiguous())
         return everything
 
     def join_columns(self, tensor: Tensor) -> Tensor:
@@ -146,6 +146,7 @@ def join(device: str = "auto") -> Ranks:
     return Ranks(rank, world, local, place, group)
 
 
+_all_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)  # newer torch warns of the longer name
 _TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -57,11 +55,3 @@ def load_backbone(path: Path, arch: str, in_chans: int, size: int) -> nn.Module:
             f"{path.name} does not load into {arch} ({str(error).splitlines()[0]}): export it again"
         ) from None
     return model.eval()
-
-
-def open_backbone(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The exported backbone of a run's folder, and what its JSON says about it (windows, classes, step, data set)."""
-    about: dict[str, Any] = json.loads((folder / "backbone.json").read_bytes())
-    with torch.no_grad():
-        model = load_backbone(folder / "backbone.safetensors", about["arch"], about["in_chans"], about["size"])
-    return model, about

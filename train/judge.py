@@ -92,8 +92,15 @@ def summary(content: dict[str, Any]) -> str:
     for level, found in (("slice", content["slice"]), ("patient", content["patient"]["mean"])):
         for name in ("balanced_accuracy", "auroc"):
             if text := as_text(found.get(name)):
-                parts.append(f"{name.replace('_', ' ')} per {level} {text}")
+                alike = level == "patient" and name == "balanced_accuracy" and content["patient"]["mixed"]
+                whose = f" of the {_counted(content)} whose slices are of one class" if alike else ""
+                parts.append(f"{name.replace('_', ' ')} per {level}{whose} {text}")
     return "; ".join(parts) if parts else "nothing could be judged: no labels, or one class"
+
+
+def _counted(content: dict[str, Any]) -> int:
+    """Patients with a part in accuracies: those whose labelled slices agree."""
+    return sum(map(sum, content["confusion"]["patient_mean"]))
 
 
 def check_subgroups(index: Index, names: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ import radload
 from radload.dataset.files import write_json
 from radload.dataset.manifest import read_manifest
 from radload.errors import AgreedEnd, RadloadError, UsageError
+from radload.remote.source import find_source
 from radload.train import checkpoint
 from radload.train.ceiling import rehearse
 from radload.train.config import Config, check_resume, resolve
@@ -83,7 +84,7 @@ def train(config: Config, ranks: Ranks, stack: ExitStack) -> None:
         torch.set_float32_matmul_precision("high")
 
     # What to learn, and from how much.
-    version = ranks.decide(lambda: read_manifest(Path(config.shards), config.version).generation)
+    version = ranks.decide(lambda: read_manifest(find_source(config.shards)[0], config.version).generation)
     dataset, task = open_task(config.shards, config.labels, device, version)
     fingerprint, samples = dataset.manifest.fingerprint, dataset.splits
     keys = dataset.index.records["key"]

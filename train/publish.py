@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from radload.dataset.files import atomic_file, write_json
 from radload.errors import RadloadError, UsageError
+from radload.train.backbones import open_about, read_weights
 from radload.train.card import UNKNOWN_LICENCE, example, write_card
 from radload.train.export import load_backbone
 from radload.train.output import writing_to
@@ -38,17 +39,18 @@ def publish(run: Path, out: Path, licence: str = UNKNOWN_LICENCE, onnx: bool = F
         licence: SPDX identifier; name: of the model, by default the network's.
 
     Raises:
-        UsageError: no export there, a licence that is none, or ONNX without its packages. FormatError: weights that do not load.
+        UsageError: no export there, a licence that is none, or ONNX without its packages. FormatError: an export that is damaged.
     """
-    if not (run / "backbone.json").is_file():
-        raise UsageError(f"{run} holds no backbone.json: give the folder of a run that has ended")
+    found = open_about(str(run))
+    if found is None or not run.is_dir():
+        raise UsageError(f"{run} is no folder: give that of a run that has ended")
     if not _LICENCE.fullmatch(licence):
         raise UsageError(f"--licence {licence!r} is no identifier: give one of spdx.org/licenses, such as CC-BY-4.0")
     if onnx:
         check_onnx()
-    about: dict[str, Any] = json.loads((run / "backbone.json").read_bytes())
+    path, about = found
     arch, native, size = about["arch"], about["in_chans"], about["size"]
-    weights = load_file(run / "backbone.safetensors")
+    weights = read_weights(path)
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
         files = _write_weights(out, weights, about, onnx)

@@ -32,13 +32,17 @@ def check_numbers(
 def check_order(order: Order, split: str | None, sampler: str = "uniform") -> None:
     """UsageError for a split that fills no batch although batches must be full."""
     if order.steps == 0 and order.drop_last:
-        what = (
-            "no samples"
-            if not order.samples
-            else f"{order.samples} {'samples' if sampler == 'uniform' else f'draws per epoch ({sampler=!s})'}, "
-            f"fewer than one global batch of {order.global_batch}"
+        if not order.samples:
+            raise UsageError(f"split {split!r} has no samples: take another split")
+        plain = sampler == "uniform"
+        what = "samples" if plain else f"draws per epoch ({sampler=!s})"
+        remedy = (
+            ", drop_last=False, or another split" if plain else " or another sampler"
+        )  # others are for full batches alone
+        raise UsageError(
+            f"split {split!r} has {order.samples} {what}, fewer than one global batch of {order.global_batch}: "
+            f"take a smaller batch size{remedy}"
         )
-        raise UsageError(f"split {split!r} has {what}: take a smaller batch_size, drop_last=False, or another split")
 
 
 def check_epoch(epoch: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from rich.console import Console
 
 import radload
 from radload.demo.ledger import Ledger
-from radload.demo.run import DemoFailed, Options, run
+from radload.demo.run import SPLIT, DemoFailed, Options, run
+from radload.train.options import parse
 
 
 class _Page(HTMLParser):
@@ -57,6 +59,19 @@ def test_leaves_pictures_page_and_shards(demo: tuple[Path, str]) -> None:
         )  # fmt: skip
         assert dataset.splits["train"] > dataset.splits["val"] > 0
     assert "report.html" in text
+
+
+def test_shows_commands_that_can_be_copied(demo: tuple[Path, str]) -> None:
+    """Each in one line, however narrow the console; that of the training is the one that ran."""
+    out, text = demo
+    shown = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("$ ")]
+    assert [command[:2] for command in shown] == [
+        ["radload", "pack"], ["radload", "inspect"], ["python", "train/pretrain.py"],
+    ]  # fmt: skip
+    assert shown[0][-2:] == ["--split", SPLIT] and str(out / "labels.csv") in shown[0]
+    asked, ran = parse(shown[2][2:]).as_dict(), json.loads((out / "run/run.json").read_bytes())["config"]
+    assert {name for name, value in asked.items() if value is not None and value != ran[name]} <= {"amp", "objective", "batch_size"}
+    assert asked["shards"] == str(out / "shards") and asked["epochs"] == 1
 
 
 def test_page_loads_nothing_from_anywhere(demo: tuple[Path, str]) -> None:

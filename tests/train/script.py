@@ -13,7 +13,7 @@ FLAGS = [
     "--arch=test_resnet", "--size=32", "--batch-size=4", "--device=cpu", "--threads=1", "--amp=off", "--log-every=1",
     "--checkpoint-every=1",
 ]  # fmt: skip
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds
 
 
 def start(shards: Path, out: Path, *flags: str) -> list[subprocess.Popen[str]]:

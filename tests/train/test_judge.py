@@ -175,6 +175,11 @@ def test_files_name_the_hardest_samples_by_key(tmp_path: Path) -> None:
     assert content["hardest"][0]["probability"] == pytest.approx(np.exp(-given.losses[order[0]]), abs=1e-5)
     assert content["hardest"][0]["label"] == CLASSES[given.targets[order[0]]]
     assert "balanced accuracy per slice 0." in summary(content) and "auroc per patient 0." in summary(content)
+    told = f"per patient of the {sum(map(sum, content['confusion']['patient_mean']))} whose slices are of one class"
+    assert [told in summary({**content, "patient": {**content["patient"], "mixed": mixed}}) for mixed in (0, 3)] == [
+        False,
+        True,
+    ], "who has no part in the figure is said"
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as file:
         assert file["key"].tolist() == (500 + given.rows).tolist()
 

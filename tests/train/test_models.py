@@ -10,11 +10,12 @@ from shutil import which
 import pytest
 import timm
 import torch
+from exported import open_backbone
 from safetensors.torch import load_file, save_file
 
 from radload.errors import FormatError, UsageError
 from radload.train.config import Config
-from radload.train.export import export_backbone, load_backbone, open_backbone
+from radload.train.export import export_backbone, load_backbone
 from radload.train.models import PAPER, build_model, build_optimizer, check_shapes, compiled, parameter_groups
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exported import open_backbone
 from train_data import TRAIN, VAL, single_labels, write
 
 import radload
 import radload.loading
 from radload.dataset.labels import LabelSet
 from radload.train import checkpoint
-from radload.train.export import open_backbone
 from radload.train.log import read_log
 from radload.train.pretrain import main
 
@@ -187,6 +187,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(labelled: Path, run: Run, tmp_pa
     [
         ("--shards nowhere", "no folder nowhere"),
         ("--arch resnet_50", "did you mean resnet50"),
+        ("--sampler patient --batch-size 40", "one global batch of 40: take a smaller batch size or another sampler"),
+        ("--device-cache-gb 1", "--device-cache-gb 1 is for a GPU"),
         ("--arch inception_v3", "inception_v3 cannot train on images of 3 x 32 x 32"),
         ("--labels v9", "'v9'"),
         ("--window moon", "'moon'"),

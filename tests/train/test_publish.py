@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from exported import open_backbone
 from lesions import CLASSES, write_lesions
 from PIL import Image
 from safetensors.torch import load_file
@@ -20,7 +21,7 @@ import radload
 from radload.train import publish as script
 from radload.train.backbones import make_backbone
 from radload.train.card import example, write_card
-from radload.train.export import export_backbone, open_backbone
+from radload.train.export import export_backbone
 from radload.train.models import PAPER, build_model
 from radload.train.pretrain import main as pretrain
 from radload.train.publish import publish, write_onnx
@@ -121,6 +122,26 @@ def test_what_cannot_be_is_one_sentence(
     code = script.main([str(run if flags else tmp_path), "--out", str(tmp_path / "out"), *shlex.split(flags)])
     error = capfd.readouterr().err
     assert code == 2 and said in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_damaged_run_is_one_sentence(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    weights, about = (run / "backbone.safetensors").read_bytes(), (run / "backbone.json").read_bytes()
+    for number, (first, second, said) in enumerate(
+        [
+            (weights, about[: len(about) // 2], "backbone.json is not what an export writes"),
+            (weights, b"{}", "backbone.json is not what an export writes"),
+            (weights[:-9], about, "backbone.safetensors cannot be read as weights"),
+        ]
+    ):
+        damaged = tmp_path / str(number)
+        damaged.mkdir()
+        (damaged / "backbone.safetensors").write_bytes(first)
+        (damaged / "backbone.json").write_bytes(second)
+        assert script.main([str(damaged), "--out", str(tmp_path / "out")]) == 2
+        error = capfd.readouterr().err
+        assert said in error and error.count("\n") == 1
+    assert script.main([str(run / "backbone.json"), "--out", str(tmp_path / "out")]) == 2
+    assert "backbone.json is no folder" in capfd.readouterr().err
 
 
 def test_the_graph_takes_any_number_of_images() -> None:

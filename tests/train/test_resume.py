@@ -23,7 +23,7 @@ FLAGS = [
     "--arch=test_resnet", "--size=32", "--batch-size=4", "--epochs=6", "--device=cpu", "--threads=1", "--amp=off",
     "--log-every=1", "--checkpoint-every=3", "--keep=4",
 ]  # fmt: skip
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds
 
 
 def launch(shards: Path, out: Path) -> subprocess.Popen[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from exported import open_backbone
 from test_pretrain import SMALL
 
-from radload.train.export import open_backbone
 from radload.train.log import read_log
 from radload.train.models import build_model
 from radload.train.pretrain import main

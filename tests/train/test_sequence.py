@@ -22,7 +22,7 @@ FLAGS = [
     "--arch=test_resnet", "--sizes=24:0.4,32", f"--batch-size={BATCH}", "--epochs=4", "--device=cpu", "--threads=1", "--amp=off",
     "--log-every=1", "--checkpoint-every=3", "--rotate=10",
 ]  # fmt: skip
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds
 
 
 def flags(shards: Path, folder: Path) -> list[str]:

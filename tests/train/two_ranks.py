@@ -11,7 +11,7 @@ from typing import Any
 
 from radload.train.distributed import Ranks, join, leave
 
-PATIENCE = 90  # seconds
+PATIENCE = 300  # seconds
 
 
 def run_on_two(work: Callable[[Ranks], Any], folder: Path) -> list[Any]:

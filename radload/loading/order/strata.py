@@ -94,7 +94,7 @@ def check_sampling(
         return Sampling(name, split, block=_block(block), runs=_runs(runs, global_batch))
     if labels is None or labels.task != "single":
         why = "the data set has none in use" if labels is None else f"set {labels.name!r} has several per sample"
-        raise UsageError(f"sampler={name!r} needs one label per sample, {why}: name a set with labels=")
+        raise UsageError(f"sampler={name!r} needs one label per sample, {why}: name such a label set")
     sizes = _class_counts(read_class_rows(root, labels.name), split)[1].sum(axis=1)
     used = int((sizes > 0).sum())
     if not 0 < used <= MAX_CLASSES:
