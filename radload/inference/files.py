@@ -23,7 +23,8 @@ from radload.pack.groups import group_of
 from radload.pack.masks import looks_like_mask
 from radload.pack.quarantine import prepared
 from radload.pack.redact import Redaction, inside
-from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk
+from radload.pack.scan import InputFile, Reject, ScanJob, scan_file
+from radload.pack.walk import walk
 from radload.sources import Header, PartOf
 
 _log = logging.getLogger("radload")

@@ -13,7 +13,8 @@ from catalog_make import make_files, make_header
 
 from radload.pack.compact import Headers, Lazy, SourceFiles, chosen, joined, without
 from radload.pack.places import places_of
-from radload.pack.scan import InputFile, walk
+from radload.pack.scan import InputFile
+from radload.pack.walk import walk
 from radload.sources import Header, PrivateDetails, SegmentationType, SeriesAttributes
 from radload.sources.segmentation import Segmentation
 
