@@ -206,7 +206,7 @@ def _manifest(
     options: PackOptions, before: Manifest, added: Manifest, written: Written, identity: dict[str, Any]
 ) -> Manifest:
     """`added` with what this pack says of its files: packed ones add up, what else lies in the source is as it is now."""
-    burned_in = quarantine.account(options, identity["--decisions"])
+    burned_in = quarantine.account(options, identity["--decisions"], before.burned_in["decisions"])
     return replace(
         added,
         source={

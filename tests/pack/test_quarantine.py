@@ -98,7 +98,7 @@ def test_what_may_hold_text_is_counted_and_stays_outside(
     assert secret[10:12].tobytes() not in everything and b"doe_us" not in everything
     with radload.open(out) as dataset:
         assert dataset.manifest.source == {"packed": 2, "rejected": 3, "ignored": 1}
-        assert dataset.manifest.burned_in == {"attested": False, "us_regions_cropped": False, "decisions": None}
+        assert dataset.manifest.burned_in == {"attested": False, "us_regions_cropped": False, "decisions": []}
         assert {(sample.meta["cropped"], sample.meta["masked"]) for sample in dataset} == {(None, 0)}
 
 
@@ -163,7 +163,7 @@ def test_decisions_pack_leave_out_and_keep_asking(tmp_path: Path, write_us: Any)
         f"left out by decision on group {group_name(source, 'left.dcm')}",
     )
     with radload.open(out) as dataset:
-        assert dataset.manifest.burned_in["decisions"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert dataset.manifest.burned_in["decisions"] == [hashlib.sha256(path.read_bytes()).hexdigest()]
         shapes = sorted((sample.shape, sample.meta["masked"], sample.meta["cropped"]) for sample in dataset)
         assert shapes == [((8, 9), 0, None), ((30, 40), 1, [1, 2, 30, 40]), ((30, 40), 1, [1, 2, 30, 40])]
         assert all(251 not in sample.stored and sample.meta["exact"] for sample in dataset)
