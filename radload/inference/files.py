@@ -182,5 +182,7 @@ def _decisions(preparation: Preparation, given: str | PathLike[str] | None) -> d
     path = Path(given)
     decided = read_decisions(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != preparation.decisions:
-        raise UsageError(f"decisions={path} is not the file of the data set's last pack that had one: give that one")
+        raise UsageError(
+            f"decisions={path} is not the file that the data set was packed with (the last, where appends had others): give that one"
+        )
     return decided
