@@ -100,7 +100,7 @@ def test_headers_of_known_files_keep_no_path() -> None:
         packed.append(header, place if place % 5 else None)
     assert [exactly(one) for one in packed] == [exactly(one) for one in made]
     assert [one.source for one in chosen(packed, [4, 0, 7])] == [made[place].source for place in (4, 0, 7)]
-    count = 20_000
+    count = 4_000
     known = SourceFiles(make_files(count))
     held = []
     for told in (False, True):
