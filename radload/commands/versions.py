@@ -64,7 +64,8 @@ def compact(
 
     done = run(shards, private, tuple(cache or ()))
     if not done.removed:
-        typer.echo(f"nothing is left to remove; the current version is {done.version}")
+        left = f"{done.caches:,} caches are gone" if done.caches else "nothing is left to remove"
+        typer.echo(f"{left}; the current version is {done.version}")
         return
     removed = ", ".join(map(str, done.removed))
     typer.echo(

@@ -27,7 +27,7 @@ class Manifest:
         patient_rule: where patients come from ("tag:PatientID", "path:...", "csv"), `unknown_patients` how many had no identity.
         codec: "htj2k" or "raw"; key_id: which pseudonym key (first 16 hex digits of its SHA-256).
         tools: versions of radload and of what encoded the pixels.
-        burned_in: how burned-in text was kept out {"attested", "us_regions_cropped", "decisions" (SHA-256 of that file)}.
+        burned_in: how burned-in text was kept out {"attested", "us_regions_cropped", "decisions" (SHA-256 of each pack's file)}.
         source: counts of input files {"packed", "rejected", "ignored"}.
         masks: samples that have a mask.
         kept: DICOM keywords that were added by --keep; retained: patient characteristics that were added by --retain.

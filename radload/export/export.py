@@ -164,7 +164,7 @@ def _manifest(before: Manifest, segment: SegmentSummary, plan: Arrangement, key_
         key_id=key_id,
         source={"packed": 0, "rejected": 0, "ignored": 0},
         notes=["a part of another data set (radload export)"],
-        burned_in=before.burned_in | {"decisions": None},
+        burned_in=before.burned_in | {"decisions": []},
         masks=segment.masks,
         encoding=before.encoding | {"whole_series": bool(before.encoding.get("whole_series")) and whole},
         withdrawn=[],

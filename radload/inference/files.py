@@ -23,7 +23,8 @@ from radload.pack.groups import group_of
 from radload.pack.masks import looks_like_mask
 from radload.pack.quarantine import prepared
 from radload.pack.redact import Redaction, inside
-from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk
+from radload.pack.scan import InputFile, Reject, ScanJob, scan_file
+from radload.pack.walk import walk
 from radload.sources import Header, PartOf
 
 _log = logging.getLogger("radload")
@@ -181,5 +182,7 @@ def _decisions(preparation: Preparation, given: str | PathLike[str] | None) -> d
     path = Path(given)
     decided = read_decisions(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != preparation.decisions:
-        raise UsageError(f"decisions={path} is not the file that the data set was packed with: give that one")
+        raise UsageError(
+            f"decisions={path} is not the file that the data set was packed with (the last, where appends had others): give that one"
+        )
     return decided

@@ -65,7 +65,7 @@ class Preparation:
             codec=manifest.codec,
             transform=manifest.transform,
             us_regions_cropped=bool(burned_in.get("us_regions_cropped")),
-            decisions=burned_in.get("decisions"),
+            decisions=(burned_in.get("decisions") or [None])[-1],  # what an append would apply today
         )
 
     @property

@@ -44,11 +44,12 @@ from radload.pack.options import PackOptions, check, in_a_folder
 from radload.pack.part import PACKING
 from radload.pack.plan import Following, with_seen
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
-from radload.pack.scan import Reject, walk
+from radload.pack.scan import Reject
 from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary
 from radload.pack.suspect import describe
 from radload.pack.sweep import remove_temporaries, remove_unused_shards
+from radload.pack.walk import walk
 from radload.pack.workspace import (
     CROSSWALK,
     PLAN,
@@ -100,7 +101,7 @@ def append(options: PackOptions, console: Console | None = None) -> PackSummary:
             f"--append adds to a data set, and --out {options.out} holds {folders.state.value}: pack without --append first"
         )
     identity = options.identity()
-    files = SourceFiles(walk(folders.source))
+    files = SourceFiles(walk(folders.source, checked.limits.timeout))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)
@@ -205,7 +206,7 @@ def _manifest(
     options: PackOptions, before: Manifest, added: Manifest, written: Written, identity: dict[str, Any]
 ) -> Manifest:
     """`added` with what this pack says of its files: packed ones add up, what else lies in the source is as it is now."""
-    burned_in = quarantine.account(options, identity["--decisions"])
+    burned_in = quarantine.account(options, identity["--decisions"], before.burned_in["decisions"])
     return replace(
         added,
         source={

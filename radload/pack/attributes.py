@@ -150,7 +150,7 @@ REGISTRY: Final = (
     _row("kept", "jm", "", "what --keep and --retain added; samples.arrow has columns kept_KEYWORD, the manifest the keywords of --keep"),
     _row("retained", "m", "", "what --retain added"),
     _row("transform", "m", "", "the name of the user's function (--transform)"),
-    _row("burned_in", "m", "", "how burned-in text was kept out: yes or no, and the digest of a file of rectangles"),
+    _row("burned_in", "m", "", "how burned-in text was kept out: yes or no, and the digests of files of rectangles"),
     _row("encoding", "m", "", "how colour, axes and wide values were stored, and whether series are whole: options of the pack"),
     # totals and tools
     *(_row(name, places, "", "totals, rules and versions; texts written by radload") for name, places in (

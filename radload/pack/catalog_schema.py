@@ -111,7 +111,7 @@ def decode(
     """The catalog of `files`, whose rows are `batches`, in the same order; headers come without private details, and as `change` makes
     them."""
     exact = {printable(file.source): file.source for file in files if not file.source.isascii()}
-    headers = Headers()
+    headers = Headers(files=files)
     rows = array("q")
     rejects: list[Reject] = []
     ignored = start = 0
@@ -127,7 +127,8 @@ def decode(
         }
         for number, place in enumerate(places):
             rows.append(start + place)
-            headers.append(change(_header(files[start + place].source, columns, number, exact, shared)))
+            header = change(_header(files[start + place].source, columns, number, exact, shared))
+            headers.append(header, start + place)
         for place, said in enumerate(status):
             if said == REJECTED:
                 rejects.append(Reject(files[start + place].source, None, code[place], reason[place]))

@@ -131,7 +131,9 @@ _INT64: Final = range(-(1 << 63), 1 << 63)
 class _Store:
     """What `Headers` share: a slice has a template, which is what the slices of its series have in common, and numbers of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Sequence[InputFile]) -> None:
+        self.files = files
+        self.name = array("q")  # where the source stands: place among `files`, or, inverted, among `sources`
         self.sources, self.sops = Texts(), Texts()
         self.template, self.flags, self.phases = array("i"), array("B"), array("i")
         self.position, self.origin, self.instance = array("d"), array("d"), array("q")
@@ -141,14 +143,18 @@ class _Store:
         self._template_of: dict[Any, int] = {}
         self._phases_of: dict[Any, int] = {}
 
-    def append(self, header: Header) -> None:
+    def append(self, header: Header, place: int | None) -> None:
         values = list(_VALUES(header))
         if not _fits(values):
             self.whole[len(self.template)] = header
             values = list(_VALUES(Header("", "", 0, 0, 0, 0, 0, header.attributes)))
         sop, position, origin = values[_SOP], values[_POSITIONS], values[_ORIGINS]
         instance, phases = values[_INSTANCE], values[_PHASES]
-        self.sources.append(values[_SOURCE])
+        if place is None:
+            self.name.append(~len(self.sources))
+            self.sources.append(values[_SOURCE])
+        else:
+            self.name.append(place)
         self.sops.append(sop or "")
         self.flags.append(
             _HAS_SOP * (sop is not None)
@@ -172,7 +178,8 @@ class _Store:
         if template == _WHOLE:
             return self.whole[place]
         values, flags = self.templates[template].copy(), self.flags[place]
-        values[_SOURCE] = self.sources[place]
+        name = self.name[place]
+        values[_SOURCE] = self.sources[~name] if name < 0 else self.files[name].source
         values[_PHASES] = self.all_phases[self.phases[place]]
         if flags & _HAS_SOP:
             values[_SOP] = self.sops[place]
@@ -186,22 +193,23 @@ class _Store:
 
 
 class Headers(Sequence[Header]):
-    """Headers, of which a slice of a series takes some 100 bytes beside its path and its instance UID.
+    """Headers, of which a slice of a series takes some 100 bytes beside its instance UID, and its path where it is of no known file.
 
     Files of several frames, and segmentations, are held as they are.
     """
 
-    def __init__(self, headers: Iterable[Header] = ()) -> None:
-        self._store = _Store()
+    def __init__(self, headers: Iterable[Header] = (), files: Sequence[InputFile] = ()) -> None:
+        """files: what `append` may tell a header's source by; they are kept, not copied."""
+        self._store = _Store(files)
         self._places: NDArray[np.int64] | None = None  # None: all
         for header in headers:
-            self._store.append(header)
+            self._store.append(header, None)
 
-    def append(self, header: Header) -> None:
-        """Add a header to those that were made together."""
+    def append(self, header: Header, place: int | None = None) -> None:
+        """Add a header to those that were made together; place: of its source among the files."""
         if self._places is not None:
             raise ValueError("these headers are a choice of others")
-        self._store.append(header)
+        self._store.append(header, place)
 
     def take(self, places: NDArray[np.int64]) -> Headers:
         """Those at `places`, which share their memory with these."""

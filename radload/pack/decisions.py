@@ -13,6 +13,7 @@ from radload.errors import UsageError
 from radload.pack.groups import Group
 from radload.pack.redact import Rectangle, Redaction, inside
 
+DECISIONS: Final = "decisions.toml"  # in the private folder's REVIEW
 PACK: Final = "pack"
 LEAVE_OUT: Final = "leave-out"
 ASK: Final = "ask"

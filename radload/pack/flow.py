@@ -38,11 +38,12 @@ from radload.pack.plan import Plan, ShardJob, with_seen
 from radload.pack.planned import remove_planned
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
-from radload.pack.scan import InputFile, walk
+from radload.pack.scan import InputFile
 from radload.pack.stopped import Stopped
 from radload.pack.summary import PackSummary, already_packed, count_classes
 from radload.pack.suspect import describe
 from radload.pack.upload import pack_to_store
+from radload.pack.walk import walk
 from radload.pack.worker import DEVICE, Beat
 from radload.pack.workspace import (
     SPLITS_FILE,
@@ -72,7 +73,7 @@ def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | N
     checked = check(options)
     folders = check_folders(options)
     identity = options.identity()
-    files = SourceFiles(walk(folders.source))
+    files = SourceFiles(walk(folders.source, checked.limits.timeout))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     mask_patterns(options.masks, files)  # before anything is written

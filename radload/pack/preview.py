@@ -23,7 +23,8 @@ from radload.pack.masks import mask_patterns
 from radload.pack.options import PackOptions, check, on_this_machine
 from radload.pack.plan import Plan, SeriesJob
 from radload.pack.prepare import plan_shards, prepare, reuse_notes, selection_notes
-from radload.pack.scan import Catalog, walk
+from radload.pack.scan import Catalog
+from radload.pack.walk import walk
 from radload.pack.workspace import check_folders
 
 _NONE = "(none)"
@@ -83,7 +84,7 @@ def dry_run(options: PackOptions, console: Console | None = None) -> DryRun:
     options, _ = on_this_machine(options)
     checked = check(options)
     folders = check_folders(options)
-    files = SourceFiles(walk(folders.source))
+    files = SourceFiles(walk(folders.source, checked.limits.timeout))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     masks_given = mask_patterns(options.masks, files)

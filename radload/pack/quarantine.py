@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,12 +121,17 @@ def nothing_left(options: PackOptions, screened: Screened) -> str:
     return f"--src {options.source} holds no image that can be packed: {found}; {_advice(options, screened)}"
 
 
-def account(options: PackOptions, digest: str | None) -> dict[str, Any]:
-    """The manifest's account; `digest`: SHA-256 of the file with the decisions."""
+def account(options: PackOptions, digest: str | None, before: Sequence[str] = ()) -> dict[str, Any]:
+    """The manifest's account.
+
+    Args:
+        digest: SHA-256 of the file with the decisions; before: those of earlier packs of the data set, the oldest first.
+    """
+    new = digest is not None and digest != (before[-1] if before else None)
     return {
         "attested": options.attest_no_phi,
         "us_regions_cropped": options.crop_us_regions,
-        "decisions": digest,
+        "decisions": [*before, digest] if new else list(before),
     }
 
 

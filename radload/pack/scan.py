@@ -1,9 +1,7 @@
-"""What the files of the source folder are: the walk, and headers read by worker processes. `catalog.py` makes a table of it."""
+"""What the files of the source folder are: headers read by worker processes. `walk.py` lists them, `catalog.py` makes a table of it."""
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -65,47 +63,6 @@ class ScanJob:
     root: Path
     files: tuple[InputFile, ...]
     axis: int
-
-
-def walk(root: Path) -> Iterator[InputFile]:
-    """All regular files below `root`, in order of their names' bytes; links are followed, each folder is entered once.
-
-    One folder's names are held at a time. What cannot be read is listed with size 0: a scan refuses it by name.
-    """
-    return _walk(os.fspath(root), "", set())
-
-
-def _walk(folder: str, prefix: str, seen: set[tuple[int, int]]) -> Iterator[InputFile]:
-    try:
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            names = sorted(_sort_key(entry) for entry in entries)
-    except OSError:
-        yield InputFile(prefix.rstrip("/") or ".", 0, 0)
-        return
-    for _, name in names:
-        source, path = prefix + name, f"{folder}/{name}"
-        try:
-            status = os.stat(path)  # noqa: PTH116 - a Path object per file doubles the cost of a walk
-        except OSError:  # of a broken link there is nothing but its name
-            yield InputFile(source, 0, 0)
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            yield from _walk(path, source + "/", seen)
-        elif stat.S_ISREG(status.st_mode):
-            yield InputFile(source, status.st_size, status.st_mtime_ns)
-
-
-def _sort_key(entry: os.DirEntry[str]) -> tuple[bytes, str]:
-    """A folder sorts as its files do: with the slash that follows its name."""
-    try:
-        folder = entry.is_dir()
-    except OSError:
-        folder = False
-    return os.fsencode(entry.name) + (b"/" if folder else b""), entry.name
 
 
 def scan_chunks(

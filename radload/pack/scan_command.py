@@ -19,7 +19,7 @@ from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog
 from radload.pack.catalog_schema import IMAGE
 from radload.pack.display import Display
 from radload.pack.options import check_axis, check_limits
-from radload.pack.scan import walk
+from radload.pack.walk import resolved, walk
 from radload.pack.workspace import KEY, REVIEW
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def scan_folder(options: ScanOptions, console: Console | None = None) -> ScanSum
         raise UsageError(
             f"--workers {options.workers} is no number of processes: give 1 or more, or leave it out for all cores"
         )
-    source, private = options.source.resolve(), options.private.resolve()
+    source, private = resolved(options.source, options.timeout), options.private.resolve()
     _check(options, source, private)
     workers = options.workers if options.workers is not None else len(os.sched_getaffinity(0))
     with _folder(private), Display(console) as display:
         display.start("scanning", None, "files")
-        scan = scan_catalog(source, walk(source), axis, workers, private, display.advance, limits)
+        scan = scan_catalog(source, walk(source, limits.timeout), axis, workers, private, display.advance, limits)
         if not scan.files:
             (private / CATALOG).unlink()
             raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")

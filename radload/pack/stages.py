@@ -22,8 +22,8 @@ from radload.pack.part import PACKING, is_finished, is_left
 from radload.pack.planned import Head, Jobs, read_head, read_outlines, read_walk, write_planned
 from radload.pack.prepare import reuse_notes
 from radload.pack.private import default_private
-from radload.pack.scan import walk
 from radload.pack.summary import PackSummary, already_packed
+from radload.pack.walk import walk
 from radload.pack.worker import Limits
 from radload.pack.workspace import State, Workspace, check_folders, lock_folder
 
@@ -68,7 +68,7 @@ def plan(options: PackOptions, console: Console | None = None) -> PlanSummary:
     folders = check_folders(options)
     if folders.state is State.FINISHED:
         raise UsageError(f"--out {folders.out} holds a data set that is finished: give another --out")
-    files = SourceFiles(walk(folders.source))
+    files = SourceFiles(walk(folders.source, checked.limits.timeout))
     if not files:
         raise UsageError(f"--src {options.source} is an empty folder: give the folder with the images")
     mask_patterns(options.masks, files)

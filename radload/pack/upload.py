@@ -56,7 +56,7 @@ def upload(root: Path, store: Store, display: Display) -> int:
     """
     manifest = (root / MANIFEST).read_bytes()
     claim = hashlib.sha256(manifest).hexdigest().encode()
-    if not store.create(CLAIM, claim) and store.read(CLAIM) != claim:
+    if not store.create(CLAIM, claim):
         raise UsageError(
             f"another data set is being uploaded to {store.url}: give another --out, or remove {CLAIM} there"
         )

@@ -28,6 +28,7 @@ from radload.pack.part import PACKING
 from radload.pack.planned import JOBS, WALK
 from radload.pack.privacy import new_key, parse_key
 from radload.pack.scan import InputFile
+from radload.pack.walk import resolved
 
 KEY: Final = "key"
 PLAN: Final = "plan.json"
@@ -66,7 +67,7 @@ def check_folders(options: PackOptions) -> Folders:
     Raises:
         UsageError: one sentence about the first that cannot be used.
     """
-    source, out = options.source.resolve(), options.out.resolve()
+    source, out = resolved(options.source, options.timeout), options.out.resolve()
     private = (options.private or out.with_name(f"{out.name}.private")).resolve()
     if not source.exists():
         raise UsageError(f"there is no folder {options.source}: give the folder with the images as --src")

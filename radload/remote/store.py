@@ -137,15 +137,21 @@ class Store:
         self._patiently(name, lambda: obstore.put(self._store, name, content, attributes=given, chunk_size=_PART))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write an object that must not be there yet; False where it is."""
+        """Write an object that must not be there yet; False where another content is there.
+
+        The same content counts as written here: an answer that was lost on its way looks like that.
+        """
         import obstore
-        from obstore.exceptions import AlreadyExistsError
+        from obstore.exceptions import AlreadyExistsError, NotFoundError
 
         def put() -> bool:
             try:
                 obstore.put(self._store, name, content, mode="create", use_multipart=False)
             except AlreadyExistsError:
-                return False
+                try:
+                    return bytes(obstore.get(self._store, name).bytes()) == content
+                except (NotFoundError, FileNotFoundError):  # it was another's, and is gone
+                    return False
             return True
 
         return self._patiently(name, put)

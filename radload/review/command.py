@@ -13,7 +13,7 @@ from PIL import Image
 
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
-from radload.pack.decisions import ASK, Decision, read_decisions, read_entries, write_template
+from radload.pack.decisions import ASK, DECISIONS, Decision, read_decisions, read_entries, write_template
 from radload.pack.groups import Group
 from radload.pack.options import PackOptions
 from radload.pack.workspace import REJECTS, REVIEW, check_folders
@@ -23,7 +23,6 @@ from radload.review.pictures import ContactRow, contact_sheet, row_of, thumbnail
 from radload.review.project import project_groups
 from radload.sources import Header
 
-DECISIONS: Final = "decisions.toml"
 PAGE: Final = "index.html"
 CONTACT: Final = "contact.png"
 _MOST: Final = 40  # groups on the contact sheet

@@ -20,7 +20,7 @@ from radload.pack.groups import Group, group_of
 from radload.pack.masks import is_mask
 from radload.pack.privacy import printable
 from radload.pack.quarantine import prepared
-from radload.pack.scan import walk
+from radload.pack.walk import walk
 from radload.sources import Header, NotAnImage, Refused, scan
 
 _CHUNK: Final = 256  # files of one job

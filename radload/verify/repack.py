@@ -25,7 +25,7 @@ from radload.pack.part import PACKING, part_path, read_part
 from radload.pack.plan import ShardJob, with_seen
 from radload.pack.prepare import plan_shards, prepare
 from radload.pack.private import check_private, default_private
-from radload.pack.scan import walk
+from radload.pack.walk import walk
 from radload.pack.workspace import Folders, State, read_plan
 from radload.versions.forget import locked
 

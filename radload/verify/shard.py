@@ -133,14 +133,16 @@ class _Check:
             if isinstance(item, Member):
                 self._member(item)
                 continue
-            row = owners[int(np.searchsorted(starts, item.position, "right")) - 1] if starts else 0
             if item.position not in starts and size < task.size:
                 continue  # what is left of the member that the cut went through
+            what = f"the tar header at byte {item.position:,} is damaged, or what stands there is no member of a shard"
+            before = int(np.searchsorted(starts, item.position, "right"))
+            if not before:  # no sample begins there or before
+                self._problems.append(Problem(task.name, None, what))
+                continue
+            row = owners[before - 1]
             damaged.add(row)
-            self._say(
-                row,
-                f"the tar header at byte {item.position:,} is damaged, or what stands there is no member of a shard",
-            )
+            self._say(row, what)
         if size == task.size or self._seen:
             self._missing(file, damaged, cut=size < task.size)
         listed = len({row for row, _ in self._seen})

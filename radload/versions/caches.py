@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from radload.dataset.index import open_index
-from radload.dataset.manifest import read_generation
-from radload.errors import UsageError
+from radload.dataset.manifest import generation_folder, read_generation
+from radload.errors import FormatError, UsageError
 from radload.loading.cache.arena import cache_file
 from radload.loading.cache.levels import identity
 
 
-def remove_caches(folder: Path, root: Path, versions: Sequence[int]) -> int:
-    """Remove what the cache in `folder` holds of these versions of the data set in `root`; returns the number of files.
+def identities(root: Path, versions: Iterable[int]) -> frozenset[str]:
+    """What the caches of these versions of the data set in `root` are called by. Raises FormatError for one that is damaged."""
+    found = set()
+    for version in versions:
+        folder = generation_folder(root, version)
+        try:
+            found.add(identity(read_generation(root, version), folder))
+        except OSError as error:
+            raise FormatError(
+                f"{folder}/segment.json cannot be read ({error.strerror}): restore it from a copy"
+            ) from None
+    return frozenset(found)
+
+
+def remove_caches(folder: Path, gone: Iterable[str]) -> int:
+    """Remove what the cache in `folder` holds by these identities; returns the number of files.
 
     A run that has such a file open goes on with it until it ends. Raises UsageError for a folder that cannot be used.
     """
@@ -22,9 +35,8 @@ def remove_caches(folder: Path, root: Path, versions: Sequence[int]) -> int:
             f"--cache {folder} is no folder: give the one that was given to Loader(cache=), or leave it out"
         )
     count = 0
-    for version in versions:
-        manifest = read_generation(root, version)
-        path = cache_file(folder, bytes.fromhex(identity(manifest, open_index(root, manifest))))
+    for one in gone:
+        path = cache_file(folder, bytes.fromhex(one))
         try:
             path.unlink()
             count += 1

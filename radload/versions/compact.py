@@ -26,11 +26,11 @@ from radload.dataset.parts import index_parts
 from radload.dataset.schema import RECORD, SPLITS
 from radload.dataset.segment import ShardPart
 from radload.errors import FormatError
-from radload.pack.forgotten import read_forgotten
+from radload.pack.forgotten import read_forgotten, read_gone_caches, write_forgotten
 from radload.pack.private import check_private, default_private
 from radload.pack.rewrite import rewrite_shard
 from radload.pack.sweep import remove_temporaries, remove_unused_shards, shards_of
-from radload.versions.caches import remove_caches
+from radload.versions.caches import identities, remove_caches
 from radload.versions.forget import locked
 from radload.versions.names import remove_names
 
@@ -65,7 +65,8 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
     """Remove the bytes of all patients whom `forget` was told.
 
     Args:
-        private: private folder, None: `<shards>.private`. caches: folders that were given to `Loader(cache=)`.
+        private: private folder, None: `<shards>.private`.
+        caches: folders that were given to `Loader(cache=)`: what they hold of versions that this or an earlier call removed goes.
 
     Raises:
         UsageError: no data set, no private folder of it, or another command is at work.
@@ -78,9 +79,10 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         check_private(root, folder)
         remove_temporaries(root, folder)
         waiting = [one for one in manifest.withdrawn if generation_folder(root, one).is_dir()]
-        removed_caches = 0
+        patients, gone_caches = read_forgotten(folder), read_gone_caches(folder)
         if not waiting:
-            remove_names(folder, read_forgotten(folder), _NO_KEYS)
+            removed_caches = sum(remove_caches(path, gone_caches) for path in caches)
+            remove_names(folder, patients, _NO_KEYS)
             remove_unused_shards(root, manifest)
             return Compacted(0, 0, manifest.generation, (), removed_caches)
         index = open_index(root, manifest)
@@ -89,8 +91,9 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         if again:
             manifest = _rewrite(root, manifest, index, again)
         doomed = [one for one in _older(root, manifest) if one in waiting or shards_of(root, one) & hidden.shards]
-        for path in caches:
-            removed_caches += remove_caches(path, root, doomed)
+        gone_caches |= identities(root, doomed)  # kept, because nothing tells them when the versions are gone
+        write_forgotten(folder, patients, gone_caches)
+        removed_caches = sum(remove_caches(path, gone_caches) for path in caches)
         if 0 in doomed:  # before its folder, which says that there is still something to do
             shutil.rmtree(root / "labels", ignore_errors=True)
         for one in doomed:
@@ -101,7 +104,7 @@ def compact(shards: Path, private: Path | None = None, caches: Sequence[Path] = 
         for split in SPLITS:
             if (root / split).is_dir():
                 sync_folder(root / split)
-        remove_names(folder, read_forgotten(folder), hidden.keys)
+        remove_names(folder, patients, hidden.keys)
         # Last those by which a call that goes on knows what there is to do.
         for one in waiting:
             _remove_version(root, one)

@@ -23,7 +23,7 @@ from radload.dataset.schema import PATIENTS, STUDIES, key_text
 from radload.errors import UsageError
 from radload.export.record import exports_of
 from radload.pack.crosswalk import read_rows
-from radload.pack.forgotten import read_forgotten, write_forgotten
+from radload.pack.forgotten import read_forgotten, read_gone_caches, write_forgotten
 from radload.pack.patients import known_patient
 from radload.pack.privacy import pseudonym
 from radload.pack.private import check_private, default_private
@@ -102,7 +102,7 @@ def forget(shards: Path, patient_file: Path, private: Path | None = None) -> For
                 f"{patient_file} names all patients of {shards}: remove the data set and its private folder instead"
             )
         exports = tuple(exports_of(folder, everybody))
-        write_forgotten(folder, everybody)
+        write_forgotten(folder, everybody, read_gone_caches(folder))
         if not gone.any():
             return Forgotten(len(everybody), 0, manifest.generation, tuple(manifest.withdrawn), 0, exports)
         held = [one for one in generations(root, manifest) if _holds(root, one, everybody)]

@@ -16,9 +16,9 @@ from radload.dataset.schema import key_text
 from radload.errors import UsageError
 from radload.pack.catalog import CATALOG, JOURNAL
 from radload.pack.crosswalk import replace_rows
+from radload.pack.decisions import DECISIONS
 from radload.pack.table import normal_id
 from radload.pack.workspace import CROSSWALK, REJECTS, REVIEW, SPLITS_FILE
-from radload.review.command import DECISIONS
 
 
 def remove_names(private: Path, patients: Collection[str], keys: NDArray[np.uint64]) -> None:

@@ -23,7 +23,7 @@ from radload.pack.eligible import without_left_out
 from radload.pack.masks import is_mask
 from radload.pack.options import INCLUDABLE
 from radload.pack.quarantine import prepared, screen
-from radload.pack.scan import walk
+from radload.pack.walk import walk
 from radload.sources import NotAnImage, PartOf, Refused, scan
 
 TABLE = Path(__file__).with_name("outcomes.csv")

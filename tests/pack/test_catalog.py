@@ -29,8 +29,9 @@ from radload.pack.catalog import CATALOG, JOURNAL, scan_catalog, scan_without_wr
 from radload.pack.catalog_rows import scan_rows
 from radload.pack.catalog_schema import encode
 from radload.pack.codes import PACK_CODES
-from radload.pack.scan import InputFile, Reject, ScanJob, scan_file, walk
+from radload.pack.scan import InputFile, Reject, ScanJob, scan_file
 from radload.pack.scan_command import ScanOptions, scan_folder
+from radload.pack.walk import walk
 from radload.pack.worker import Beat
 from radload.sources import (
     CODES,
@@ -204,7 +205,7 @@ def test_a_killed_scan_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "import sys, time\nfrom pathlib import Path\nfrom radload.pack import catalog_rows\n"
         "catalog_rows.BLOCK, catalog_rows._SEGMENT = 50, 200\nreal = catalog_rows.scan_file\n"
         "def slow(*job):\n    time.sleep(0.004)\n    return real(*job)\ncatalog_rows.scan_file = slow\n"
-        "from radload.pack.catalog import scan_catalog\nfrom radload.pack.scan import walk\n"
+        "from radload.pack.catalog import scan_catalog\nfrom radload.pack.walk import walk\n"
         "scan_catalog(Path(sys.argv[1]), walk(Path(sys.argv[1])), 2, 0, Path(sys.argv[2]))\n"
     )
     private.mkdir()

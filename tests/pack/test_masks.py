@@ -13,7 +13,8 @@ from radload.errors import UsageError
 from radload.pack.catalog import scan_without_writing
 from radload.pack.mask_names import glob_pattern
 from radload.pack.masks import Masks, looks_like_mask, mask_patterns, take_masks
-from radload.pack.scan import Catalog, InputFile, walk
+from radload.pack.scan import Catalog, InputFile
+from radload.pack.walk import walk
 from radload.sources import Header, Segmentation, SegmentationType, SeriesAttributes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 import radload
-from radload.pack import PackOptions, PackSummary, dry_run, pack
+from radload.audit.proof import audit
+from radload.loading.planning.plan import Settings
+from radload.loading.planning.recipe import make_recipe
+from radload.loading.preparation import Preparation
+from radload.pack import PackOptions, PackSummary, append, dry_run, pack
 from radload.pack.duplicates import hash_images
 from radload.pack.executor import Limits
 from radload.pack.groups import group_of
@@ -24,6 +29,7 @@ from radload.pack.redact import Redaction
 from radload.pack.scan_command import ScanOptions, scan_folder
 from radload.review import review
 from radload.sources import scan
+from radload.verify import verify
 
 US = "1.2.840.10008.5.1.4.1.1.6.1"
 
@@ -98,7 +104,7 @@ def test_what_may_hold_text_is_counted_and_stays_outside(
     assert secret[10:12].tobytes() not in everything and b"doe_us" not in everything
     with radload.open(out) as dataset:
         assert dataset.manifest.source == {"packed": 2, "rejected": 3, "ignored": 1}
-        assert dataset.manifest.burned_in == {"attested": False, "us_regions_cropped": False, "decisions": None}
+        assert dataset.manifest.burned_in == {"attested": False, "us_regions_cropped": False, "decisions": []}
         assert {(sample.meta["cropped"], sample.meta["masked"]) for sample in dataset} == {(None, 0)}
 
 
@@ -140,6 +146,37 @@ def test_ultrasound_is_cropped_to_its_regions(tmp_path: Path, write_us: Any) -> 
         assert 251 not in sample.stored
 
 
+def test_the_manifest_lists_the_decisions_of_every_append(tmp_path: Path, write_us: Any) -> None:
+    """Older slices keep what the first file cut; the list says that there was a first one. A new file is prepared by the last."""
+    source, out = tmp_path / "src", tmp_path / "out"
+    options = PackOptions(source, out, workers=0, split="100/0/0")
+    settings = Settings((24, 24), make_recipe(), "float32", 1.0, "auto", None, 4)
+    write_us(source / "a.dcm", ManufacturerModelName="first")
+    first = decide(tmp_path / "1.toml", **{group_name(source, "a.dcm"): 'decision = "pack"\ncrop = [1, 2, 30, 40]'})
+    pack(replace(options, decisions=first))
+    write_us(source / "b.dcm", ManufacturerModelName="second")
+    second = decide(
+        tmp_path / "2.toml",
+        **{
+            group_name(source, "a.dcm"): 'decision = "pack"\ncrop = [8, 8, 20, 20]',
+            group_name(source, "b.dcm"): 'decision = "pack"\ncrop = [0, 0, 10, 12]',
+        },
+    )
+    assert append(replace(options, decisions=second)).packed == 1
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, second)]
+    with radload.open(out) as dataset:
+        assert dataset.manifest.burned_in["decisions"] == digests
+        assert sorted(sample.meta["cropped"] for sample in dataset) == [[0, 0, 10, 12], [1, 2, 30, 40]]
+        assert Preparation.of(settings, dataset.manifest).decisions == digests[1]
+    write_us(source / "c.dcm", BurnedInAnnotation="NO")
+    for path, count in ((second, 1), (None, 0)):
+        assert append(replace(options, decisions=path)).packed == count
+        assert radload.open(out).manifest.burned_in["decisions"] == digests
+    with radload.open(out, version=0) as dataset:
+        assert dataset.manifest.burned_in["decisions"] == digests[:1]
+    assert verify(out, workers=0).whole and audit(out).proven
+
+
 def test_decisions_pack_leave_out_and_keep_asking(tmp_path: Path, write_us: Any) -> None:
     source, out = tmp_path / "src", tmp_path / "out"
     written = [write_us(source / name, ManufacturerModelName="cropped") for name in ("one.dcm", "second.dcm")]
@@ -163,7 +200,7 @@ def test_decisions_pack_leave_out_and_keep_asking(tmp_path: Path, write_us: Any)
         f"left out by decision on group {group_name(source, 'left.dcm')}",
     )
     with radload.open(out) as dataset:
-        assert dataset.manifest.burned_in["decisions"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert dataset.manifest.burned_in["decisions"] == [hashlib.sha256(path.read_bytes()).hexdigest()]
         shapes = sorted((sample.shape, sample.meta["masked"], sample.meta["cropped"]) for sample in dataset)
         assert shapes == [((8, 9), 0, None), ((30, 40), 1, [1, 2, 30, 40]), ((30, 40), 1, [1, 2, 30, 40])]
         assert all(251 not in sample.stored and sample.meta["exact"] for sample in dataset)

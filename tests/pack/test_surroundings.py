@@ -15,7 +15,7 @@ from conftest_pack import WriteDicom, shards_of
 
 import radload
 from radload.pack import PackOptions, pack
-from radload.pack.scan import walk
+from radload.pack.walk import walk
 from radload.verify import verify
 
 COUNT = 100_000

@@ -203,7 +203,16 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(412, b"<Error><Code>PreconditionFailed</Code><Message>there</Message></Error>")
             return
         self._keep(self.body, self._given())
+        if self.cut:
+            self._lose()
+            return
         self._answer(200, headers={"ETag": self._tag(self.file)})
+
+    def _lose(self) -> None:
+        """What was asked for is done, and the answer is lost."""
+        self._count("lost")
+        self.close_connection = True
+        self.connection.shutdown(2)
 
     def _given(self) -> dict[str, str]:
         kinds = ("x-amz-meta-", "x-goog-meta-")

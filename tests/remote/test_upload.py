@@ -69,6 +69,21 @@ def test_large_files_go_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert server.counts()["multipart"] == 1
 
 
+def test_an_answer_that_is_lost_is_no_other_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each object is written and every answer but the last lost: what is there is ours, unless its content is another's."""
+    monkeypatch.setattr(store_module, "_FIRST_WAIT", 0.01)
+    with s3_server(tmp_path / "buckets", cuts=0.5) as server:
+        point_at(server, monkeypatch)
+        store = store_module.Store(URL)
+        for number in range(4):
+            name = f"once-{number}"
+            assert store.create(name, b"ours"), name
+            assert (tmp_path / "buckets/bucket/data/set" / name).read_bytes() == b"ours"
+            assert not store.create(name, b"theirs") and store.create(name, b"ours")
+            assert (tmp_path / "buckets/bucket/data/set" / name).read_bytes() == b"ours"
+        assert server.counts()["lost"] >= 2
+
+
 def test_an_upload_that_was_killed_goes_on(volumes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No manifest, so no data set; the second run sends the rest."""
     with s3_server(tmp_path / "buckets", latency=0.1) as server:

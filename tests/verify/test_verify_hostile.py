@@ -207,6 +207,30 @@ def test_an_index_does_not_lead_out_of_the_data_set(data: Path, name: str) -> No
         radload.open(data)
 
 
+def test_a_shard_without_samples_is_looked_at_too(data: Path) -> None:
+    """A row of shards.arrow of which no sample is, and a file that begins with no member: said, with no key to say it of."""
+    task = task_of(data)
+    for content in (b"\x00\xff" * 4096, bytes(8192), header("000000000000.json", 0) * 16, tar(info("elsewhere"))):
+        (data / "train/000777.tar").write_bytes(content)
+        for quick in (False, True):
+            empty = replace(task, name="train/000777.tar", size=len(content), records=task.records[:0], quick=quick)
+            found = look(replace(empty, masks=None if task.masks is None else task.masks[:0]))
+            assert found.problems and not found.bad
+            assert {(problem.shard, problem.key) for problem in found.problems} == {("train/000777.tar", None)}
+    index = opened(data)
+    table, sink = index.table("shards"), pa.BufferOutputStream()
+    row = {**table.slice(0, 1).to_pylist()[0], "name": "train/000777.tar", "bytes": len(content), "samples": 0}
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(pa.concat_tables([table, pa.Table.from_pylist([row], table.schema)]))
+    rewrite(data, "shards.arrow", sink.getvalue().to_pybytes())
+    said = json.loads((index.folder / "segment.json").read_bytes())
+    (index.folder / "segment.json").write_text(json.dumps({**said, "shards": said["shards"] + 1}))
+    report = verify(data, workers=0)
+    assert not report.bad and any(
+        problem.shard == "train/000777.tar" and "is damaged" in problem.what for problem in report.problems
+    ), report.problems
+
+
 def test_a_shard_that_links_elsewhere_is_read_but_not_followed_by_writing(data: Path, tmp_path: Path) -> None:
     """Links to shards are used by people who keep them on several disks; a repair replaces the link, never what it leads to."""
     target = tmp_path / "elsewhere.tar"

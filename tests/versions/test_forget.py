@@ -127,6 +127,40 @@ def test_compact_removes_every_byte(options: PackOptions, tmp_path: Path) -> Non
     assert forget(options.out, write_list(tmp_path, "P0")).samples == 0, "who is forgotten may be named again"
 
 
+def test_caches_that_the_first_call_was_not_told_of_go_later(options: PackOptions, tmp_path: Path) -> None:
+    """Also after another patient; the cache of the version that is left, and of another data set, stay."""
+    caches = [tmp_path / "one", tmp_path / "two"]
+
+    def fill(root: Path, place: Path) -> str:
+        before = set(place.glob("*"))
+        with radload.Loader(root, batch_size=2, size=16, threads=1, cache=place, cache_bytes="2MB") as loader:
+            next(iter(loader))
+            (new,) = set(place.glob("*")) - before
+        return new.name
+
+    old = fill(options.out, caches[0])
+    shutil.copytree(caches[0], caches[1])
+    other = PackOptions(options.source, tmp_path / "other", workers=0, split="60/20/20")
+    pack(other)
+    forget(options.out, write_list(tmp_path, "P0"))
+    assert compact(options.out).caches == 0 and (caches[0] / old).exists()
+    private = options.out.with_name("out.private")
+    named = json.loads((private / "forgotten.json").read_text())["caches"]
+    assert old.split(".")[0] in [one[:32] for one in named] and len(named) == 2, "of versions 0 and 1"
+    left = {fill(root, tmp_path / str(place)) for place, root in enumerate((options.out, other.out))}
+    for place in (0, 1):
+        for path in (tmp_path / str(place)).iterdir():
+            shutil.copy(path, caches[0])
+    assert {path.name for path in caches[0].iterdir()} == {old} | left
+    assert compact(options.out, caches=caches[:1]).caches == 1
+    assert {path.name for path in caches[0].iterdir()} == left and (caches[1] / old).exists()
+    forget(options.out, write_list(tmp_path, "P1"))
+    done = compact(options.out, caches=caches[:1])
+    assert done.caches == 1 and done.removed, "that of the version that held P1"
+    assert compact(options.out, caches=caches).caches == 1 and not list(caches[1].iterdir())
+    assert compact(options.out, caches=caches).caches == 0
+
+
 def test_versions_that_do_not_hold_them_stay_where_their_shards_do(
     options: PackOptions, tmp_path: Path, write_series: WriteSeries
 ) -> None:
@@ -156,7 +190,7 @@ def test_a_later_pack_leaves_them_out(options: PackOptions, tmp_path: Path, writ
             path.unlink()
     done = pack(options)
     assert done.rejected == {"withdrawn": 9} and len(content(options.out)) == 24 - 6 + 3
-    assert json.loads((private / "forgotten.json").read_text()).keys() == {"patients"}
+    assert json.loads((private / "forgotten.json").read_text()).keys() == {"patients", "caches"}
 
 
 def test_keys_are_never_given_twice(options: PackOptions, tmp_path: Path, write_series: WriteSeries) -> None:

@@ -46,7 +46,7 @@ def cache_config(
         raise UsageError(
             f"the cache folder {folder} cannot be used ({error.strerror}): give a folder on a local disk, or in /dev/shm"
         ) from None
-    whose = identity(manifest, index)
+    whose = identity(manifest, index.folder)
     # Tried here, so that the caller of `Loader` hears of what is wrong; the loader process opens it again.
     FileCache(folder, bytes.fromhex(whose), limit, warn=lambda _: None).close()
     return {"folder": str(folder), "limit": limit, "identity": whose}

@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypedDict, TypeVar
 
 from numpy.typing import NDArray
 
-from radload.dataset.index import Index
 from radload.dataset.manifest import Manifest
 
 _DECODING = 1  # counts up whenever decode.decode_level gives other values than before
@@ -44,9 +43,9 @@ class CacheConfig(TypedDict):
     identity: str
 
 
-def identity(manifest: Manifest, index: Index) -> str:
-    """What the rows of a data set mean, as 64 hex digits: its pixels, its generation and every byte of its index."""
-    segment = (index.folder / "segment.json").read_bytes()  # holds lengths and checksums of the index's files
+def identity(manifest: Manifest, folder: Path) -> str:
+    """What the rows of a data set mean, as 64 hex digits: its pixels, its generation and every byte of its index, which is in `folder`."""
+    segment = (folder / "segment.json").read_bytes()  # holds lengths and checksums of the index's files
     text = f"{_DECODING} {manifest.fingerprint} {manifest.generation} ".encode()
     return hashlib.sha256(text + segment).hexdigest()
 

@@ -131,7 +131,7 @@ def test_damaged_samples_are_not_kept(ct_data: Path, tmp_path: Path) -> None:
     assert_same(runs[1][0], runs[0][0])
     assert runs[1][1] == runs[0][1] and set(runs[0][1]) == {f"{row:012d}" for row in (3, 17)}
     manifest = read_manifest(root)
-    whose = bytes.fromhex(identity(manifest, open_index(root, manifest)))
+    whose = bytes.fromhex(identity(manifest, open_index(root, manifest).folder))
     kept_in = FileCache(tmp_path / "cache", whose, 1 << 23, lambda _: None)
     kept = [row for row in range(30) if kept_in.get(row, 0, 0.0) is not None]
     assert kept == [row for row in range(30) if row not in (3, 17)]
@@ -247,7 +247,7 @@ def test_another_index_is_another_cache(ct_data: Path, tmp_path: Path) -> None:
     names = []
     for root in (one, other):
         manifest = read_manifest(root)
-        names.append(identity(manifest, open_index(root, manifest)))
+        names.append(identity(manifest, open_index(root, manifest).folder))
         want, _ = batches(root)
         found, hits = batches(root, cache=tmp_path / "cache")
         assert_same(found, want)
