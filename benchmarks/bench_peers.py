@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from radload.dataset.manifest import read_manifest
 from radload.dataset.shards import ShardFiles
 from radload.loading import Loader
 from radload.loading.arguments import core_share
+from radload.loading.decode import decode_level
 from radload.loading.planning.plan import Planner, Settings
 from radload.loading.planning.recipe import make_recipe
 from radload.loading.planning.views import Views
@@ -83,10 +85,15 @@ def limits(
     settings = Settings((SIZE, SIZE), recipe, "float32", level_slack, "auto", augment, 0, views=Views(views))
     planner = Planner(index, settings)
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
-    read, render = stages.reading(files, draws, CORES), stages.rendering(draws, planner, CORES, BATCH)
+    pixels: Any = list(draws.pixels)
+    read = stages.reading(files, draws, CORES)
+    render = stages.rendering(replace(draws, pixels=pixels), planner, CORES, BATCH)
 
     def read_and_render(i: int, thread: int) -> None:
-        read(i, thread)
+        """The kernel gets what was just read: it lies in the core's cache, as it does in the loader."""
+        place = draws.places[i]
+        record, pivot = draws.plan.records[place], float(draws.plan.pivot[place])
+        pixels[i] = decode_level(read(i, thread), record, int(draws.plan.levels[place]), pivot)  # type: ignore[arg-type]
         render(i, thread)
 
     def turn(work: stages.Work) -> Any:
