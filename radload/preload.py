@@ -6,7 +6,7 @@ import multiprocessing
 from multiprocessing import forkserver
 from typing import Final
 
-PRELOAD: Final = ("radload.pack.catalog_rows", "radload.pack.job", "radload.kernels.histogram")
+PRELOAD: Final = ("radload.pack.catalog_rows", "radload.pack.job")
 
 
 def start_server() -> None:

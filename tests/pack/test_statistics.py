@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from radload.pack import statistics as module
 from radload.pack.statistics import SeriesStatistics, Statistics
 from radload.sources import Lut, SeriesAttributes, Slice, Units, read, scan
 
 
 def gather(slices: list[Slice], padding: tuple[int, int] | None = None) -> Statistics:
-    statistics = SeriesStatistics()
+    gathered = SeriesStatistics()
     for image in slices:
-        statistics.add(image, image.stored, padding)
-    return statistics.result()
+        gathered.add(image, image.stored, padding)
+    return gathered.result()
 
 
 def expect(found: Statistics, values: NDArray[Any]) -> None:
@@ -214,3 +215,20 @@ def test_real_series_have_plausible_foregrounds(shared_data: Path) -> None:
         found = statistics.result()
         assert low < found.foreground_share < high, folder
         assert found.foreground_mean > found.mean, folder
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i2"])
+def test_what_counts_first_counts_as_what_counts_later(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy for the first thousands of slices of a process, compiled code for the others: the same statistics, bit for bit."""
+    limits = np.iinfo(dtype)
+    images = [
+        np.random.default_rng(seed).integers(limits.min, limits.max, (31, 33), endpoint=True).astype(dtype)
+        for seed in range(3)
+    ]
+    images[1][4:9] = limits.min
+    found = []
+    for plain in (0, 1 << 60):
+        monkeypatch.setattr(module, "_PLAIN", plain)
+        found.append(gather([Slice(0, image) for image in images], (int(limits.min), int(limits.min))))
+    assert found[0] == found[1]
+    expect(found[0], np.concatenate([image[image != limits.min].ravel() for image in images]))
