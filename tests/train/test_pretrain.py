@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from train_data import TRAIN, VAL, single_labels, write
 import radload
 import radload.loading
 from radload.dataset.labels import LabelSet
-from radload.train import checkpoint
+from radload.train import checkpoint, pretrain
+from radload.train.config import Config, resolve
 from radload.train.log import read_log
 from radload.train.pretrain import main
 
@@ -291,8 +293,17 @@ def test_the_gpu_path_is_reached_by_options(
         opened.append(options)
         return real(*args, **{**options, "device_cache_bytes": None})  # refused on the CPU
 
+    def as_with_a_gpu(config: Config, **facts: Any) -> tuple[Config, list[str]]:
+        resolved, notes = resolve(replace(config, device_cache_gb=None), **facts)
+        return replace(resolved, device_cache_gb=config.device_cache_gb), notes
+
+    arguments = "--epochs 1 --decode cpu --device-cache-gb 1.5 --no-channels-last"
+    if not torch.cuda.is_available():
+        code, _, err = run(labelled, arguments)
+        assert code == 2 and "--device-cache-gb 1.5 is for a GPU, and this run has none" in err
     monkeypatch.setattr(radload, "Loader", record)
-    code, _, err = run(labelled, "--epochs 1 --decode cpu --device-cache-gb 1.5 --no-channels-last")
+    monkeypatch.setattr(pretrain, "resolve", as_with_a_gpu)
+    code, _, err = run(labelled, arguments)
     assert (code, err) == (0, "") and len(opened) == 2
     assert [(one["decode"], one["channels_last"]) for one in opened] == [("cpu", False)] * 2
     assert [one.get("device_cache_bytes") for one in opened] == [1_500_000_000, None]
