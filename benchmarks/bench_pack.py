@@ -23,6 +23,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from radload.codecs import CodecName, encode
 from radload.pack import PackOptions, pack
+from radload.preload import start_server
 from radload.sources import Slice, read, scan
 
 pytestmark = pytest.mark.benchmark(group="pack")
@@ -92,6 +93,7 @@ def test_pack(benchmark: BenchmarkFixture, source: Path, tmp_path: Path, codec: 
     parts = [paths[start::workers] for start in range(workers)]
     alone: list[float] = []
     whole: list[float] = []
+    start_server()  # as the command does first: the pool below would start it without what packing imports
     with ProcessPoolExecutor(workers, get_context("forkserver")) as pool:
 
         def alone_then_all() -> None:
