@@ -174,6 +174,7 @@ def rate(work: Work, items: int, processes: int, seconds: float) -> Rate:
 
     As the loader does: threads that wait for one interpreter would be slower than it is.
     """
+    work(0, 0)  # loads compiled code here, once, and not in every fork
     (ready, is_ready), (go, starts) = os.pipe(), os.pipe()
     pipes, pids = [os.pipe() for _ in range(processes)], []
     for number, (_, end) in enumerate(pipes):
