@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -69,3 +70,14 @@ def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_file(path, mode) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON: numbers in it that are not finite are null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return value

@@ -18,6 +18,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from radload.codecs import Encoded
+from radload.dataset.files import finite
 from radload.dataset.schema import LEVELS, LUTS, RECORD, SERIES_RECORD, STORED_DTYPES, Codec, Flag, key_text
 from radload.pack.attributes import permitted
 from radload.pack.colour import Picture
@@ -288,20 +289,10 @@ def _text(
     try:
         return _ENCODER.encode(named).encode()
     except ValueError:  # a number that is not finite: rare, and looking for one costs as much as writing all of it
-        return _ENCODER.encode(_clean(named)).encode()
+        return _ENCODER.encode(finite(named)).encode()
 
 
 _dtype_name = cache(lambda dtype: str(dtype.name))  # NumPy makes it anew, in Python, each time
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _clean(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    return value
 
 
 def _lut(lut: Lut | None) -> dict[str, Any] | None:

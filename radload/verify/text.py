@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from radload.dataset.files import finite
 from radload.dataset.schema import KEY_DIGITS, STORED_DTYPES, Codec, Flag, key_text
 from radload.sources.slice import Units, VoiFunction, WindowExplanation
 
@@ -61,7 +62,7 @@ class Luts:
         if number is None:
             return None
         place = number - self._first
-        table: dict[str, Any] = _clean(dict(self._rows[place])) if 0 <= place < len(self._rows) else {}
+        table: dict[str, Any] = finite(dict(self._rows[place])) if 0 <= place < len(self._rows) else {}
         return table
 
 
@@ -70,7 +71,7 @@ def _expected(
 ) -> dict[str, Any]:
     flags, levels = Flag(int(record["flags"])), int(record["levels"])
     padding = [int(record["padding_first"]), int(record["padding_last"])] if Flag.PADDING in flags else None
-    expected: dict[str, Any] = _clean(
+    expected: dict[str, Any] = finite(
         {
             "version": 1,
             "key": key_text(int(record["key"])),
@@ -116,14 +117,3 @@ def _same_spacing(found: Any, record: np.void) -> bool:
     return all(
         isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-6) for a, b in zip(found, inside, strict=True)
     )
-
-
-def _clean(value: Any) -> Any:
-    """Numbers that are not finite are null in JSON."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _clean(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    return value
