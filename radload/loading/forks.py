@@ -19,6 +19,7 @@ import signal
 import socket
 import struct
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
@@ -264,6 +265,11 @@ class Forks:
                 for other in (self._consumer, ours, *(hand.channel for hand in self._hands.values())):
                     other.close()  # or nobody would see that its other side is gone
                 self._serve(channel)
+        except OSError:
+            os._exit(1)  # the loader process is gone
+        except BaseException:  # noqa: BLE001 - a forked process: nobody else would say it
+            traceback.print_exc()  # or its loader would end without a reason
+            os._exit(1)
         finally:
             os._exit(0)  # nothing of the loader process's own end happens twice
 
