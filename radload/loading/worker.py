@@ -35,8 +35,8 @@ from radload.loading.order.blocks import Blocks
 from radload.loading.order.order import Order
 from radload.loading.order.sampling import Sampler
 from radload.loading.order.strata import Sampling, open_sampler
-from radload.loading.planning.draws import plan_draws
-from radload.loading.planning.neighbours import drawn_rows, rows_of
+from radload.loading.planning.ahead import Ahead
+from radload.loading.planning.neighbours import drawn_rows
 from radload.loading.planning.plan import BatchPlan, Planner, Settings
 from radload.loading.readahead import ReadAhead
 from radload.loading.ring import Layout, map_shared
@@ -59,6 +59,7 @@ class Worker:
         sampler = open_sampler(sampling, index, config["order"]["seed"], self._rows)
         self._order = Order(**config["order"], sampler=sampler)
         self._planner = Planner(index, settings)
+        self._planned = Ahead(self._order, self._rows, self._planner)
         self._layout = Layout.of({name: (dtype, tuple(shape)) for name, (dtype, shape) in config["fields"].items()})
         self._channel, self._sending = channel, threading.Lock()
         self._warned: set[str] = set()
@@ -164,33 +165,28 @@ class Worker:
         """Plan a batch and hand it to the threads in pieces."""
         try:
             self._planner.index.files.check()  # or touching a mapped file that was cut would kill this process
-            positions, elements, valid = self._order.draws(message["epoch"], message["step"])
+            step, plan = self._planned.step(message["epoch"], message["step"])
+            positions, places = step.positions[step.places], step.places
             arrays = self._slots[message["slot"]]
-            places = np.flatnonzero(valid)
-            rows = rows_of(self._rows, elements[places])
-            plan = plan_draws(self._planner, rows, message["epoch"], positions[places])
-            if (
-                self._ahead is not None
-            ):  # random crops of a run need other levels than this draw's: all of them are asked for
+            if self._ahead is not None:
+                # Random crops of a run need other levels than this draw's: all of them are asked for.
                 settings = self._planner.settings
                 levels = plan.levels[settings.neighbours.count :: plan.slices] * (settings.augment is None)
-                self._ahead.ask(message["epoch"], positions[places], levels)
+                self._ahead.ask(message["epoch"], positions, levels)
             if self._remote:
                 self._announce(plan)
             arrays["rows"][:] = -1
-            arrays["rows"][places] = rows
-            arrays["valid"][:] = valid
+            arrays["rows"][places] = step.rows
+            arrays["valid"][:] = step.valid
             if "share" in arrays:
                 arrays["share"][0], arrays["batch"][0] = message["share"], message["id"]
-                arrays["own"][places] = self._order.own(elements[places])
+                arrays["own"][places] = self._order.own(step.elements[places])
             self._deliverer.settle(message["done"], message["gone"], self._oldest)
             self._deliverer.begin(arrays, plan, places)
         except Exception as error:  # noqa: BLE001 - whatever it is, the consumer must hear of it
             self._send({"id": message["id"], "error": self._explain(error)})
             return
-        job = Job(
-            message["id"], message["epoch"], plan, places, positions[places], message["slot"], arrays, len(places)
-        )
+        job = Job(message["id"], message["epoch"], plan, places, positions, message["slot"], arrays, len(places))
         if len(places):
             self._crew.submit(job)
         else:

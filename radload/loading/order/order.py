@@ -73,30 +73,43 @@ class Order:
 
     def positions(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """This rank's positions at a step, (batch_size,), and which of them exist (all but padding at the end); without `homes`."""
-        if not 0 <= step < self.steps:
-            raise IndexError(f"step {step} of {self.steps}")
-        first = step * self.global_batch + self.rank * self.batch_size
-        positions = np.arange(first, first + self.batch_size, dtype=np.int64)
-        return positions, positions < self.samples
+        positions, valid = self._positions(range(step, step + 1))
+        return positions[0], valid[0]
 
     def draws(self, epoch: int, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """(positions, elements of the split, valid) of this rank's batch, each (batch_size,); elements are -1 for padding."""
+        positions, elements, valid = self.draws_of(epoch, range(step, step + 1))
+        return positions[0], elements[0], valid[0]
+
+    def draws_of(self, epoch: int, steps: range) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """As `draws`, of steps that follow each other: each (steps, batch_size). One call costs little more than one step."""
         if self.homes:
-            return self._at_home(epoch, step)
-        positions, valid = self.positions(step)
-        elements = np.full(self.batch_size, -1, np.int64)
+            return self._at_home(epoch, steps)
+        positions, valid = self._positions(steps)
+        elements = np.full(positions.shape, -1, np.int64)
         there = positions[valid]
         elements[valid] = self._rule().elements(epoch, there, self.length) if self.shuffle and there.size else there
         return positions, elements, valid
 
-    def _at_home(self, epoch: int, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        if not 0 <= step < self.steps:
-            raise IndexError(f"step {step} of {self.steps}")
-        first = step * self.global_batch
-        positions = np.arange(first, first + self.global_batch, dtype=np.int64)
-        elements = self._rule().elements(epoch, positions, self.length)
-        mine = share_out(elements, self.world_size) == self.rank
-        return positions[mine], elements[mine], np.ones(self.batch_size, np.bool_)
+    def _positions(self, steps: range) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        self._check(steps)
+        firsts = np.arange(steps.start, steps.stop, dtype=np.int64) * self.global_batch + self.rank * self.batch_size
+        positions = firsts[:, None] + np.arange(self.batch_size, dtype=np.int64)
+        return positions, positions < self.samples
+
+    def _at_home(self, epoch: int, steps: range) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        self._check(steps)
+        shape = len(steps), self.global_batch
+        first = steps.start * self.global_batch
+        positions = np.arange(first, first + len(steps) * self.global_batch, dtype=np.int64)
+        elements = self._rule().elements(epoch, positions, self.length).reshape(shape)
+        mine = np.stack([share_out(each, self.world_size) == self.rank for each in elements])
+        ours = len(steps), self.batch_size
+        return positions.reshape(shape)[mine].reshape(ours), elements[mine].reshape(ours), np.ones(ours, np.bool_)
+
+    def _check(self, steps: range) -> None:
+        if not 0 <= steps.start < steps.stop <= self.steps or steps.step != 1:
+            raise IndexError(f"step {steps.stop - 1} of {self.steps}")
 
     def own(self, elements: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which elements this rank should keep, where it keeps any: with `homes` its own, else whatever it draws."""

@@ -104,6 +104,13 @@ class BatchPlan:
     slices: int = 1
     further: tuple[BatchPlan, ...] = ()
 
+    def part(self, draws: slice) -> BatchPlan:
+        """The plan of some of its draws, without a copy; with all of its tables."""
+        at = slice(draws.start * self.slices, draws.stop * self.slices)
+        arrays = (self.rows, self.records, self.levels, self.pivot, self.samples, self.windows)
+        further = tuple(view.part(draws) for view in self.further)
+        return BatchPlan(*(array[at] for array in arrays), self.tables, self.slices, further)
+
 
 class Planner:
     """Plans batches of one data set under one set of settings. Safe to share between threads."""
