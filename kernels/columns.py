@@ -14,6 +14,7 @@ from radload.kernels.lanes import (
     fetch,
     transpose,
     transpose_scaled,
+    transpose_streamed,
     weigh1,
     weigh2,
     weigh3,
@@ -76,11 +77,26 @@ def resample(
 
 
 @jit
-def store(work: int, rows: int, scale: np.float32, shift: np.float32, target: int, step: int, width: int) -> None:
-    """What `resample` left at `work`, times scale, plus shift: its first `rows` rows to address `target`, `step` elements apart."""
+def streams(target: int, width: int) -> bool:
+    """Whether rows of `width` at address `target` are whole cache lines, as `store` needs them to write past the caches."""
+    return bool(target % (4 * LANES) == 0 and width % LANES == 0)
+
+
+@jit
+def store(
+    work: int, rows: int, scale: np.float32, shift: np.float32, target: int, step: int, width: int, streamed: bool
+) -> None:
+    """What `resample` left at `work`, times scale, plus shift: its first `rows` rows to address `target`, `step` elements apart.
+
+    streamed: past the caches, where all rows are there; see `streams`.
+    """
     whole = width - width % LANES if rows == LANES else 0
-    for o in range(0, whole, LANES):
-        transpose_scaled(work + 4 * LANES * o, LANES, target + 4 * o, step, scale, shift)
+    if streamed:
+        for o in range(0, whole, LANES):
+            transpose_streamed(work + 4 * LANES * o, LANES, target + 4 * o, step, scale, shift)
+    else:
+        for o in range(0, whole, LANES):
+            transpose_scaled(work + 4 * LANES * o, LANES, target + 4 * o, step, scale, shift)
     if whole == width:
         return
     corner = work + 4 * LANES * padded(width)  # what does not fill a square goes through one

@@ -2,8 +2,8 @@
 
 Each source row inside the crop is windowed once per plane into a small ring of rows, the vertical taps run over whole contiguous rows
 of the ring, 16 rows of the result at once are resampled horizontally, one in each lane, and mean and deviation ride on the way out.
-Planes with equal windows are computed once. Rotated samples are rendered by turned.py, gamma and noise added by noise.py. `render_into`
-and `render_many` cross the GIL once per call, and once for each of those two where a sample asks for it.
+Planes with equal windows are computed once. Rotated samples are rendered by turned.py, gamma and noise added by noise.py. A call
+crosses the GIL once, and once for each of those two where a sample asks for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from radload.kernels import columns, noise, rows, turned
 from radload.kernels.jit import Array, Record, checksum, entry, float32_at, jit, uint32_at
-from radload.kernels.lanes import LANES
+from radload.kernels.lanes import LANES, drain
 from radload.kernels.prepare import (
     CURVED,
     FLIP_HORIZONTAL,
@@ -109,9 +109,14 @@ def _render(
     work: Array,
     tags: Array,
     memo: Array,
+    streamed: bool,
 ) -> None:
-    """One sample. source (4,) int64: address, dtype code, rows, cols; windows (C,); norm (C, 2); out (C, height, width)."""
+    """One sample. source (4,) int64: address, dtype code, rows, cols; windows (C,); norm (C, 2); out (C, height, width).
+
+    streamed: `out` is written past the caches where it can be.
+    """
     planes, height, width = out.shape
+    streamed = streamed and columns.streams(out.ctypes.data, width)
     flip = sample.flip
     lo, _, taps = _axis(source[2], sample.level, sample.top, sample.height, height, False, first[0], weight[0], memo[0])
     left, right, across = _axis(
@@ -167,12 +172,11 @@ def _render(
         to = out.ctypes.data + 4 * width * (height - 1 - begin if flip & FLIP_VERTICAL != 0 else begin)
         for c in range(planes):
             if twin[c] == c:
-                columns.resample(
-                    blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest, to + 4 * c * plane, step
-                )
+                asked, apart = (rest, LANES) if streamed else (to + 4 * c * plane, step)
+                columns.resample(blocks[c].ctypes.data, inner, first[1], weight[1], across, width, rest, asked, apart)
                 for d in range(c, planes):
                     if twin[d] == c:
-                        columns.store(rest, filled, norm[d, 0], norm[d, 1], to + 4 * d * plane, step, width)
+                        columns.store(rest, filled, norm[d, 0], norm[d, 1], to + 4 * d * plane, step, width, streamed)
 
 
 def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
@@ -191,6 +195,7 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
         work: Array,
         tags: Array,
         memo: Array,
+        streamed: bool,
     ) -> tuple[int, int, int, int]:
         """All samples of a call. Returns what the scratch must hold, and has rendered nothing where it holds less.
 
@@ -222,10 +227,13 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
                 if samples[n].effects & TURNED != 0:
                     continue  # see turned.py
                 w = windows[n if len(windows) > 1 else 0]
-                _render(sources[n], samples[n], w, pool, norm, results[n], starts, factors, rest, tags, memo)
                 s = samples[n]
+                past = streamed and s.effects == 0  # gamma and noise read it again
+                _render(sources[n], s, w, pool, norm, results[n], starts, factors, rest, tags, memo, past)
                 if s.row_first > 0 or s.row_end < height or s.col_first > 0 or s.col_end < width:
                     rows.floor_outside(s, norm, results[n])
+            if streamed:
+                drain()
         return outputs, weights, working, tagged
 
     return render_all
@@ -234,18 +242,15 @@ def _compile(version: int) -> Callable[..., tuple[int, int, int, int]]:
 _render_all = _compile(checksum("taps", "lanes", "rows", "columns", "cpu"))
 
 
-def _sources(coded: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
-    """(N, 4) of address, dtype code, rows, cols; the compiled part compares these with the samples'."""
-    table = []
-    for array in coded:
-        code = DTYPES.get(array.dtype)
-        if code is None or array.ndim != 2 or not array.flags.c_contiguous:
-            raise ValueError(
-                "a source must be contiguous (h, w) of uint8, uint16, int16 or float32, "
-                f"not {array.dtype} of shape {array.shape}; cast or copy it first"
-            )
-        table.append((array.__array_interface__["data"][0], code, *array.shape))
-    return np.array(table, np.int64).reshape(-1, 4)
+def _source(array: NDArray[np.generic]) -> tuple[int, int, int, int]:
+    """Address, dtype code, rows, cols; the compiled part compares the latter with the sample's."""
+    code = DTYPES.get(array.dtype)
+    if code is None or array.ndim != 2 or not array.flags.c_contiguous:
+        raise ValueError(
+            "a source must be contiguous (h, w) of uint8, uint16, int16 or float32, "
+            f"not {array.dtype} of shape {array.shape}; cast or copy it first"
+        )
+    return (array.__array_interface__["data"][0], code, *array.shape)
 
 
 def _wrong(n: int, sources: NDArray[np.int64], samples: NDArray[np.void]) -> ValueError:
@@ -261,6 +266,89 @@ def _own(array: NDArray[np.generic]) -> NDArray[np.generic]:
     return array if flags.c_contiguous and flags.writeable else np.require(array, requirements=("C", "W"))
 
 
+class Batch:
+    """What N samples are rendered by, checked once, however many calls render them: a check of one sample took 4 microseconds.
+
+    To be shared by threads. Its arrays must not change.
+
+    Args:
+        samples: (N,) from prepare.samples. windows: (N, C) or (1, C) from prepare.windows. norm: (C, 2) from prepare.normalisation.
+        tables: (entries,) the batch's pool of tables.
+
+    Raises:
+        ValueError: arrays of other types or shapes than these.
+    """
+
+    __slots__ = ("_effects", "_norm", "_samples", "_tables", "_windows")
+
+    def __init__(
+        self,
+        samples: NDArray[np.void],
+        windows: NDArray[np.void],
+        norm: NDArray[np.float32],
+        tables: NDArray[np.float32] = NO_TABLES,
+    ) -> None:
+        if samples.dtype != SAMPLE or samples.ndim != 1:
+            raise ValueError(f"samples {samples.shape} of {samples.dtype} are no (N,) SAMPLE")
+        if windows.dtype != WINDOW or windows.ndim != 2 or len(windows) not in (len(samples), 1):
+            raise ValueError(f"windows {windows.shape} of {windows.dtype} do not fit {len(samples)} samples")
+        if norm.dtype != np.float32 or norm.shape != (windows.shape[1], 2):
+            raise ValueError(f"norm {norm.shape} of {norm.dtype} is not float32 (C, 2) of windows {windows.shape}")
+        if tables.dtype != np.float32 or tables.size < 1:
+            raise ValueError("tables must be float32 with at least one entry")
+        self._samples, self._windows, self._norm, self._tables = map(_own, (samples, windows, norm, tables))
+        self._effects: list[int] = samples["effects"].tolist()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def render(
+        self,
+        first: int,
+        coded: Sequence[NDArray[np.generic]],
+        out: NDArray[np.float32],
+        scratch: Scratch,
+        streamed: bool = False,
+    ) -> None:
+        """Samples `first` and on, one after the other, in one call without the GIL.
+
+        Args:
+            coded: n arrays (h, w), C-contiguous, uint8, uint16, int16 or float32, each level samples["level"] of its image.
+            out: (n, C, height, width) float32, C-contiguous, written whole. scratch: this thread's.
+            streamed: this core will not read `out` soon: it is written past the caches, which need not fetch it before.
+
+        Raises:
+            ValueError: arrays of other types or shapes than these, or samples that there are not.
+        """
+        flags, planes = out.flags, len(self._norm)
+        if out.ndim != 4 or out.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):
+            raise ValueError("out must be writeable, contiguous float32 of (N, C, height, width)")
+        if 0 in out.shape[1:] or out.shape[1] != planes:
+            raise ValueError(f"out {out.shape} has no pixels, or not the {planes} planes of the windows")
+        stop = first + len(coded)
+        if len(coded) != len(out) or not 0 <= first <= stop <= len(self._samples):
+            raise ValueError(
+                f"{len(coded)} sources from sample {first} of {len(self._samples)} on do not fit an out of {len(out)}"
+            )
+        samples = self._samples[first:stop]
+        windows = self._windows[first:stop] if len(self._windows) > 1 else self._windows
+        sources = np.array([_source(array) for array in coded], np.int64).reshape(-1, 4)
+        fixed, s = (samples, windows, self._tables, self._norm), scratch
+        need = _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo, streamed)
+        if need[0] < 0:
+            raise _wrong(-1 - need[0], sources, samples)
+        if s.first.shape[1] < need[0] or s.weight.shape[1] < need[1] or s.work.size < need[2] or s.tags.size < need[3]:
+            s.grow(*need)
+            _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo, streamed)
+        effects = 0
+        for one in self._effects[first:stop]:
+            effects |= one
+        if effects & TURNED:
+            s.work = turned.turn(sources, *fixed, out, s.work)
+        if effects & (CURVED | NOISY):
+            noise.finish(samples, self._norm, out)
+
+
 def render_many(
     coded: Sequence[NDArray[np.generic]],
     samples: NDArray[np.void],
@@ -271,47 +359,10 @@ def render_many(
     tables: NDArray[np.float32] = NO_TABLES,
     scratch: Scratch | None = None,
 ) -> None:
-    """Renders N samples of any mix of sizes and dtypes, one after the other, in one call without the GIL.
-
-    Args:
-        coded: N arrays (h, w), C-contiguous, uint8, uint16, int16 or float32, each level samples["level"] of its image.
-        samples: (N,) from prepare.samples. windows: (N, C) or (1, C) from prepare.windows. norm: (C, 2) from prepare.normalisation.
-        out: (N, C, height, width) float32, C-contiguous, written whole.
-        tables: (entries,) the batch's pool of tables. scratch: this thread's; a new one where None.
-
-    Raises:
-        ValueError: arrays of other types or shapes than these.
-    """
-    if (
-        out.ndim != 4
-        or out.dtype != np.float32
-        or not out.flags.c_contiguous
-        or not out.flags.writeable
-        or 0 in out.shape[1:]
-    ):
-        raise ValueError("out must be writeable, contiguous float32 of (N, C, height, width)")
-    if samples.dtype != SAMPLE or samples.shape != (len(out),) or len(coded) != len(out):
-        raise ValueError(
-            f"{len(coded)} sources and samples {samples.shape} of {samples.dtype} do not fit an out of {len(out)}"
-        )
-    if windows.dtype != WINDOW or windows.shape not in ((len(out), out.shape[1]), (1, out.shape[1])):
-        raise ValueError(f"windows {windows.shape} of {windows.dtype} do not fit out {out.shape}")
-    if norm.dtype != np.float32 or norm.shape != (out.shape[1], 2) or tables.dtype != np.float32 or tables.size < 1:
-        raise ValueError("norm must be float32 (C, 2) and tables float32 with at least one entry")
-    sources = _sources(coded)
-    s = scratch if scratch is not None else Scratch()
-    fixed = (_own(samples), _own(windows), _own(tables), _own(norm))
-    need = _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
-    if need[0] < 0:
-        raise _wrong(-1 - need[0], sources, samples)
-    if s.first.shape[1] < need[0] or s.weight.shape[1] < need[1] or s.work.size < need[2] or s.tags.size < need[3]:
-        s.grow(*need)
-        _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo)
-    effects = int(np.bitwise_or.reduce(samples["effects"]))
-    if effects & TURNED:
-        s.work = turned.turn(sources, *fixed, out, s.work)
-    if effects & (CURVED | NOISY):
-        noise.finish(fixed[0], fixed[3], out)
+    """Renders all N samples of a `Batch`. Arguments and errors: as there; scratch: a new one where None."""
+    if len(coded) != len(samples):
+        raise ValueError(f"{len(coded)} sources do not fit {len(samples)} samples")
+    Batch(samples, windows, norm, tables).render(0, coded, out, scratch if scratch is not None else Scratch())
 
 
 def render_into(

@@ -19,6 +19,7 @@ _WORD, _FLOAT = ir.IntType(64), ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _MASK = ir.VectorType(ir.IntType(32), LANES)
 _ALIGN = 4  # of a vector in memory: rows begin anywhere
+_LINE = 4 * LANES  # bytes of a vector: a cache line
 
 # Which lanes of two registers (0 to 15, 16 to 31) make the two results of each stage of a transposition.
 _GROUPS = (0, 4, 8, 12)
@@ -64,7 +65,7 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return result
 
 
-def _make_transpose(scaled: bool) -> Callable[..., None]:
+def _make_transpose(scaled: bool, streamed: bool = False) -> Callable[..., None]:
     """A compiled function (source, source_stride, target, target_stride[, scale, shift]); see below."""
 
     def emit(builder: Any, arguments: Any) -> None:
@@ -77,7 +78,10 @@ def _make_transpose(scaled: bool) -> Callable[..., None]:
             scale, shift = _splat(builder, arguments[4]), _splat(builder, arguments[5])
             rows = [_multiply_add(builder, row, scale, shift) for row in rows]
         for i, column in enumerate(_transposed(builder, rows)):
-            builder.store(column, _at(builder, target, builder.mul(along, ir.Constant(_WORD, i))), align=_ALIGN)
+            place = _at(builder, target, builder.mul(along, ir.Constant(_WORD, i)))
+            stored = builder.store(column, place, align=_LINE if streamed else _ALIGN)
+            if streamed:
+                stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
 
     words, floats = (types.int64,) * 4, (types.float32,) * 2
 
@@ -156,6 +160,16 @@ def _fetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.int64), generate
 
 
+def _drain(typing_context: Any) -> Any:
+    """Nothing that is stored later is seen before what was stored past the caches."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 def _make_ramp(bits: int, signed: bool) -> Callable[..., None]:
     """A compiled function (source, target, count, x0, gain, offset, first, last); see below."""
     integers = ir.VectorType(ir.IntType(bits), LANES)
@@ -199,6 +213,9 @@ ramp_uint8, ramp_uint16, ramp_int16 = _make_ramp(8, False), _make_ramp(16, False
 fetch = cast("Callable[[int], None]", intrinsic(_fetch))
 # (source, source_stride, target, target_stride): 16 rows of 16 floats to 16 columns; with (scale, shift): times scale, plus shift.
 transpose, transpose_scaled = _make_transpose(False), _make_transpose(True)
+# The same, past the caches: `target` and what lies `target_stride` apart begin where a cache line does. `drain` before anybody reads it.
+transpose_streamed = _make_transpose(True, True)
+drain = cast("Callable[[], None]", intrinsic(_drain))
 # (source, weight, target): see _make_weigh. weigh_any: (source, weight, target, count).
 weigh1, weigh2, weigh3, weigh4, weigh5 = (_make_weigh(count) for count in range(1, 6))
 weigh_any = cast("Callable[..., None]", intrinsic(_weigh_any))

@@ -148,23 +148,16 @@ def rendering(draws: Draws, planner: Planner, threads: int, batch_size: int) -> 
     """The kernel: decoded pixels in memory to planes of a float32 batch."""
     plan, settings = draws.plan, planner.settings
     norm = prepare.normalisation(settings.recipe.mean, settings.recipe.std)
+    samples = cpu.Batch(plan.samples, plan.windows, norm, plan.tables)
     batch = np.zeros((max(batch_size, threads), settings.recipe.channels, *settings.size), np.float32)
     turns = len(batch) // threads
     scratch = [cpu.Scratch() for _ in range(threads)]
 
     def work(i: int, thread: int) -> object:
         place = draws.places[i]
-        target = batch[thread * turns + i % turns]  # every thread has its own part of the batch
-        cpu.render_into(
-            draws.pixels[i],
-            plan.samples[place : place + 1],
-            plan.windows[place : place + 1],
-            norm,
-            target,
-            tables=plan.tables,
-            scratch=scratch[thread],
-        )
-        return target
+        at = thread * turns + i % turns  # every thread has its own part of the batch
+        samples.render(place, draws.pixels[i : i + 1], batch[at : at + 1], scratch[thread])
+        return batch[at]
 
     return work
 

@@ -12,13 +12,24 @@ from radload.dataset.shards import ShardFiles
 from radload.loading.buffers import Buffers
 from radload.loading.cache.levels import Cache
 from radload.loading.decode import decode_level
-from radload.loading.masks import leave_out, put_mask
+from radload.loading.masks import FIELD, leave_out, put_mask
 from radload.loading.planning.neighbours import Drawn
 from radload.loading.planning.plan import BatchPlan, Planner
 from radload.loading.planning.views import by_view
 from radload.loading.reader import Draw, Reader, StandIn
 
 Arrays = dict[str, NDArray[Any]]
+
+
+class _Tools:
+    """Of one thread: scratch memory, and the kernel's batches, one per view, of the plan that it had last."""
+
+    __slots__ = ("batches", "buffers", "plan", "rendered", "scratch")
+
+    def __init__(self, scratch: Any, rendered: dict[tuple[int, ...], NDArray[np.float32]]) -> None:
+        self.scratch, self.rendered, self.buffers = scratch, rendered, Buffers()
+        self.plan: BatchPlan | None = None
+        self.batches: list[Any] = []
 
 
 class Deliverer(Protocol):
@@ -64,11 +75,11 @@ class PixelDeliverer:
     def settle(self, done: list[int], gone: list[int], oldest: int) -> None:
         return
 
-    def tools(self) -> tuple[Any, dict[Any, NDArray[np.float32]], Buffers]:
-        rendered: dict[Any, NDArray[np.float32]] = {}
+    def tools(self) -> _Tools:
+        rendered: dict[tuple[int, ...], NDArray[np.float32]] = {}
         if self._dtype != "float32":
             rendered = {shape: np.empty(shape, np.float32) for shape in self._shapes}
-        return self._cpu.Scratch(), rendered, Buffers()
+        return _Tools(self._cpu.Scratch(), rendered)
 
     def begin(self, arrays: Arrays, plan: BatchPlan, places: NDArray[np.int64]) -> None:
         if len(places) < len(arrays["rows"]):
@@ -81,7 +92,7 @@ class PixelDeliverer:
     def deliver(
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[NDArray[Any]]:
-        draw = self._reader.read(plan, entry, epoch, position, tools[2])
+        draw = self._reader.read(plan, entry, epoch, position, tools.buffers)
         parts = by_view(arrays, self._views)
         if draw.content is None:
             for part in parts:
@@ -90,32 +101,29 @@ class PixelDeliverer:
             arrays["valid"][place] = False
             return draw
         found = draw.plan
+        if tools.plan is not found:
+            tools.plan, tools.batches = found, self._batches(found)
         first = draw.place * found.slices
         middle = first + found.slices // 2
-        for part, view in zip(parts, (found, *found.further), strict=True):
-            self._render(draw.slices, view, first, part["image"][place], tools)
-            put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
+        for part, view, batch in zip(parts, (found, *found.further), tools.batches, strict=True):
+            self._render(draw.slices, batch, first, part["image"][place], tools)
+            if FIELD in part:
+                put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
         arrays["rows"][place] = found.rows[middle]
         return draw
 
+    def _batches(self, plan: BatchPlan) -> list[Any]:
+        views = (plan, *plan.further)
+        return [self._cpu.Batch(view.samples, view.windows, self._norm, view.tables) for view in views]
+
     def _render(
-        self, slices: tuple[NDArray[Any], ...], view: BatchPlan, first: int, target: NDArray[Any], tools: Any
+        self, slices: tuple[NDArray[Any], ...], batch: Any, first: int, target: NDArray[Any], tools: _Tools
     ) -> None:
-        """One view of a draw: its slices, described by entries `first` and on of the view's plan, to target (C, H, W)."""
-        scratch, buffers, _ = tools
-        rendered = target if self._dtype == "float32" else buffers[target.shape]
-        count = len(rendered) // len(slices)
-        for i, content in enumerate(slices):
-            at = slice(first + i, first + i + 1)
-            self._cpu.render_into(
-                content,
-                view.samples[at],
-                view.windows[at],
-                self._norm,
-                rendered[i * count : (i + 1) * count],
-                tables=view.tables,
-                scratch=scratch,
-            )
+        """One view of a draw: its slices, described by entries `first` and on of the view's batch, to target (C, H, W)."""
+        last = self._dtype == "float32"
+        rendered = target if last else tools.rendered[target.shape]
+        height, width = rendered.shape[1:]
+        batch.render(first, slices, rendered.reshape(len(slices), -1, height, width), tools.scratch, streamed=last)
         if self._dtype == "bfloat16":
             self._cpu.to_bfloat16(rendered, target)
         elif self._dtype == "float16":

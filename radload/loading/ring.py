@@ -27,11 +27,12 @@ _SPARE = 2  # slots beside those in flight: one in the consumer's hands, one tha
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One array of a slot: dtype string, shape, and bytes from the slot's start."""
+    """One array of a slot: dtype, shape, and bytes: from the slot's start, and of its own."""
 
-    dtype: str
+    dtype: np.dtype[Any]
     shape: tuple[int, ...]
     offset: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Layout:
         """Lay out name -> (dtype, shape), one after the other."""
         fields, offset = {}, 0
         for name, (dtype, shape) in arrays.items():
-            fields[name] = Field(dtype, shape, offset)
             length = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
+            fields[name] = Field(np.dtype(dtype), shape, offset, length)
             offset += -(-length // _ALIGN) * _ALIGN
         return cls(fields, max(-(-offset // _PAGE) * _PAGE, _PAGE))
 
@@ -55,10 +56,8 @@ class Layout:
         """The arrays of the slot that starts at byte `start` of `memory`; they keep it alive."""
         found = {}
         for name, field in self.fields.items():
-            dtype = np.dtype(field.dtype)
-            length = dtype.itemsize * int(np.prod(field.shape, dtype=np.int64))
-            part = memory[start + field.offset : start + field.offset + length]
-            found[name] = part.view(dtype).reshape(field.shape)
+            part = memory[start + field.offset : start + field.offset + field.length]
+            found[name] = part.view(field.dtype).reshape(field.shape)
         return found
 
 

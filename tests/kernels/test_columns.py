@@ -10,14 +10,20 @@ from radload.kernels import columns, lanes
 
 
 @numba.njit
-def _run(block, inner, first, weight, count, width, work, rows, scale, shift, target, step):  # type: ignore[no-untyped-def]
+def _run(block, inner, first, weight, count, width, work, rows, scale, shift, target, step, streamed):  # type: ignore[no-untyped-def]
     columns.resample(block, inner, first, weight, count, width, work, target, step)
-    columns.store(work, rows, scale, shift, target, step, width)
+    columns.store(work, rows, scale, shift, target, step, width, streamed)
+    lanes.drain()
 
 
 @numba.njit
 def _room(inner, width):  # type: ignore[no-untyped-def]
     return columns.padded(inner), columns.room(inner, width)
+
+
+@numba.njit
+def _streams(target, width):  # type: ignore[no-untyped-def]
+    return columns.streams(target, width)
 
 
 @numba.njit
@@ -52,7 +58,7 @@ def test_sums_of_neighbours(count: int, inner: int, width: int, rows: int, upwar
     begin = 2 + rows - 1 if upwards else 2
     _run(
         block.ctypes.data, inner, first, weight.ravel(), count, width, work.ctypes.data, rows, scale, shift,
-        out[begin, 3:].ctypes.data, step,
+        out[begin, 3:].ctypes.data, step, False,
     )  # fmt: skip
     taps = first[:, None].astype(np.int64) + np.arange(count)
     want = (block[:rows, taps].astype(np.float64) * weight).sum(axis=2) * scale + shift
@@ -61,3 +67,30 @@ def test_sums_of_neighbours(count: int, inner: int, width: int, rows: int, upwar
     out[2 : 2 + rows, 3 : 3 + width] = guard
     assert (out == guard).all()
     assert np.isnan(work[room:]).all()
+
+
+@pytest.mark.parametrize("rows", [15, 16])
+@pytest.mark.parametrize("upwards", [False, True])
+def test_past_the_caches_the_same_is_written(rows: int, upwards: bool) -> None:
+    rng = np.random.default_rng(3)
+    inner, width, count = 64, 48, 3
+    stride, room = _room(inner, width)
+    block = rng.normal(size=(16, stride)).astype(np.float32)
+    first = rng.integers(0, inner - count, width, np.uint32, endpoint=True)
+    weight = rng.random((width, count), np.float32)
+    memory = np.full(21 * 80, -99, np.float32)
+    begin = -memory.ctypes.data // 4 % 16
+    out = memory[begin : begin + 20 * 80].reshape(20, 80)  # rows begin where cache lines do
+    assert _streams(out[1, 16:].ctypes.data, width) and not _streams(out[1, 17:].ctypes.data, width)
+    assert not _streams(out.ctypes.data, width + 8)
+    found, work = [], np.empty(room + 16, np.float32)
+    for streamed in (False, True):
+        memory[:] = -99
+        _run(
+            block.ctypes.data, inner, first, weight.ravel(), count, width, work.ctypes.data,
+            rows, np.float32(1.7), np.float32(-0.3), out[rows if upwards else 1, 16:].ctypes.data, -80 if upwards else 80,
+            streamed,
+        )  # fmt: skip
+        found.append(memory.copy())
+    assert np.array_equal(*found) and (out[1 : 1 + rows, 16:64] != -99).all()
+    assert (found[0] == -99).sum() == memory.size - rows * width

@@ -117,6 +117,45 @@ def test_a_ragged_batch_is_its_samples() -> None:
         assert np.array_equal(out[i], rendered(one))
 
 
+@pytest.mark.parametrize("size", [(40, 48), (33, 224), (20, 30)])
+def test_a_batch_past_the_caches_is_the_same(size: tuple[int, int]) -> None:
+    """With gamma and noise too, which read what the kernel has written; and where rows are no whole cache lines."""
+    rng = np.random.default_rng(11)
+    coded = [rng.integers(0, 4096, (50 + i, 60), np.uint16) for i in range(6)]
+    crops = [(5, -3.5, 30, 50), (0, 0, 50, 60), (-20, 0, 60, 60), (0, 0, 50, 60), (0, 0, 50, 60), (1, 1, 9, 9)]
+    samples = prepare.samples(
+        [len(one) for one in coded], 60, crop=crops, flip=[0, 1, 2, 3, 0, 0], size=size, gamma=[1, 1, 1, 1, 1.4, 1],
+        noise=[0, 0, 0, 0, 0, 0.1], key=[(i, 1) for i in range(6)],
+    )  # fmt: skip
+    windows = prepare.windows([Voi.LINEAR] * 3, [2000, 100, 2000], [3000, 20, 3000])
+    norm, scratch = prepare.normalisation([0.5, 0.1, 0.2], [0.2, 0.3, 0.4]), cpu.Scratch()
+    want = np.empty((6, 3, *size), np.float32)
+    cpu.render_many(coded, samples, windows, norm, want)
+    memory = np.full(want.size + 64, -99, np.float32)
+    begin = -memory.ctypes.data // 4 % 16
+    batch = cpu.Batch(samples, windows, norm)
+    assert len(batch) == 6
+    for offset in (0, 3):
+        memory[:] = -99
+        got = memory[begin + offset : begin + offset + want.size].reshape(want.shape)
+        for first, stop in ((0, 1), (1, 4), (4, 6)):
+            batch.render(first, coded[first:stop], got[first:stop], scratch, streamed=True)
+        assert np.array_equal(got, want)
+        assert (memory == -99).sum() == 64
+
+
+def test_samples_that_a_batch_has_not_are_refused() -> None:
+    coded, norm = np.zeros((8, 8), np.uint16), prepare.normalisation(0, 1)
+    batch = cpu.Batch(prepare.samples([8, 8], 8), prepare.windows([Voi.LINEAR], [0], [9]), norm)
+    out = np.full((2, 1, 4, 4), 7, np.float32)
+    for first, count in ((2, 1), (-1, 1), (1, 2)):
+        with pytest.raises(ValueError, match="sample"):
+            batch.render(first, [coded] * count, out[:count], cpu.Scratch())
+    with pytest.raises(ValueError, match="planes"):
+        batch.render(0, [coded], np.full((1, 2, 4, 4), 7, np.float32), cpu.Scratch())
+    assert (out == 7).all()
+
+
 def test_four_threads_give_what_one_gives() -> None:
     rng = np.random.default_rng(3)
     batch = [random_case(rng) for _ in range(64)]
