@@ -260,7 +260,7 @@ def _wrong(n: int, sources: NDArray[np.int64], samples: NDArray[np.void]) -> Val
     )
 
 
-def _own(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _own(array: Array) -> Array:
     """Contiguous and writeable: one type per argument; a read-only array would compile everything a second time."""
     flags = array.flags
     return array if flags.c_contiguous and flags.writeable else np.require(array, requirements=("C", "W"))

@@ -156,7 +156,7 @@ def rendering(draws: Draws, planner: Planner, threads: int, batch_size: int) -> 
     def work(i: int, thread: int) -> object:
         place = draws.places[i]
         at = thread * turns + i % turns  # every thread has its own part of the batch
-        samples.render(place, draws.pixels[i : i + 1], batch[at : at + 1], scratch[thread])
+        samples.render(place, draws.pixels[i : i + 1], batch[at : at + 1], scratch[thread], streamed=True)
         return batch[at]
 
     return work

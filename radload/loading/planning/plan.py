@@ -107,9 +107,17 @@ class BatchPlan:
     def part(self, draws: slice) -> BatchPlan:
         """The plan of some of its draws, without a copy; with all of its tables."""
         at = slice(draws.start * self.slices, draws.stop * self.slices)
-        arrays = (self.rows, self.records, self.levels, self.pivot, self.samples, self.windows)
-        further = tuple(view.part(draws) for view in self.further)
-        return BatchPlan(*(array[at] for array in arrays), self.tables, self.slices, further)
+        return BatchPlan(
+            self.rows[at],
+            self.records[at],
+            self.levels[at],
+            self.pivot[at],
+            self.samples[at],
+            self.windows[at],
+            self.tables,
+            self.slices,
+            tuple(view.part(draws) for view in self.further),
+        )
 
 
 class Planner:
