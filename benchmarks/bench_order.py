@@ -1,4 +1,4 @@
-"""Order "blocks" beside "uniform" where nothing is in the page cache: what storage is asked for, and what it gives.
+"""Order "blocks" beside "uniform" where nothing is in the page cache: what storage is asked for, and what it gives; what order and plan cost.
 
 `pytest benchmarks/bench_order.py`. One epoch of 600 slices of 512 x 512 at all levels and at the half level. Reads are those that
 the kernel counts for the whole device (other programs' too), bytes those of the loader's process. The table of mixing is computed.
@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from radload.bench.counters import bytes_read, drop_from_cache
+from radload.dataset.index import open_index
+from radload.dataset.manifest import read_manifest
 from radload.loading import Loader
 from radload.loading.order.blocks import Blocks
 from radload.loading.order.mixing import pair_rate, perfect_rate
+from radload.loading.order.order import Order
+from radload.loading.planning import ahead
+from radload.loading.planning.plan import Planner, Settings
+from radload.loading.planning.recipe import make_recipe
 
 pytestmark = pytest.mark.benchmark(group="order")
 BATCH = 8
@@ -94,3 +100,27 @@ def test_mixing(benchmark: BenchmarkFixture, block: int, rounds: int) -> None:
     for label, apart in (("in a batch", 0), ("next batch", 1), ("a round later", rounds)):
         benchmark.extra_info[label] = round(pair_rate(drawn, batch, apart) / perfect, 2)
     benchmark.extra_info["samples open"] = block * rounds * batch
+
+
+@pytest.mark.parametrize("augment", [None, "default"], ids=["whole", "crops"])
+@pytest.mark.parametrize("draws", [1, ahead.DRAWS], ids=["each batch alone", "ahead"])
+def test_planning(
+    benchmark: BenchmarkFixture, ct_shards: Path, draws: int, augment: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Order and plan of batches of 50, one window: microseconds per slice, in the one process that plans."""
+    monkeypatch.setattr(ahead, "DRAWS", draws)
+    index, batch, steps = open_index(ct_shards, read_manifest(ct_shards)), 50, 12
+    planner = Planner(index, Settings((224, 224), make_recipe((40, 400), 1), "float32", 1.0, "auto", augment, 0))
+    rows = index.ranges["train"]
+    planned = ahead.Ahead(Order(len(rows), batch), rows, planner)
+    assert planned.step(0, 0)[0].valid.all() and len(rows) == steps * batch
+    epochs = iter(range(1, 1000))
+
+    def epoch() -> None:
+        number = next(epochs)
+        for step in range(steps):
+            planned.step(number, step)
+
+    benchmark.pedantic(epoch, rounds=60, warmup_rounds=10)  # type: ignore[no-untyped-call]
+    if benchmark.stats is not None:
+        benchmark.extra_info["us per slice"] = round(benchmark.stats.stats.median / (steps * batch) * 1e6, 2)

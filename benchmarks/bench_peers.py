@@ -46,6 +46,7 @@ OURS = {  # name -> (codec, resolution, whether the arithmetic is that of the pe
 
 
 TRAINING = "training defaults, medians of turns"
+RAW = "raw beside its parts alone, medians of turns"
 MORE = "more of one decode, medians of turns in slices decoded"
 
 
@@ -77,8 +78,13 @@ def limits(
     augment: str | None = None,
     views: int = 1,
     level_slack: float = 1.0,
+    outputs: int = BATCH,
 ) -> list[Contestant]:
-    """Parts of our own work, alone on all cores: what no loader of this format can exceed. `parts`: title -> "decode" or "raw"."""
+    """Parts of our own work, alone on all cores: what no loader of this format can exceed.
+
+    Args:
+        parts: title -> "decode" or "raw". outputs: images that all processes together write to, one after the other.
+    """
     index = open_index(shards, read_manifest(shards))
     files = ShardFiles(shards, index.shard_names)
     recipe = make_recipe(window, channels)
@@ -87,7 +93,7 @@ def limits(
     draws = stages.take_draws(files, planner, index.ranges["train"], pool)
     pixels: Any = list(draws.pixels)
     read = stages.reading(files, draws, CORES)
-    render = stages.rendering(replace(draws, pixels=pixels), planner, CORES, BATCH)
+    render = stages.rendering(replace(draws, pixels=pixels), planner, CORES, outputs)
 
     def read_and_render(i: int, thread: int) -> None:
         """The kernel gets what was just read: it lies in the core's cache, as it does in the loader."""
@@ -150,6 +156,22 @@ def test_peers(ct_shards: Path, raw_shards: Path, peer_files: PeerFiles, request
         contestants += limits(ct_shards, {"half level: decoding alone": "decode"}, pool)
         contestants += limits(raw_shards, {"raw: reading, CRC and kernel alone": "raw"}, pool)
         compete(FIRST_RUN, contestants, request.config)
+
+
+def test_raw(raw_shards: Path, request: pytest.FixtureRequest) -> None:
+    """The raw loader, and reading, CRC and kernel alone: into one batch, which stays in a cache, and into as many as the ring has."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(CORES))
+        loader, batches = ours(raw_shards, window=WINDOW, channels=1)
+        stack.enter_context(loader)
+        assert next(batches)[0].shape == (BATCH, 1, SIZE, SIZE)
+        ring = BATCH * (PREFETCH + 2)
+        contestants = [
+            *limits(raw_shards, {"reading, CRC and kernel alone": "raw"}, pool),
+            Contestant("radload raw", "radload", taking(batches, BATCH, PREFETCH + 1)),
+            *limits(raw_shards, {"the same, into a ring's batches": "raw"}, pool, outputs=ring),
+        ]
+        compete(RAW, contestants, request.config)
 
 
 def test_training_defaults(ct_shards: Path, peer_files: PeerFiles, request: pytest.FixtureRequest) -> None:

@@ -57,6 +57,11 @@ class Scratch:
         self.tags = np.empty(0, np.int64)
         self.memo = np.full((2, 9), np.nan)
 
+    def holds(self, outputs: int, weights: int, work: int, tags: int) -> bool:
+        """Whether the buffers are so many elements long."""
+        long = self.first.shape[1] >= outputs and self.weight.shape[1] >= weights
+        return long and len(self.work) >= work and len(self.tags) >= tags
+
     def grow(self, outputs: int, weights: int, work: int, tags: int) -> None:
         """Makes the buffers at least so many elements long and forgets the taps."""
         self.first = np.empty((2, max(outputs, self.first.shape[1])), np.uint32)
@@ -320,15 +325,15 @@ class Batch:
         Raises:
             ValueError: arrays of other types or shapes than these, or samples that there are not.
         """
-        flags, planes = out.flags, len(self._norm)
-        if out.ndim != 4 or out.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):
+        flags, shape, planes = out.flags, out.shape, len(self._norm)
+        if len(shape) != 4 or out.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):
             raise ValueError("out must be writeable, contiguous float32 of (N, C, height, width)")
-        if 0 in out.shape[1:] or out.shape[1] != planes:
-            raise ValueError(f"out {out.shape} has no pixels, or not the {planes} planes of the windows")
+        if shape[1] != planes or not (planes and shape[2] and shape[3]):
+            raise ValueError(f"out {shape} has no pixels, or not the {planes} planes of the windows")
         stop = first + len(coded)
-        if len(coded) != len(out) or not 0 <= first <= stop <= len(self._samples):
+        if len(coded) != shape[0] or not 0 <= first <= stop <= len(self._samples):
             raise ValueError(
-                f"{len(coded)} sources from sample {first} of {len(self._samples)} on do not fit an out of {len(out)}"
+                f"{len(coded)} sources from sample {first} of {len(self._samples)} on do not fit an out of {shape[0]}"
             )
         samples = self._samples[first:stop]
         windows = self._windows[first:stop] if len(self._windows) > 1 else self._windows
@@ -337,7 +342,7 @@ class Batch:
         need = _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo, streamed)
         if need[0] < 0:
             raise _wrong(-1 - need[0], sources, samples)
-        if s.first.shape[1] < need[0] or s.weight.shape[1] < need[1] or s.work.size < need[2] or s.tags.size < need[3]:
+        if not s.holds(*need):
             s.grow(*need)
             _render_all(sources, *fixed, out, s.first, s.weight, s.work, s.tags, s.memo, streamed)
         effects = 0

@@ -22,12 +22,14 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class _Tools:
-    """Of one thread: scratch memory, and the kernel's batches, one per view, of the plan that it had last."""
+    """Of one thread: scratch memory; of the slot that it had last the parts, and of the plan the kernel's batches, one per view."""
 
-    __slots__ = ("batches", "buffers", "plan", "rendered", "scratch")
+    __slots__ = ("arrays", "batches", "buffers", "parts", "plan", "rendered", "scratch")
 
     def __init__(self, scratch: Any, rendered: dict[tuple[int, ...], NDArray[np.float32]]) -> None:
         self.scratch, self.rendered, self.buffers = scratch, rendered, Buffers()
+        self.arrays: Arrays | None = None
+        self.parts: list[Arrays] = []
         self.plan: BatchPlan | None = None
         self.batches: list[Any] = []
 
@@ -47,7 +49,7 @@ class Deliverer(Protocol):
     def deliver(
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[Any]:
-        """Put draw `entry` of `plan`, drawn at `position` of `epoch`, at `place` of the batch."""
+        """Put draw `entry` of `plan`, drawn at `position` of `epoch`, at `place` of the batch; "rows" has the plan's row there already."""
 
 
 class PixelDeliverer:
@@ -93,7 +95,9 @@ class PixelDeliverer:
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[NDArray[Any]]:
         draw = self._reader.read(plan, entry, epoch, position, tools.buffers)
-        parts = by_view(arrays, self._views)
+        if tools.arrays is not arrays:
+            tools.arrays, tools.parts = arrays, by_view(arrays, self._views)
+        parts = tools.parts
         if draw.content is None:
             for part in parts:
                 part["image"][place] = 0
@@ -109,7 +113,8 @@ class PixelDeliverer:
             self._render(draw.slices, batch, first, part["image"][place], tools)
             if FIELD in part:
                 put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
-        arrays["rows"][place] = found.rows[middle]
+        if found is not plan:
+            arrays["rows"][place] = found.rows[middle]
         return draw
 
     def _batches(self, plan: BatchPlan) -> list[Any]:

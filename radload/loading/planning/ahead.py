@@ -17,7 +17,7 @@ from radload.loading.planning.draws import plan_draws
 from radload.loading.planning.neighbours import Drawn, rows_of
 from radload.loading.planning.plan import BatchPlan, Planner
 
-DRAWS = 512  # planned in one go, about: more saves little, and forks wait for pieces meanwhile
+DRAWS = 1024  # planned in one go, about: more saves little, and forks would wait for pieces meanwhile
 _TABLES = Flag.MODALITY_LUT | Flag.VOI_LUT
 
 
