@@ -1,4 +1,4 @@
-"""Order "blocks" beside "uniform" where nothing is in the page cache: what storage is asked for, and what it gives; what order and plan cost.
+"""Order "blocks" beside "uniform" where nothing is in the page cache: what storage is asked for, what it gives; and what planning costs.
 
 `pytest benchmarks/bench_order.py`. One epoch of 600 slices of 512 x 512 at all levels and at the half level. Reads are those that
 the kernel counts for the whole device (other programs' too), bytes those of the loader's process. The table of mixing is computed.
