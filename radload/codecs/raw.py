@@ -43,11 +43,8 @@ def encode(stored: NDArray[np.generic]) -> Encoded:
     """
     check_shape(stored.shape)
     descr = _descr(dtype_code(stored.dtype))
-    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {stored.shape!r}, }}".encode()
-    used = len(_MAGIC) + 2 + len(header) + 1
-    header += b" " * (-used % _ALIGNMENT) + b"\n"
     values = np.ascontiguousarray(stored, dtype=descr)
-    data = b"".join([_MAGIC, len(header).to_bytes(2, "little"), header, values.data])
+    data = b"".join([_head(descr, stored.shape), values.data])
     return Encoded(data, Codec.RAW, 0, 0, (), (checksum.crc32c(data),), 0)
 
 
@@ -63,6 +60,29 @@ def decode(data: BytesLike) -> NDArray[np.generic]:
     if len(view) != expected:
         raise CorruptSample(f"the raw member has {len(view)} bytes where its header asks for {expected}: it is damaged")
     return np.frombuffer(view, dtype, offset=start).reshape(shape)
+
+
+def decode_as(data: BytesLike, shape: tuple[int, ...], code: str) -> NDArray[np.generic] | None:
+    """As `decode`, for a member that should hold `shape` of STORED_DTYPES' `code`; None where it begins or ends otherwise."""
+    head, dtype, length = _begin(shape, code)
+    if len(data) != length or data[: len(head)] != head:
+        return None
+    return np.frombuffer(data, dtype, offset=len(head)).reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _begin(shape: tuple[int, ...], code: str) -> tuple[bytes, np.dtype[np.generic], int]:
+    """The bytes before the first value of a member, its type, and its length."""
+    dtype = _DTYPES[_descr(code).encode()]
+    head = _head(_descr(code), shape)
+    return head, dtype, len(head) + dtype.itemsize * math.prod(shape)
+
+
+def _head(descr: str, shape: tuple[int, ...]) -> bytes:
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape!r}, }}".encode()
+    used = len(_MAGIC) + 2 + len(header) + 1
+    header += b" " * (-used % _ALIGNMENT) + b"\n"
+    return b"".join([_MAGIC, len(header).to_bytes(2, "little"), header])
 
 
 @lru_cache(maxsize=4096)  # a data set has few types and image sizes

@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -23,6 +23,15 @@ from radload.errors import CorruptSample, FormatError, RadloadError
 
 MAX_OPEN = 256  # descriptors kept per process, well below the usual limit of 1,024
 ASKED_AT_ONCE = 1 << 17  # bytes: Linux reads no more than the device's read-ahead, 128 KiB, of what one call asks for
+
+
+class Extent(NamedTuple):
+    """Bytes of a shard, by its number, and their CRC-32C."""
+
+    shard: int
+    offset: int
+    length: int
+    crc: int
 
 
 class _Descriptor:
@@ -72,6 +81,31 @@ class ShardFiles:
             raise self._unreadable(record, error) from None
         self._check(record, target, found, length, crc)
         return target.data
+
+    def read_each(
+        self, room: Callable[[int], NDArray[np.uint8]], wanted: Sequence[Extent | None]
+    ) -> Iterator[memoryview | None]:
+        """As `read_into`, one after the other. None where that would raise an error of the sample, and where None is wanted.
+
+        Raises:
+            RadloadError: no file can be opened, the process has too many.
+        """
+        descriptors = [None if one is None else self._opened(one.shard) for one in wanted]
+        for descriptor, one in zip(descriptors, wanted, strict=True):
+            found = None
+            if descriptor is not None and one is not None:
+                target = room(one.length)
+                with suppress(OSError):
+                    if os.preadv(descriptor.number, [target.data], one.offset) == one.length:
+                        found = target.data if google_crc32c.extend(0, target) == one.crc else None
+            yield found
+
+    def _opened(self, shard: int) -> _Descriptor | None:
+        """An open shard; None where it cannot be opened."""
+        try:
+            return self._descriptor(shard)
+        except FormatError:
+            return None
 
     def _extent(self, record: np.void, level: int) -> tuple[int, int]:
         """Bytes that a level needs, and their CRC-32C."""

@@ -17,7 +17,7 @@ from radload.kernels.prepare import luma
 from radload.loading.buffers import Buffers
 
 _HTJ2K, _CODECS = int(Codec.HTJ2K), (int(Codec.RAW), int(Codec.HTJ2K))  # an enum's members take longer to look up
-_AS_THEY_ARE = ("u1", "u2", "i2", "f4")
+AS_THEY_ARE = ("u1", "u2", "i2", "f4")
 _DTYPES = {code: np.dtype("<" + code) for code in STORED_DTYPES}
 
 # What one bad sample may raise; anything else is a defect of the program and ends the run.
@@ -64,6 +64,6 @@ def decode_level(
                 f"the raw member holds {coded.dtype} {coded.shape}, the index says {code} {shape}: "
                 "the shard and its index do not belong together; pack the source again"
             )
-        if code not in _AS_THEY_ARE and coded.ndim == 2:
+        if code not in AS_THEY_ARE and coded.ndim == 2:
             coded = (coded.astype(np.float64) - pivot).astype(np.float32)
     return luma(coded, pivot) if coded.ndim == 3 else coded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -17,19 +18,18 @@ from radload.loading.planning.neighbours import Drawn
 from radload.loading.planning.plan import BatchPlan, Planner
 from radload.loading.planning.views import by_view
 from radload.loading.reader import Draw, Reader, StandIn
+from radload.loading.straight import contents
 
 Arrays = dict[str, NDArray[Any]]
 
 
 class _Tools:
-    """Of one thread: scratch memory; of the slot that it had last the parts, and of the plan the kernel's batches, one per view."""
+    """Of one thread: scratch memory, and the kernel's batches, one per view, of the plan that it had last."""
 
-    __slots__ = ("arrays", "batches", "buffers", "parts", "plan", "rendered", "scratch")
+    __slots__ = ("batches", "buffers", "plan", "rendered", "scratch")
 
     def __init__(self, scratch: Any, rendered: dict[tuple[int, ...], NDArray[np.float32]]) -> None:
         self.scratch, self.rendered, self.buffers = scratch, rendered, Buffers()
-        self.arrays: Arrays | None = None
-        self.parts: list[Arrays] = []
         self.plan: BatchPlan | None = None
         self.batches: list[Any] = []
 
@@ -49,7 +49,13 @@ class Deliverer(Protocol):
     def deliver(
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[Any]:
-        """Put draw `entry` of `plan`, drawn at `position` of `epoch`, at `place` of the batch; "rows" has the plan's row there already."""
+        """Put draw `entry` of `plan`, drawn at `position` of `epoch`, at `place` of the batch."""
+
+    def quick(self, arrays: Arrays, places: list[int], plan: BatchPlan, draws: range, tools: Any) -> Sequence[int]:
+        """Put those of `draws` that are as most are at their `places` of the batch, whose "rows" are written already.
+
+        Returns which are left for `deliver`, counted from 0.
+        """
 
 
 class PixelDeliverer:
@@ -70,7 +76,8 @@ class PixelDeliverer:
         self._cpu = cpu
         self._reader = Reader(files, planner, rows, replace, decode_level, stand_in, cache)
         self._norm = prepare.normalisation(settings.recipe.mean, settings.recipe.std)
-        self._views, self._dtype = settings.views, settings.dtype
+        self._views, self._dtype, self._files = settings.views, settings.dtype, files
+        self._plain = settings.views.total == 1 and not settings.masks and cache is None
         sizes = {settings.views.size_of(view, settings.size) for view in range(settings.views.total)}
         self._shapes = [(settings.channels, *size) for size in sizes]
 
@@ -95,9 +102,7 @@ class PixelDeliverer:
         self, arrays: Arrays, place: int, plan: BatchPlan, entry: int, epoch: int, position: int, tools: Any
     ) -> Draw[NDArray[Any]]:
         draw = self._reader.read(plan, entry, epoch, position, tools.buffers)
-        if tools.arrays is not arrays:
-            tools.arrays, tools.parts = arrays, by_view(arrays, self._views)
-        parts = tools.parts
+        parts = by_view(arrays, self._views)
         if draw.content is None:
             for part in parts:
                 part["image"][place] = 0
@@ -105,17 +110,32 @@ class PixelDeliverer:
             arrays["valid"][place] = False
             return draw
         found = draw.plan
-        if tools.plan is not found:
-            tools.plan, tools.batches = found, self._batches(found)
         first = draw.place * found.slices
         middle = first + found.slices // 2
-        for part, view, batch in zip(parts, (found, *found.further), tools.batches, strict=True):
+        for part, view, batch in zip(parts, (found, *found.further), self._kernel(found, tools), strict=True):
             self._render(draw.slices, batch, first, part["image"][place], tools)
             if FIELD in part:
                 put_mask(part, place, draw.mask, view.samples[middle : middle + 1])
-        if found is not plan:
-            arrays["rows"][place] = found.rows[middle]
+        arrays["rows"][place] = found.rows[middle]
         return draw
+
+    def quick(self, arrays: Arrays, places: list[int], plan: BatchPlan, draws: range, tools: _Tools) -> Sequence[int]:
+        if not self._plain or plan.slices > 1:
+            return range(len(draws))
+        batch, *_ = self._kernel(plan, tools)
+        images, left = arrays["image"], []
+        for i, content in enumerate(contents(self._files, plan, draws, tools.buffers)):
+            if content is None:
+                left.append(i)
+            else:
+                self._render((content,), batch, draws.start + i, images[places[i]], tools)
+        return left
+
+    def _kernel(self, plan: BatchPlan, tools: _Tools) -> list[Any]:
+        """The kernel's batches of a plan, one per view."""
+        if tools.plan is not plan:
+            tools.plan, tools.batches = plan, self._batches(plan)
+        return tools.batches
 
     def _batches(self, plan: BatchPlan) -> list[Any]:
         views = (plan, *plan.further)

@@ -89,8 +89,8 @@ def work(deliverer: Deliverer, job: Job, piece: range, tools: Any, explain: Expl
     hits = 0
     try:
         places, positions = (a[piece.start : piece.stop].tolist() for a in (job.places, job.positions))
-        for i, place, position in zip(piece, places, positions, strict=True):
-            draw = deliverer.deliver(job.arrays, place, job.plan, i, job.epoch, position, tools)
+        for i in deliverer.quick(job.arrays, places, job.plan, piece, tools):
+            draw = deliverer.deliver(job.arrays, places[i], job.plan, piece[i], job.epoch, positions[i], tools)
             if draw.failures:
                 failures.extend(draw.failures)
             hits += draw.hits

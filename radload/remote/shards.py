@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.dataset.shards import ShardFiles
+from radload.dataset.shards import Extent, ShardFiles
 from radload.errors import CorruptSample, FormatError, RadloadError
 from radload.remote.download import PARTS_AT_ONCE
 from radload.remote.ranges import Ranges
@@ -145,6 +145,11 @@ class RemoteShards(ShardFiles):
         target = room(length)
         target[:] = np.frombuffer(self._read(record, length, int(record["offset"]), crc), np.uint8)
         return target.data
+
+    def read_each(
+        self, room: Callable[[int], NDArray[np.uint8]], wanted: Sequence[Extent | None]
+    ) -> Iterator[memoryview | None]:
+        yield from [None] * len(wanted)  # what is here and what is not is settled sample by sample
 
     def _waited_for(self, shard: int) -> bool:
         """Whether the shard came while this thread waited for it; not if it only stands in line."""

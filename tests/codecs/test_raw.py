@@ -33,6 +33,8 @@ def test_round_trip_for_numpy_and_for_us(data: st.DataObject, code: str, order: 
     for stored in (raw.decode(encoded.data), np.load(io.BytesIO(encoded.data), allow_pickle=False)):
         assert stored.shape == image.shape and stored.dtype == np.dtype("<" + code)
         assert stored.tobytes() == image.astype("<" + code).tobytes()  # bit for bit, NaN included
+    known = raw.decode_as(encoded.data, image.shape, code)
+    assert known is not None and known.shape == image.shape and known.tobytes() == stored.tobytes()
 
 
 def test_our_file_is_numpys_file() -> None:
@@ -103,3 +105,12 @@ def test_damaged_headers_raise_corrupt_sample_and_nothing_else(changes: list[tup
 def test_other_dtypes_are_refused(bad: NDArray[np.generic]) -> None:
     with pytest.raises(ValueError, match="cannot be stored"):
         raw.encode(bad)
+
+
+def test_what_is_not_as_it_should_be_is_not_decoded() -> None:
+    data = raw.encode(np.arange(35, dtype=np.int16).reshape(5, 7)).data
+    assert raw.decode_as(data, (5, 7), "i2") is not None
+    for other in (data[:-1], data + b"\0", b"\x94" + data[1:], data[:64], b""):
+        assert raw.decode_as(other, (5, 7), "i2") is None
+    for shape, code in (((7, 5), "i2"), ((5, 7), "u2"), ((5, 7), "f4"), ((5, 14), "u1"), ((0, 7), "i2")):
+        assert raw.decode_as(data, shape, code) is None
