@@ -6,6 +6,8 @@ the kernel takes lie in memory, so that no stage waits for another.
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 import struct
 import time
@@ -149,7 +151,9 @@ def rendering(draws: Draws, planner: Planner, threads: int, batch_size: int) -> 
     plan, settings = draws.plan, planner.settings
     norm = prepare.normalisation(settings.recipe.mean, settings.recipe.std)
     samples = cpu.Batch(plan.samples, plan.windows, norm, plan.tables)
-    batch = np.zeros((max(batch_size, threads), settings.recipe.channels, *settings.size), np.float32)
+    shape = (max(batch_size, threads), settings.recipe.channels, *settings.size)
+    # Shared, and from the beginning of a page on, as a ring's: 16 bytes behind it, where NumPy's own begins, the kernel takes longer.
+    batch = np.frombuffer(mmap.mmap(-1, 4 * math.prod(shape)), np.float32).reshape(shape)
     turns = len(batch) // threads
     scratch = [cpu.Scratch() for _ in range(threads)]
 

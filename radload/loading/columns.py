@@ -115,7 +115,7 @@ def _numbers(values: NDArray[Any], absent: NDArray[np.bool_]) -> torch.Tensor:
 def label_column(labels: LabelSet | None, rows: NDArray[np.int64]) -> torch.Tensor:
     """Labels of rows (N,): (N,) int64 with -1 for none, or (N, classes) float32 with NaN for unknown."""
     if labels is None:
-        return torch.full((len(rows),), -1, dtype=torch.int64)
+        return torch.from_numpy(np.full(len(rows), -1, np.int64))
     absent = rows < 0
     codes = labels.codes[np.where(absent, 0, rows)]
     if labels.task == "multi":

@@ -35,7 +35,7 @@ from radload.loading.reader import Failure
 
 BOARDS = 4  # batches whose pieces may be out at once: one that ends, one that begins, and two that were given up
 _OUT = 4  # pieces that a fork has: with two it ran out of work while the loader process planned (raw: 10,600 slices/s, 12,400 with four)
-_GLANCE = 0.5e-3  # seconds that the loader process works before it looks whether somebody wants something
+_GLANCE = 1e-3  # seconds that the loader process works before it looks whether somebody wants something
 _MOST = 8  # draws in that time
 _PIECE = struct.Struct("<qqq")  # board, first draw, the one after the last; a `Posted` follows where the batch is new
 _DONE = struct.Struct("<q")  # draws out of the cache; JSON instead where there is more to say
