@@ -124,11 +124,11 @@ def test_what_cannot_be_read_is_told_as_by_one_process(tmp_path: Path) -> None:
 def test_a_defect_in_a_fork_is_told_whole(ct_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prelude(
         monkeypatch,
-        "import os, radload.loading.reader as r; parent, real = os.getpid(), r.Reader.read\n"
-        "def read(self, *a):\n"
+        "import os, radload.loading.deliver as d; parent, real = os.getpid(), d.contents\n"
+        "def contents(*a):\n"
         "    if os.getpid() != parent: raise ZeroDivisionError('in a fork')\n"
-        "    return real(self, *a)\n"
-        "r.Reader.read = read",
+        "    return real(*a)\n"
+        "d.contents = contents",
     )
     with Loader(ct_data, threads=2, **SMALL) as loader, pytest.raises(RadloadError, match="in a fork") as caught:
         list(loader)
