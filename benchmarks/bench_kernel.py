@@ -43,10 +43,11 @@ def test_512_to_224(benchmark: BenchmarkFixture, level: int, planes: int, crop: 
 
 
 @pytest.mark.benchmark(group="effects")
+@pytest.mark.parametrize("planes", [1, 3])
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("effects", ["none", "rotation", "gamma", "noise"])
-def test_effects(benchmark: BenchmarkFixture, level: int, effects: str) -> None:
-    """What augmentation adds to three windows of a whole slice."""
+def test_effects(benchmark: BenchmarkFixture, planes: int, level: int, effects: str) -> None:
+    """What augmentation adds to one or three windows of a whole slice."""
     options = {
         "none": {},
         "rotation": {"angle": 10.0},
@@ -55,8 +56,9 @@ def test_effects(benchmark: BenchmarkFixture, level: int, effects: str) -> None:
     }
     coded = np.random.default_rng(0).integers(0, 3000, (512 >> level, 512 >> level)).astype(np.uint16)
     sample = prepare.samples(512, 512, level=level, size=SIZE, **options[effects])
-    windows = prepare.windows([Voi.LINEAR] * 3, CENTRES, WIDTHS, intercept=-1024.0)
-    norm, out, scratch = prepare.normalisation([0.5] * 3, [0.25] * 3), np.empty((3, *SIZE), np.float32), cpu.Scratch()
+    windows = prepare.windows([Voi.LINEAR] * planes, CENTRES[:planes], WIDTHS[:planes], intercept=-1024.0)
+    norm = prepare.normalisation([0.5] * planes, [0.25] * planes)
+    out, scratch = np.empty((planes, *SIZE), np.float32), cpu.Scratch()
     cpu.render_into(coded, sample, windows, norm, out, scratch=scratch)  # compiles
     benchmark(cpu.render_into, coded, sample, windows, norm, out, scratch=scratch)
     if benchmark.stats is not None:
