@@ -100,6 +100,7 @@ def test_a_network_is_measured_here() -> None:
         (("--window", "1,x"), "CENTRE,WIDTH"),
         (("--window", "nose"), "there is no window 'nose'"),
         (("--json", "nowhere/x.json"), "there is no folder nowhere"),
+        (("--json", "."), "is a folder: give a file in it"),
         (("--batch-size", 25), "take --batch-size 24 or fewer"),
         (("--split", "test"), "split test has no samples: take another --split"),
         (("--split", "rain"), "there is no split 'rain'"),
