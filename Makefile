@@ -25,6 +25,7 @@ lint: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m "hypothesis and not soak" --hypothesis-profile=new
 
 bench: $(READY)
 	$(BIN)/python -m pytest benchmarks

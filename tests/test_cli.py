@@ -74,6 +74,8 @@ def test_quiet_prints_nothing(source: Path, tmp_path: Path, capsys: pytest.Captu
     [
         (("pack", "--src", "none", "--out", "out"), "there is no folder none"),
         (("label", "none", "--labels-from", "modality"), "there is no folder"),
+        (("scan", "--src", __file__), "is a file: give the folder that holds it"),
+        (("inspect", __file__), "is a file: give the folder that `radload pack --out` wrote"),
         (("label", "none"), "say where labels come from"),
         (("pack", "--src", "none"), "--out"),
         (("fly",), "fly"),

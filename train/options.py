@@ -17,6 +17,7 @@ from radload.loading.arguments import MAX_SIZE
 from radload.loading.planning.augment import AREA, LEAST_AREA
 from radload.loading.planning.fit import MAX_SPACING, MIN_SPACING
 from radload.loading.planning.levels import MAX_SLACK, MIN_SLACK
+from radload.train.arguments import Parser
 from radload.train.config import Config
 from radload.train.stages import sizes_of
 
@@ -24,15 +25,12 @@ _HINTS = get_type_hints(Config)
 
 
 def parse(argv: Sequence[str] | None = None) -> Config:
-    """Options from the command line (`sys.argv` for None), which overrule those of `--config`. Ends the program with code 2 where argparse
-    cannot read them.
+    """Options from the command line (`sys.argv` for None), which overrule those of `--config`.
 
     Raises:
-        UsageError: a value that no run can have, or a file that cannot be used.
+        UsageError: an option that there is not, a value that no run can have, or a file that cannot be used.
     """
-    parser = argparse.ArgumentParser(
-        prog="pretrain.py", description="Trains a network on packed radiology images.", allow_abbrev=False
-    )
+    parser = Parser("pretrain.py", "Trains a network on packed radiology images.")
     parser.add_argument("--config", metavar="FILE.toml", help="options from a file, as a run leaves it in its folder")
     for option in fields(Config):
         flag, text, kind = _flag(option.name), option.metadata["text"], _kind(option)
@@ -118,6 +116,8 @@ def check(config: Config) -> Config:
         value = getattr(config, name)
         if value is not None and not 0 <= value < float("inf"):
             raise UsageError(f"--{name.replace('_', '-')} {value} cannot be used: give a number that is not negative")
+    if Path(config.out).is_file():
+        raise UsageError(f"--out {config.out} is a file: give a folder")
     if config.spacing is not None and not MIN_SPACING <= config.spacing <= MAX_SPACING:
         raise UsageError(
             f"--spacing {config.spacing} cannot be used: give millimetres per pixel, {MIN_SPACING} to {MAX_SPACING}"

@@ -55,7 +55,9 @@ def probe(config: ProbeConfig, stack: ExitStack) -> dict[str, Any]:
     found = open_about(config.backbone)
     about: dict[str, Any] = {} if found is None else found[1]
     arch = about.get("arch", config.arch)
-    if arch is None or config.arch not in (None, arch):
+    if arch is None:
+        raise UsageError(f"{config.backbone} does not say which network it holds: give its timm name as --arch")
+    if config.arch not in (None, arch):
         raise UsageError(f"--arch {config.arch} is not what {config.backbone} holds: give the timm name of its network")
     known = Preparation.from_dict(about["preparation"]) if "preparation" in about else None
     pixels: dict[str, Any] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from radload.errors import UsageError
 from radload.loading.planning.recipe import read_window
+from radload.train.arguments import Parser
 from radload.train.backbones import RANDOM
 from radload.train.divide import PACKED, PATIENTS
 from radload.train.finetune import FULL, TOP
@@ -62,9 +62,7 @@ def parse_probe(argv: Sequence[str] | None = None) -> ProbeConfig:
         UsageError: a value that no probe can have.
     """
     default = ProbeConfig("")
-    parser = argparse.ArgumentParser(
-        prog="probe.py", description="Compares pretrained networks on labelled shards.", allow_abbrev=False
-    )
+    parser = Parser("probe.py", "Compares pretrained networks on labelled shards.")
 
     def add(flag: str, text: str, **more: Any) -> None:
         value = getattr(default, flag[2:].replace("-", "_"))

@@ -8,7 +8,6 @@ The folder holds no pixels, no keys and no paths. It is a run's folder to `radlo
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 
 from radload.dataset.files import atomic_file, write_json
 from radload.errors import RadloadError, UsageError
+from radload.train.arguments import Parser
 from radload.train.backbones import open_about, read_weights
 from radload.train.card import UNKNOWN_LICENCE, example, write_card
 from radload.train.export import load_backbone
@@ -125,16 +125,14 @@ def _write(path: Path, text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, and return the exit code: 0 written, 2 what the user can put right."""
-    parser = argparse.ArgumentParser(
-        prog="publish.py", description="Turns a finished run into a folder to give away.", allow_abbrev=False
-    )
+    parser = Parser("publish.py", "Turns a finished run into a folder to give away.")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--licence", default=UNKNOWN_LICENCE, help="SPDX identifier (default: %(default)s)")
     parser.add_argument("--name", help="of the model (default: the network's)")
     parser.add_argument("--onnx", action="store_true", help="write backbone.onnx too")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         card = publish(options.run, options.out, options.licence, options.onnx, options.name)
     except RadloadError as error:
         sys.stderr.write(f"error: {error}\n")

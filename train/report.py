@@ -8,7 +8,6 @@ Every number in log.jsonl that changes gets a panel, so what a loop of your own 
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import sys
@@ -27,6 +26,7 @@ from matplotlib.figure import Figure
 
 from radload.dataset.files import atomic_file
 from radload.errors import RadloadError, UsageError
+from radload.train.arguments import Parser
 from radload.train.bootstrap import as_text
 from radload.train.log import read_log
 from radload.train.output import writing_to
@@ -239,13 +239,11 @@ $options
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, and return the exit code: 0 written, 2 what the user can put right."""
-    parser = argparse.ArgumentParser(
-        prog="report.py", description="Draws the logs of training runs.", allow_abbrev=False
-    )
+    parser = Parser("report.py", "Draws the logs of training runs.")
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     parser.add_argument("--out", type=Path, help="folder to write (default: the first run's)")
-    options = parser.parse_args(argv)
     try:
+        options = parser.parse_args(argv)
         runs = read_runs(options.runs)
         out: Path = options.out or options.runs[0]
         with writing_to(out):

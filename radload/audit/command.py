@@ -16,6 +16,7 @@ from radload.audit.compare import compare
 from radload.audit.faces import MAX_SPACING, MIN_SLICES
 from radload.audit.proof import audit
 from radload.audit.report import Audit, Balance, Check, Faces, Status, write_report
+from radload.dataset.files import check_report
 from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.inspect.tables import make_table
@@ -37,6 +38,8 @@ def run(shards: Path, other: Path | None, privates: Sequence[Path], report: Path
     """
     if len(privates) > (1 if other is None else 2):
         raise UsageError("--private is given too often: once for each data set, in their order")
+    if report is not None:
+        check_report("--json", report)
     one = privates[0] if privates else None
     result = audit(shards, one) if other is None else compare((shards, other), privates)
     if report is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radload.bench.needs import find_published
+from radload.dataset.files import check_report
 from radload.errors import UsageError
 from radload.loading.planning.recipe import read_window
 
@@ -54,10 +55,8 @@ def check_options(options: BenchOptions) -> None:
             f"--seconds {options.seconds:g} cannot be used: give {MIN_SECONDS:g} to {MAX_SECONDS:,.0f}, 15 is enough on a quiet machine"
         )
     _ = options.loader_window
-    if options.json is not None and not options.json.parent.is_dir():
-        raise UsageError(
-            f"--json {options.json} cannot be written: there is no folder {options.json.parent}; make it first"
-        )
+    if options.json is not None:
+        check_report("--json", options.json)
     if options.arch is None:
         if options.gpu is not None or options.measure_arch:
             raise UsageError("--gpu and --measure-arch ask what a network needs: say which, as in --arch resnet50")

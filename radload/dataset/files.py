@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from radload.errors import RadloadError
+from radload.errors import RadloadError, UsageError
 
 _ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 
@@ -55,6 +55,21 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def check_report(option: str, path: Path) -> None:
+    """Say before the work of minutes that its report could not be written; what only writing tells is left to it.
+
+    Raises:
+        UsageError: `path` is a folder, or its own folder is not there or may not be written to. `option`: as the user calls it.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder: give a file in it")
+    if not folder.is_dir():
+        raise UsageError(f"{option} {path} cannot be written: there is no folder {folder}; make it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f"{option} {path} cannot be written (permission denied): give a place where you may write")
 
 
 def sync_folder(folder: Path) -> None:

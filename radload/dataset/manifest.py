@@ -124,6 +124,8 @@ def _generation(version: int | str) -> int:
 
 
 def _read(folder: Path, path: Path) -> Manifest:
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file: give the folder that `radload pack --out` wrote")
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: give the folder that `radload pack --out` wrote")
     if not path.is_file():

@@ -20,7 +20,7 @@ from radload.pack.catalog_schema import IMAGE
 from radload.pack.display import Display
 from radload.pack.options import check_axis, check_limits
 from radload.pack.walk import resolved, walk
-from radload.pack.workspace import KEY, REVIEW
+from radload.pack.workspace import KEY, REVIEW, check_source
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -93,8 +93,7 @@ def _count(data: ds.Dataset) -> tuple[dict[tuple[str, str | None], int], dict[st
 
 
 def _check(options: ScanOptions, source: Path, private: Path) -> None:
-    if not source.is_dir():
-        raise UsageError(f"there is no folder {options.source}: give the folder with the images as --src")
+    check_source(options.source, source)
     if not os.access(source, os.R_OK | os.X_OK):
         raise UsageError(f"--src {options.source} cannot be read: ask for permission, or give another folder")
     if private == source or source in private.parents:

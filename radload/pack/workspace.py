@@ -69,10 +69,7 @@ def check_folders(options: PackOptions) -> Folders:
     """
     source, out = resolved(options.source, options.timeout), options.out.resolve()
     private = (options.private or out.with_name(f"{out.name}.private")).resolve()
-    if not source.exists():
-        raise UsageError(f"there is no folder {options.source}: give the folder with the images as --src")
-    if not source.is_dir():
-        raise UsageError(f"--src {options.source} is a file: give the folder that holds it")
+    check_source(options.source, source)
     if not os.access(source, os.R_OK | os.X_OK):
         raise UsageError(f"--src {options.source} cannot be read: ask for permission, or give another folder")
     for option, path in (("--out", out), ("--private", private)):
@@ -89,6 +86,14 @@ def check_folders(options: PackOptions) -> Folders:
     state = _state(out)
     _check_private(private, state)
     return Folders(source, out, private, state)
+
+
+def check_source(given: Path, source: Path) -> None:
+    """UsageError where --src, resolved, is no folder."""
+    if not source.exists():
+        raise UsageError(f"there is no folder {given}: give the folder with the images as --src")
+    if not source.is_dir():
+        raise UsageError(f"--src {given} is a file: give the folder that holds it")
 
 
 def _state(out: Path) -> State:

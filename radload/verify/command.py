@@ -43,6 +43,8 @@ def run(
         raise UsageError(f"--repair {repair} is unknown: choose one of {', '.join(REPAIRS)}")
     if repair is not None and quick:
         raise UsageError("--repair and --quick exclude each other: only a full look says which samples are good")
+    if quick and levels:
+        raise UsageError("--quick and --levels exclude each other: a quick look decodes nothing")
     if repair is not None and version is not None:
         raise UsageError("--repair and --version exclude each other: the current version is the one that is repaired")
     if repair == "repack" and source is None:

@@ -18,6 +18,7 @@ from radload.dataset.schema import SPLITS
 from radload.errors import FormatError, RadloadError
 from radload.pack.display import Display
 from radload.pack.executor import Died, Limits, run_jobs
+from radload.pack.options import check_workers
 from radload.pack.sweep import shards_of
 from radload.verify.index import check_index
 from radload.verify.problem import INDEX, Problem
@@ -74,9 +75,10 @@ def verify(
         on_problem: called with each problem as it is found.
 
     Raises:
-        UsageError: there is no data set in `root`, or no such version of it.
+        UsageError: there is no data set in `root`, or no such version of it, or `workers` is no number of processes.
         RadloadError: worker processes cannot be started.
     """
+    check_workers(workers)
     manifest, index, problems = _open(root, version)
     usable = False
     if index is not None and manifest is not None:

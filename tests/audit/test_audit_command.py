@@ -56,6 +56,7 @@ def test_what_cannot_be_audited_is_exit_code_2(clinic: Path, packed: Packed, tmp
     assert run("audit", root, "--private", tmp_path) == 2
     assert run("audit", root, "--private", tmp_path, "--private", tmp_path) == 2
     assert run("audit", root, "--json", tmp_path / "none" / "x.json") == 2
+    assert run("audit", root, "--json", tmp_path) == 2
     other = packed(clinic, "other", split_seed=1, splits=None)
     assert run("audit", root, "--private", other.with_name("other.private")) == 2
 

@@ -42,8 +42,9 @@ def test_a_short_run(
     assert found["levels"] == {"0": 0.25, "1": 0.75} and found["samples"] == 24 and found["threads"] == 1
     assert 0 < found["first_batch"] < 60 and found["memory"]["own"] > 1 << 20
     assert found["need"]["rate"] == 7869 and found["limit"] in STAGES
-    # each stage is a part of the loader's work on the same thread, so the whole cannot be twice as fast as the three
-    assert found["medians"]["loader"] < 2 * found["together"]
+    # Each stage is a part of the loader's work on the same thread, so the whole is not faster than the three: batches taken for
+    # samples would be 8 times as fast or slow, and other work of the machine never falls on one side so much in five rounds.
+    assert found["medians"]["loader"] < 4 * found["together"]
     assert "published" in printed and "the Loader" in printed
 
 
@@ -99,6 +100,7 @@ def test_a_network_is_measured_here() -> None:
         (("--window", "1,x"), "CENTRE,WIDTH"),
         (("--window", "nose"), "there is no window 'nose'"),
         (("--json", "nowhere/x.json"), "there is no folder nowhere"),
+        (("--json", "."), "is a folder: give a file in it"),
         (("--batch-size", 25), "take --batch-size 24 or fewer"),
         (("--split", "test"), "split test has no samples: take another --split"),
         (("--split", "rain"), "there is no split 'rain'"),

@@ -51,7 +51,7 @@ def test_idle_is_told_from_busy() -> None:
     busy = _child("print(flush=True)\nwhile True: pass")
     try:
         _said(busy)
-        assert not wait_until_idle((busy.pid,), limit=0.5)
+        assert not all(wait_until_idle((busy.pid,), limit=0.5) for _ in range(5)), "unless it got no time in 40 ms"
     finally:
         busy.kill()
         busy.communicate()

@@ -64,7 +64,9 @@ def test_random_cases(host: ctypes.CDLL) -> None:
         case.assert_close(rendered(host, case))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.data())
 def test_ragged_batches_in_every_layout(
     host: ctypes.CDLL, seed: int, images: int, slices: int, channels_last: bool, data: st.DataObject

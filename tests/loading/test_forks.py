@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from make import Image, Series, break_streams, ct_series, ct_slice, write_dataset
-from test_process import _gone, _wait
+from test_process import SOON, _gone, _wait
 
 from radload.errors import RadloadError
 from radload.loading import Loader, process
@@ -160,8 +160,8 @@ def test_the_end_of_a_fork_is_the_end_of_its_loader(ct_data: Path, number: signa
             for _ in range(50):
                 next(iterator, None)
                 iterator = iter(loader)
-        assert time.monotonic() - began < 5
-    assert _wait(lambda: all(map(_gone, forks)), 3)
+        assert time.monotonic() - began < SOON
+    assert _wait(lambda: all(map(_gone, forks)))
 
 
 def test_a_stopped_fork_is_named(ct_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_a_stopped_fork_is_named(ct_data: Path, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(RadloadError, match=f"it was stopped.*kill -CONT {fork}`"):
             for _ in range(50):
                 list(loader)
-    assert _wait(lambda: _gone(fork), 3)
+    assert _wait(lambda: _gone(fork))
 
 
 @pytest.mark.parametrize("how", ["closed", "killed"])
@@ -185,8 +185,8 @@ def test_forks_end_with_their_loader(ct_data: Path, how: str) -> None:
         if how == "killed":
             os.kill(loader.pid, signal.SIGKILL)
     if how == "closed":  # the loader process has collected them
-        assert _wait(lambda: not any(Path(f"/proc/{fork}").exists() for fork in forks), 3)
-    assert _wait(lambda: all(map(_gone, forks)), 3)
+        assert _wait(lambda: not any(Path(f"/proc/{fork}").exists() for fork in forks))
+    assert _wait(lambda: all(map(_gone, forks)))
 
 
 def test_no_fork_before_there_is_work(ct_data: Path) -> None:

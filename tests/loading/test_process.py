@@ -19,6 +19,8 @@ from radload.errors import FormatError, RadloadError, UsageError
 from radload.loading import Loader
 from radload.loading.process import LoaderProcess
 
+SOON = 60.0  # seconds: of a busy machine, but far from the 300 s after which a process without answers counts as stuck
+
 
 def _children() -> set[int]:
     tasks = Path("/proc/self/task").glob("*/children")
@@ -29,7 +31,7 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+def _wait(condition: Callable[[], bool], seconds: float = SOON) -> bool:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if condition():
@@ -74,7 +76,8 @@ def test_thirty_cycles_leave_nothing(ct_data: Path) -> None:
     assert kept["image"].abs().sum() > 0, "batches outlive their loader"
     del kept, _batch
     gc.collect()
-    assert (_children(), _descriptors(), threading.active_count()) == before
+    children, descriptors, threads = before
+    assert _children() <= children and _descriptors() <= descriptors and threading.active_count() <= threads
 
 
 def test_a_killed_process_is_noticed_and_named(ct_data: Path) -> None:
@@ -87,8 +90,8 @@ def test_a_killed_process_is_noticed_and_named(ct_data: Path) -> None:
     with pytest.raises(RadloadError, match=rf"pid {pid}.*SIGKILL"):
         for _ in range(10):
             next(iterator)
-    assert time.monotonic() - start < 2
-    assert _wait(lambda: _gone(pid), 1)
+    assert time.monotonic() - start < SOON
+    assert _wait(lambda: _gone(pid))
 
 
 def test_interrupts_are_the_parents_business(ct_data: Path) -> None:
@@ -114,7 +117,7 @@ def test_it_ends_with_its_parent(ct_data: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert _wait(lambda: _gone(pid), 3)
+    assert _wait(lambda: _gone(pid))
 
 
 def test_it_loads_no_torch(ct_data: Path) -> None:
@@ -172,9 +175,12 @@ def test_a_busy_interpreter_does_not_stop_it(ct_data: Path) -> None:
         iterator = iter(loader)
         next(iterator)
         process = _process(loader)
-        limit = time.monotonic() + 1
-        while time.monotonic() < limit:
-            sum(range(1000))
+        for _ in range(30):  # a machine with other work may need more than one second
+            limit = time.monotonic() + 1
+            while time.monotonic() < limit:
+                sum(range(1000))
+            if select.select([process._channel], [], [], 0)[0]:
+                break
         assert select.select([process._channel], [], [], 0)[0], "an answer has come meanwhile"
         next(iterator)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from test_forks import prelude
 from test_pixels import STD, TOLERANCE, exact, render_all, settings
 
 import radload
@@ -120,8 +121,11 @@ def test_every_modality_type_and_size_of_the_real_files(packed: Path, size: tupl
         assert len({ds[row].meta["modality"] for row in rows}) > 8 and len(set(plan.levels.tolist())) > 2
 
 
-def test_what_comes_out_of_the_cache_is_what_was_decoded(packed: Path, tmp_path: Path) -> None:
+def test_what_comes_out_of_the_cache_is_what_was_decoded(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All real files, at the levels of small images and in full: bit for bit, and in the second epoch without decoding any."""
+    prelude(monkeypatch, "from radload.loading.cache import arena; arena._PATIENCE = 60.0")
     for size, resolution in ((64, "auto"), (96, "full")):
         options: dict[str, Any] = {
             "batch_size": 32, "size": size, "resolution": resolution, "shuffle": False, "drop_last": False, "threads": 2,

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from ports import free_port
+
 from radload.sources import Slice
 
 KILLS: Final = 4711  # as the first value of a slice: the decoder crashes
@@ -103,12 +105,6 @@ def cluster(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, seconds: float = 60.0) -> None:

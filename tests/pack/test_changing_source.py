@@ -123,11 +123,11 @@ def test_a_file_that_stalls_costs_the_time_allowed(
 ) -> None:
     monkeypatch.setattr("radload.pack.flow.pack_shard", stalling)
     started = time.monotonic()
-    summary = pack(PackOptions(source, tmp_path / "out", workers=2, timeout=1.5))
+    summary = pack(PackOptions(source, tmp_path / "out", workers=2, timeout=3))
     assert (summary.samples, summary.rejected) == (8, {"timeout": 1}) and rejects(tmp_path / "out") == {
         VICTIM: "timeout"
     }
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300, "not the hour that the file takes"
 
 
 def test_what_is_packed_again_without_the_change_is_whole(source: Path, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_a_device_that_kills_its_worker_costs_no_file(
 ) -> None:
     found = Device(DevicePacker(partial(_deadly_decoder, how), _no_verdicts))
     monkeypatch.setattr("radload.pack.flow.find_device", lambda name: found)
-    summary = pack(PackOptions(source, tmp_path / "out", workers=1, timeout=1.5))
+    summary = pack(PackOptions(source, tmp_path / "out", workers=1, timeout=3))
     assert shards_of(tmp_path / "out") == expected
     assert not {"timeout", "decoder-crashed"} & summary.rejected.keys()
     word = "hung" if how == "hang" else "ended"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -97,8 +98,8 @@ def test_a_stopped_pack_goes_on_and_ends_with_the_same_bytes(
         process = start(source, out)
         if wait_for_shards(process, out, 3):
             os.killpg(process.pid, stop)
-        _, said = process.communicate(timeout=30)
-        if process.returncode != 0:
+        _, said = process.communicate(timeout=300)
+        if process.returncode != 0 and len(list(out.glob(f"{PACKING}/parts/*.arrow"))) < 20:
             break
     if stop is signal.SIGINT:
         assert process.returncode == 130 and "shards are finished; run the same command again to go on" in said, said
@@ -127,7 +128,7 @@ def test_a_stopped_pack_goes_on_and_ends_with_the_same_bytes(
 def test_what_does_not_fit_on_the_disk_is_said_and_leaves_nothing_half_written(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start(source, out, largest=60_000)  # a shard has some 75,000 bytes
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 2 and said.count("\n") <= 2, said
     assert "packing stopped (file too large)" in said and "run the same command again to go on" in said
     assert not list(tmp_path.rglob("*.tmp")) and not list(out.rglob("*.tar"))
@@ -245,7 +246,7 @@ def test_files_that_cost_a_worker_cost_themselves(
     }
     for place, name in enumerate(expected):
         write_dicom(tmp_path / "src" / name, series=f"s{name[0]}", place=7 + place)
-    options = PackOptions(tmp_path / "src", tmp_path / "out", workers=2, shard_size=0.001, timeout=1.5, memory=1)
+    options = PackOptions(tmp_path / "src", tmp_path / "out", workers=2, shard_size=0.001, timeout=3, memory=1)
     summary = pack(options)
     assert (summary.samples, summary.rejected) == (9, {"timeout": 2, "decoder-crashed": 1, "out-of-memory": 1})
     rejects = pq.read_table(tmp_path / "out.private/rejects.parquet").to_pylist()
@@ -253,11 +254,20 @@ def test_files_that_cost_a_worker_cost_themselves(
 
 
 def test_two_packs_do_not_write_to_one_folder(source: Path, tmp_path: Path) -> None:
-    process = start(source, tmp_path / "out")
-    try:
-        assert wait_for_shards(process, tmp_path / "out", 1)
-        with pytest.raises(radload.UsageError, match="another radload pack is writing"):
-            pack(PackOptions(source, tmp_path / "out", shard_size=SIZE, workers=0))
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    for attempt in range(5):  # a busy machine may let this process sleep until the pack is through
+        out = tmp_path / f"out{attempt}"
+        process = start(source, out)
+        try:
+            if not wait_for_shards(process, out, 1):
+                continue
+            os.killpg(process.pid, signal.SIGSTOP)
+            if (out / MANIFEST).exists():
+                continue
+            with pytest.raises(radload.UsageError, match="another radload pack is writing"):
+                pack(PackOptions(source, out, shard_size=SIZE, workers=0))
+            return
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    raise AssertionError("no pack could be met at work")

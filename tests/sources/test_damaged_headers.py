@@ -41,10 +41,10 @@ def test_a_palette_of_endless_empty_segments_is_refused(tmp_path: Path) -> None:
     }
     sizes = {f"{name}PaletteColorLookupTableDescriptor": ("US", [9, 0, 16]) for name in ("Red", "Green", "Blue")}
     path = make_dicom(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR", **sizes, **tables)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Refused, match="bad-header"):
         list(read(path))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_frames_that_are_missing_are_named_one_by_one_up_to_a_limit(tmp_path: Path) -> None:

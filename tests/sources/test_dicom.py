@@ -25,7 +25,9 @@ def only(path: Path) -> Slice:
     return piece
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     allocated=st.sampled_from([8, 16, 32]),
     signed=st.booleans(),

@@ -96,7 +96,9 @@ def test_rule_29_spacing_is_row_then_column_and_says_whose(
     assert (piece.spacing, piece.spacing_source) == (spacing, source)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_rules_28_and_30_positions_along_the_normal_give_order_and_spacing(tmp_path: Path, seed: int) -> None:
     """Rules 28 and 30: oblique planes, Instance Numbers at random and twice, Slice Thickness of another size: positions decide."""

@@ -243,7 +243,9 @@ clocks = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     weight=numbers, dose=numbers, half_life=numbers, reference=numbers, duration=numbers, units=st.sampled_from(["BQML", "CNTS", "GML"]),
     times=st.fixed_dictionaries(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from ports import free_port
 
 SCRIPT = Path(__file__).parents[2] / "train" / "pretrain.py"
 FLAGS = [
@@ -18,10 +19,7 @@ PATIENCE = 300  # seconds
 
 def start(shards: Path, out: Path, *flags: str) -> list[subprocess.Popen[str]]:
     """Two ranks, without a supervisor that would end one for the other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [
         subprocess.Popen(
             [sys.executable, str(SCRIPT), "--shards", str(shards), "--out", str(out), *FLAGS, *flags],

@@ -51,7 +51,9 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60
+)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_cut_anywhere_the_one_before_is_used(folder: Path, share: float) -> None:
     path = checkpoint.path_of(folder, 20)

@@ -88,5 +88,5 @@ def test_a_lost_loader_of_one_rank_ends_both(labelled: Path, tmp_path: Path) -> 
     assert re.search(r"rank 1 of 2 cannot go on, so all ranks end: the loader process \(pid \d+\).*SIGKILL", first), (
         first
     )
-    assert time.monotonic() - killed < 30
+    assert time.monotonic() - killed < 120, "one rank tells the other, which does not wait for a time-out"
     assert checkpoint.newest(out / "checkpoints")[0] is not None

@@ -120,6 +120,7 @@ def test_a_transformer_is_probed_without_maps(shards: Path, run: Run, tmp_path: 
         ("--division patients", "knows patients"),
         ("--baselines nowhere.pth", "there is nothing at nowhere.pth"),
         ("--arch resnet50", "--arch resnet50 is not what"),
+        (f"--backbone {__file__}", "does not say which network it holds: give its timm name as --arch"),
         ("--labels v9", "'v9'"),
         ("--seeds 0", "--seeds 0"),
         ("--lr-top -1", "--lr-top -1"),

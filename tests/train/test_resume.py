@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,14 +90,18 @@ def test_killed_and_stopped_runs_end_with_the_same_bits(labelled: Path, tmp_path
     output = finish(launch(labelled, whole))
     assert (whole / "DONE").is_file(), output
 
-    run = launch(labelled, broken)
-    wait_for_step(run, broken, 14)
-    for pid in descendants(run.pid):  # the ranks, their loaders and torchrun: nobody gets to say goodbye
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    finish(run)
+    for _ in range(5):  # a busy machine may let this process sleep until it is too late
+        shutil.rmtree(broken, ignore_errors=True)
+        run = launch(labelled, broken)
+        wait_for_step(run, broken, 14)
+        for pid in descendants(run.pid):  # the ranks, their loaders and torchrun: nobody gets to say goodbye
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        finish(run)
+        if read_log(broken / "log.jsonl")[-1]["step"] < TOTAL - 20:
+            break
     assert not (broken / "DONE").exists() and not (broken / "STOPPED").exists()
     newest, _ = checkpoint.newest(broken / "checkpoints")
     assert newest is not None
@@ -107,10 +112,16 @@ def test_killed_and_stopped_runs_end_with_the_same_bits(labelled: Path, tmp_path
     resumed = checkpoint.step_of(newest)
     assert 0 < resumed < TOTAL - 20
 
-    run = launch(labelled, broken)
-    wait_for_step(run, broken, resumed + 10)
-    run.send_signal(signal.SIGTERM)  # torchrun hands it on to the ranks
-    output = finish(run)
+    killed = shutil.copytree(broken, tmp_path / "killed")
+    for _ in range(5):
+        run = launch(labelled, broken)
+        wait_for_step(run, broken, resumed + 10)
+        run.send_signal(signal.SIGTERM)  # torchrun hands it on to the ranks
+        output = finish(run)
+        if not (broken / "DONE").exists():
+            break
+        shutil.rmtree(broken)
+        shutil.copytree(killed, broken)
     assert f"going on after step {resumed}" in output
     stopped = json.loads((broken / "STOPPED").read_text())["step"]
     assert resumed + 10 <= stopped < TOTAL and f"stopped after step {stopped}" in output

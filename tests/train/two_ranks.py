@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 from radload.train.distributed import Ranks, join, leave
 
 PATIENCE = 300  # seconds
@@ -17,7 +19,7 @@ PATIENCE = 300  # seconds
 def run_on_two(work: Callable[[Ranks], Any], folder: Path) -> list[Any]:
     """What `work`, importable by name, returns on each of two ranks (JSON-able)."""
     context = multiprocessing.get_context("spawn")
-    port = 20_000 + os.getpid() % 20_000
+    port = free_port()
     processes = [context.Process(target=_rank, args=(work, rank, port, folder)) for rank in range(2)]
     for process in processes:
         process.start()

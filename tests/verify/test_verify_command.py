@@ -46,7 +46,9 @@ def test_what_cannot_be_verified(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert run(data, "--repair", "magic") == 2
     assert run(data, "--repair", "drop", "--quick") == 2
     assert run(data, "--repair", "repack") == 2
-    assert capsys.readouterr().err.count("\n") == 4
+    assert run(data, "--quick", "--levels") == 2
+    assert run(data, "--workers", "-1") == 2
+    assert capsys.readouterr().err.count("\n") == 6
     (opened(data).folder / "records.bin").unlink()
     assert run(data) == 1
     assert "records.bin is missing" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 import resource
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,6 +143,7 @@ def test_a_full_table_keeps_what_it_has(reopen: Callable[..., FileCache]) -> Non
 _WRITER = """
 import sys; sys.path.insert(0, {here!r})
 from test_arena import *
+arena._PATIENCE = 60.0
 cache = FileCache(Path({folder!r}), IDENTITY, {limit}, lambda text: sys.exit(text))
 print("ready", flush=True)
 rows = list(range({rows}))
@@ -163,14 +166,13 @@ def _writer(folder: Path, rows: int, seed: int, limit: int) -> subprocess.Popen[
 
 
 def test_three_processes_at_once(reopen: Callable[..., FileCache], tmp_path: Path) -> None:
-    """All start on a folder that is not there, and write the same keys, each in its own order."""
+    """All start on a folder that is not there, and write the same keys, each in its own order; with patience, none is lost."""
     writers = [_writer(tmp_path / "cache", 1500, seed, 64 * MIB) for seed in range(3)]
     for one in writers:
-        out, _ = one.communicate(timeout=100)
+        out, _ = one.communicate(timeout=300)
         assert one.returncode == 0 and out == "ready\ndone\n"
     cache = reopen(64 * MIB)
-    lost = [row for row in range(1500) if not same(cache.get(row, 0, 0.0), row)]
-    assert len(lost) < 15, "only where a lock was not to be had in time"
+    assert [row for row in range(1500) if not same(cache.get(row, 0, 0.0), row)] == []
 
 
 def test_processes_killed_while_they_write(reopen: Callable[..., FileCache], tmp_path: Path) -> None:
@@ -180,15 +182,23 @@ def test_processes_killed_while_they_write(reopen: Callable[..., FileCache], tmp
     images = {row: content(row) for row in range(200)}
     for turn in range(100):
         first = 200 * turn
+        opened, opens = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
                 cache = FileCache(tmp_path / "cache", IDENTITY, 256 * MIB, lambda _: None)
+                if turn % 10:  # the others may die while they open it
+                    cache.put(first, 0, 0.0, images[0])
+                os.write(opens, b".")
                 for row in range(first, first + 200):
                     cache.put(row, 0, 0.0, images[row % 200])
                 time.sleep(60)
             finally:
                 os._exit(1)
+        os.close(opens)
+        if turn % 10:
+            os.read(opened, 1)
+        os.close(opened)
         time.sleep(rng.uniform(0.001, 0.03))
         os.kill(pid, signal.SIGKILL)
         assert os.waitpid(pid, 0)[1] == signal.SIGKILL
@@ -210,20 +220,28 @@ def test_processes_killed_while_they_write(reopen: Callable[..., FileCache], tmp
 def test_a_stopped_process_holds_nobody_up(
     reopen: Callable[..., FileCache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int | str
 ) -> None:
-    monkeypatch.setattr(arena, "_REST", 0.3)
+    clock, asked, acquire = [1000.0], [0], filelock.acquire
+
+    def counted(*arguments: Any, **options: Any) -> bool:
+        asked[0] += 1
+        return acquire(*arguments, **options)
+
     cache = reopen()
+    monkeypatch.setattr(arena, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     cache.put(1, 0, 0.0, content(1))
     holder = os.open(file_of(tmp_path), os.O_RDWR)
     byte = at if isinstance(at, int) else PAGE * (1 + cache._bucket(table.key(2, 0, 0.0)))
     assert filelock.acquire(holder, byte)
-    start = time.monotonic()
+    monkeypatch.setattr(filelock, "acquire", counted)
     for _ in range(50):
         cache.put(2, 0, 0.0, content(2))
         assert same(cache.get(1, 0, 0.0), 1)
-    assert time.monotonic() - start < 0.8, "not 20 ms for each of 50"
+    assert asked[0] == (1 if isinstance(at, int) else 2), "the lock is waited for once, not 20 ms for each of 50"
     assert cache.get(2, 0, 0.0) is None
     os.close(holder)
-    time.sleep(0.35)
+    cache.put(2, 0, 0.0, content(2))
+    assert cache.get(2, 0, 0.0) is None, "the rest is not over"
+    clock[0] += arena._REST
     cache.put(2, 0, 0.0, content(2))
     assert same(cache.get(2, 0, 0.0), 2)
 
@@ -409,6 +427,7 @@ def test_only_the_user_may_read_it(reopen: Callable[..., FileCache], tmp_path: P
 
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
+    gc.collect()  # what other tests left
     before = len(list(Path("/proc/self/fd").iterdir()))
     for number in range(20):
         cache = FileCache(tmp_path / "cache", bytes([number] * 32), LEAST, lambda _: None)

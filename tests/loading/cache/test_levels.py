@@ -17,6 +17,7 @@ import pytest
 import torch
 from make import Image, Series, ct_series, ct_slice, write_dataset
 from test_arena import file_limit
+from test_forks import prelude
 from test_reader import flip_byte
 
 from radload.dataset.index import open_index
@@ -32,6 +33,12 @@ from radload.loading.forks import Token
 Batch = dict[str, Any]
 # prefetch 1: nothing of the next epoch is kept before this one is done
 SMALL: dict[str, Any] = {"size": (24, 20), "threads": 2, "seed": 4, "batch_size": 4, "prefetch": 1}
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image is kept although another process has the lock and gets no time for a while; else hits cannot be counted."""
+    prelude(monkeypatch, "from radload.loading.cache import arena; arena._PATIENCE = 60.0")
 
 
 def batches(path: Path, epochs: int = 2, split: str | None = "train", **changes: Any) -> tuple[list[Batch], list[int]]:

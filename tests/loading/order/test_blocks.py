@@ -132,8 +132,8 @@ def test_a_draw_costs_the_same_anywhere() -> None:
     one = Order(10**9, 256, sampler=Blocks(10**9, 1, 32, 1024))
     took = []
     for epoch, step in ((0, 0), (10**6, one.steps - 1)):
-        start = time.perf_counter()
+        start = time.process_time()
         _, elements, _ = one.draws(epoch, step)
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
         assert elements.min() >= 0 and elements.max() < 10**9
-    assert max(took) < 0.25
+    assert max(took) < 2, "CPU time; a list of a billion takes more"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from itertools import chain
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from make import ct_series, write_dataset
+from ports import free_port
 
 GLOBAL_BATCH = 24
 SKIP = 2  # steps of the second epoch before another loader goes on
@@ -29,9 +29,7 @@ def run(root: Path, folder: Path, nodes: int, local: int, cached: bool) -> Ranks
     """What each of nodes * local ranks got."""
     folder.mkdir()
     world = nodes * local
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     processes = []
     for rank in range(world):
         environment = {
@@ -51,7 +49,7 @@ def run(root: Path, folder: Path, nodes: int, local: int, cached: bool) -> Ranks
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     try:
         for process in processes:
-            _, said = process.communicate(timeout=240)
+            _, said = process.communicate(timeout=300)
             assert process.returncode == 0, said[-3000:]
     finally:
         for process in processes:

@@ -196,11 +196,11 @@ def test_a_draw_costs_the_same_anywhere(name: str) -> None:
     one = Order(sampler.samples, 256, sampler=sampler)
     took = []
     for epoch, step in ((0, 0), (10**6, one.steps - 1)):
-        start = time.perf_counter()
+        start = time.process_time()
         _, elements, _ = one.draws(epoch, step)
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
         assert elements.min() >= 0 and elements.max() < 10**9
-    assert max(took) < 0.25
+    assert max(took) < 2, "CPU time; a list of a billion takes more"
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 31, 32, 33, 64, 200])
