@@ -61,14 +61,21 @@ def kernel_bandwidth(planes: int = 1) -> float:
     norm = prepare.normalisation([0.5] * planes, [0.25] * planes)
     parts = [torch.from_numpy(p.reshape(-1).view(np.uint8).copy()).cuda() for p in (sources, samples, windows, norm)]
     out = torch.empty((BATCH, planes, SIZE, SIZE), dtype=torch.float16, device="cuda")
-    kernel, to = gpu.FusedKernel(planes, "float16"), gpu.target(planes, (SIZE, SIZE))
     at = [p.data_ptr() for p in parts]
-    stream = torch.cuda.current_stream().cuda_stream
-
-    def launch() -> None:
-        kernel.launch(BATCH, at[0], at[1], at[2], True, (at[3], 1), at[3], out.data_ptr(), to, stream)
-
-    return (pixels.numel() * 2 + out.numel() * 2) / _median_seconds(launch)
+    launch = gpu.Launch(
+        count=BATCH,
+        sources=at[0],
+        samples=at[1],
+        windows=at[2],
+        tables=at[3],
+        entries=1,  # no window of these reads them
+        norm=at[3],
+        out=out.data_ptr(),
+        to=gpu.target(planes, (SIZE, SIZE)),
+        shared_windows=True,
+    )
+    kernel, stream = gpu.FusedKernel(planes, "float16"), torch.cuda.current_stream().cuda_stream
+    return (pixels.numel() * 2 + out.numel() * 2) / _median_seconds(lambda: kernel.launch(launch, stream))
 
 
 def _median_seconds(work: Callable[[], object], rounds: int = 20) -> float:
