@@ -119,8 +119,16 @@ def decoder_rate(decoder: Decoder, level: int, seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds: float, **more: Any) -> float:
-    """Slices/s from shards to a float16 tensor on the device, nothing else running there."""
+@dataclass(frozen=True)
+class Delivered:
+    """Slices/s, and the share of them that the CPU decoded in the end."""
+
+    slices_per_s: float
+    on_cpu: float
+
+
+def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds: float, **more: Any) -> Delivered:
+    """From shards to a float16 tensor on the device, nothing else running there."""
     with open_loader(setting, shards, "cuda", BATCH, dtype="float16", decode=decode, **more) as loader:
         batches = _endless(loader)
         for _ in range(8):  # calibration, page locks, compilation
@@ -131,7 +139,7 @@ def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds:
             next(batches)
             count += BATCH
         torch.cuda.synchronize()
-        return count / (time.perf_counter() - start)
+        return Delivered(count / (time.perf_counter() - start), loader._sink.share)
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,7 @@ def train(shards: dict[str, Path], seconds: float, arch: str = "resnet50", round
     import timm
 
     setting = Setting("training", 0, options={"augment": "default", "level_slack": 1.5, "labels": False})
+    torch.backends.cudnn.benchmark = True  # as pretrain.py
     model = timm.create_model(arch, num_classes=165, in_chans=3).cuda().to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     target = torch.randint(0, 165, (BATCH,), device="cuda")
