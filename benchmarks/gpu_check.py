@@ -1,6 +1,6 @@
 """Everything that is asked of the GPU path, checked and measured on one GPU in under 8 minutes, as one table.
 
-    python benchmarks/gpu_check.py [--seconds 6] [--minutes 8] [--json gpu.json]
+    python benchmarks/gpu_check.py [--seconds 6] [--minutes 7] [--json gpu.json]
     python benchmarks/gpu_check.py --dry-run     without a GPU: compiles, packs, opens every loader, runs DALI's CPU form; measures nothing
 
 Needs radload[dev] and radload[cuda13]. Each row is written as soon as it is known. One that did not run, or came too late to, says so;
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="measure nothing: for machines without a GPU")
     parser.add_argument("--seconds", type=float, default=6.0, help="per rate")
-    parser.add_argument("--minutes", type=float, default=8.0, help="after which no further row is begun")
+    parser.add_argument("--minutes", type=float, default=7.0, help="after which no further row is begun")
     parser.add_argument("--json", type=Path, help="write the rows to a file")
     wanted = parser.parse_args(arguments)
     if not 0 < wanted.seconds <= 60:
