@@ -72,11 +72,18 @@ def kernel_error(output: gpu.Output, size: tuple[int, int] = (224, 200), channel
     out = torch.full(shape, float("nan"), dtype=getattr(torch, output), device="cuda")
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())  # type: ignore[no-untyped-call]
-    to = gpu.target(3, size, 1, channels_last)
-    kernel = gpu.FusedKernel(3, output)
-    kernel.launch(
-        count + 1, at[0], at[1], at[2], False, (at[3], tables.size), at[4], out.data_ptr(), to, stream.cuda_stream
-    )  # fmt: skip
+    launch = gpu.Launch(
+        count=count + 1,
+        sources=at[0],
+        samples=at[1],
+        windows=at[2],
+        tables=at[3],
+        entries=tables.size,
+        norm=at[4],
+        out=out.data_ptr(),
+        to=gpu.target(3, size, 1, channels_last),
+    )
+    gpu.FusedKernel(3, output).launch(launch, stream.cuda_stream)
     stream.synchronize()
     found: NDArray[np.float32] = (out.movedim(-1, 1) if channels_last else out).float().cpu().numpy()
     if found[-1].any() or np.isnan(found).any():

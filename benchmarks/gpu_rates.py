@@ -61,14 +61,21 @@ def kernel_bandwidth(planes: int = 1) -> float:
     norm = prepare.normalisation([0.5] * planes, [0.25] * planes)
     parts = [torch.from_numpy(p.reshape(-1).view(np.uint8).copy()).cuda() for p in (sources, samples, windows, norm)]
     out = torch.empty((BATCH, planes, SIZE, SIZE), dtype=torch.float16, device="cuda")
-    kernel, to = gpu.FusedKernel(planes, "float16"), gpu.target(planes, (SIZE, SIZE))
     at = [p.data_ptr() for p in parts]
-    stream = torch.cuda.current_stream().cuda_stream
-
-    def launch() -> None:
-        kernel.launch(BATCH, at[0], at[1], at[2], True, (at[3], 1), at[3], out.data_ptr(), to, stream)
-
-    return (pixels.numel() * 2 + out.numel() * 2) / _median_seconds(launch)
+    launch = gpu.Launch(
+        count=BATCH,
+        sources=at[0],
+        samples=at[1],
+        windows=at[2],
+        tables=at[3],
+        entries=1,  # no window of these reads them
+        norm=at[3],
+        out=out.data_ptr(),
+        to=gpu.target(planes, (SIZE, SIZE)),
+        shared_windows=True,
+    )
+    kernel, stream = gpu.FusedKernel(planes, "float16"), torch.cuda.current_stream().cuda_stream
+    return (pixels.numel() * 2 + out.numel() * 2) / _median_seconds(lambda: kernel.launch(launch, stream))
 
 
 def _median_seconds(work: Callable[[], object], rounds: int = 20) -> float:
@@ -112,8 +119,16 @@ def decoder_rate(decoder: Decoder, level: int, seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds: float, **more: Any) -> float:
-    """Slices/s from shards to a float16 tensor on the device, nothing else running there."""
+@dataclass(frozen=True)
+class Delivered:
+    """Slices/s, and the share of them that the CPU decoded in the end."""
+
+    slices_per_s: float
+    on_cpu: float
+
+
+def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds: float, **more: Any) -> Delivered:
+    """From shards to a float16 tensor on the device, nothing else running there."""
     with open_loader(setting, shards, "cuda", BATCH, dtype="float16", decode=decode, **more) as loader:
         batches = _endless(loader)
         for _ in range(8):  # calibration, page locks, compilation
@@ -124,7 +139,7 @@ def loader_rate(setting: Setting, shards: dict[str, Path], decode: str, seconds:
             next(batches)
             count += BATCH
         torch.cuda.synchronize()
-        return count / (time.perf_counter() - start)
+        return Delivered(count / (time.perf_counter() - start), loader._sink.share)
 
 
 @dataclass(frozen=True)
@@ -141,6 +156,7 @@ def train(shards: dict[str, Path], seconds: float, arch: str = "resnet50", round
     import timm
 
     setting = Setting("training", 0, options={"augment": "default", "level_slack": 1.5, "labels": False})
+    torch.backends.cudnn.benchmark = True  # as pretrain.py
     model = timm.create_model(arch, num_classes=165, in_chans=3).cuda().to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     target = torch.randint(0, 165, (BATCH,), device="cuda")

@@ -7,6 +7,7 @@ conversion to float16 and bfloat16.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,58 @@ def target(planes: int, size: tuple[int, int], slices: int = 1, channels_last: b
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What one launch renders, and where to; addresses are of the device.
+
+    Attributes:
+        count: of samples.
+        sources, samples: addresses of (count,) SOURCE and (count,) SAMPLE; `check` says what they must hold.
+        windows: address of (count, planes) WINDOW; of (1, planes), which hold for all samples, where `shared_windows`.
+        tables, entries: address and number of the batch's pool of float32 entries.
+        norm: address of (planes, 2) float32, scale and shift.
+        out: address of the outputs; to: (1,) TARGET, how they lie.
+    """
+
+    count: int
+    sources: int
+    samples: int
+    windows: int
+    tables: int
+    entries: int
+    norm: int
+    out: int
+    to: NDArray[np.void]
+    shared_windows: bool = False
+
+    def grid(self) -> tuple[int, int, int]:
+        """Blocks of THREADS threads along columns, rows and samples.
+
+        Raises:
+            ValueError: more samples or rows than a grid has.
+        """
+        found = (-(-int(self.to["width"][0]) // TILE_COLS), -(-int(self.to["height"][0]) // TILE_ROWS), self.count)
+        if max(found[1:]) > _GRID_LIMIT:
+            raise ValueError(
+                f"a batch of {self.count} with outputs of {self.to['height'][0]} rows is out of the kernel's range"
+            )
+        return found
+
+    def arguments(self) -> dict[str, np.integer[Any]]:
+        """The kernel's parameters by their names in fused.cu and in their order, as wide as it takes them."""
+        return {
+            "sources": np.uint64(self.sources),
+            "samples": np.uint64(self.samples),
+            "windows": np.uint64(self.windows),
+            "shared_windows": np.int32(self.shared_windows),
+            "pool": np.uint64(self.tables),
+            "pool_size": np.int32(self.entries),
+            "norm": np.uint64(self.norm),
+            "out": np.uint64(self.out),
+            **{name: self.to[name][0] for name in TARGET.names or () if name != "reserved"},
+        }
+
+
 def unavailable() -> str | None:
     """Why the kernel cannot run here, or None where it can."""
     try:
@@ -100,46 +153,21 @@ class FusedKernel:
             "radload_fused"
         )
 
-    def launch(
-        self,
-        count: int,
-        sources: int,
-        samples: int,
-        windows: int,
-        shared_windows: bool,
-        tables: tuple[int, int],
-        norm: int,
-        out: int,
-        to: NDArray[np.void],
-        stream: int = 0,
-    ) -> None:
-        """Puts the rendering of `count` samples on a stream and returns; nothing is copied or synchronised.
+    def launch(self, launch: Launch, stream: int = 0) -> None:
+        """Puts the rendering on a stream and returns; nothing is copied or synchronised.
 
         Args:
-            sources, samples, windows, norm: device addresses of (count,) SOURCE, (count,) SAMPLE, (count or 1, planes) WINDOW and
-                (planes, 2) float32; `check` says what they must hold. They and what they point to stay until the stream has passed.
-            tables: device address and number of the batch's pool of float32 entries.
-            out: device address of the outputs; to: (1,) TARGET, how they lie. stream: address of a CUDA stream (torch's `.cuda_stream`).
+            launch: its arrays, and what they point to, stay until the stream has passed.
+            stream: address of a CUDA stream (torch's `.cuda_stream`).
 
         Raises:
             ValueError: more samples or rows than a grid has, before anything is launched.
         """
-        if count == 0:
+        if launch.count == 0:
             return
-        grid = (-(-int(to["width"][0]) // TILE_COLS), -(-int(to["height"][0]) // TILE_ROWS), count)
-        if grid[1] > _GRID_LIMIT or count > _GRID_LIMIT:
-            raise ValueError(f"a batch of {count} with outputs of {to['height'][0]} rows is out of the kernel's range")
-        addresses = [np.uint64(a) for a in (sources, samples, windows, tables[0], norm, out)]
-        arguments = (
-            *addresses[:3],
-            np.int32(shared_windows),
-            addresses[3],
-            np.int32(tables[1]),
-            *addresses[4:],
-            *(to[name][0] for name in ("image", "slice", "plane", "pixel", "slices", "height", "width")),
-        )
+        grid = launch.grid()
         with self._cupy.cuda.ExternalStream(stream):
-            self._function(grid, (THREADS,), arguments)
+            self._function(grid, (THREADS,), tuple(launch.arguments().values()))
 
 
 def check(

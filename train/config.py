@@ -222,6 +222,8 @@ def resolve(
     if batch > samples:
         batch = samples // world * world
         notes.append(f"only {samples} training samples: the batch is reduced to {batch}")
+    if config.decode == "gpu" and device != "cuda":
+        raise UsageError("--decode gpu needs a GPU, and this run has none: leave it out")
     if config.device_cache_gb is not None and device != "cuda":
         raise UsageError(
             f"--device-cache-gb {config.device_cache_gb:g} is for a GPU, and this run has none: leave it out"

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,8 @@ _LIBRARIES: Final = (
     "nvidia-nvjpeg2k-cu13",
 )
 
+_Known = dict[str, dict[str, bool]]  # machine -> codec -> whether it was equal
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -42,6 +44,7 @@ class Verdicts:
 
     path: Path | None
     machine: str
+    _kept: dict[tuple[int, int, int], _Known] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, codec: str) -> bool | None:
         """True: it gave the CPU's bits; False: it once did not; None: nobody has looked."""
@@ -51,7 +54,7 @@ class Verdicts:
         """Remember; what was wrong once stays wrong. A file that cannot be written costs another look next time, no more."""
         if self.path is None:
             return
-        known = self._read()
+        known = {machine: dict(verdicts) for machine, verdicts in self._read().items()}
         here = known.setdefault(self.machine, {})
         if here.get(codec) in (equal, False):
             return
@@ -60,20 +63,35 @@ class Verdicts:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_json(self.path, {"version": _FORMAT, "verdicts": known}, 0o600)
 
-    def _read(self) -> dict[str, dict[str, bool]]:
-        """All that the file holds; nothing where it is damaged, or of another version."""
+    def _read(self) -> _Known:
+        """All that the file holds; nothing where it is damaged, or of another version.
+
+        It is read once: whoever changes it, puts another file in its place.
+        """
         if self.path is None:
             return {}
         try:
-            content = json.loads(self.path.read_text("utf-8"))
-            if content["version"] != _FORMAT:
-                return {}
-            return {
-                str(machine): {str(codec): equal for codec, equal in verdicts.items() if isinstance(equal, bool)}
-                for machine, verdicts in content["verdicts"].items()
-            }
+            found = self.path.stat()
+            identity = (found.st_ino, found.st_mtime_ns, found.st_size)
+            known = self._kept.get(identity)
+            if known is None:
+                known = _parse(self.path.read_text("utf-8"))
+                self._kept.clear()
+                self._kept[identity] = known
+            return known
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return {}
+
+
+def _parse(text: str) -> _Known:
+    """Raises ValueError, LookupError, TypeError or AttributeError for a damaged file."""
+    content = json.loads(text)
+    if content["version"] != _FORMAT:
+        return {}
+    return {
+        str(machine): {str(codec): equal for codec, equal in verdicts.items() if isinstance(equal, bool)}
+        for machine, verdicts in content["verdicts"].items()
+    }
 
 
 def open_verdicts(find: Callable[[], str | None] | None = None) -> Verdicts:

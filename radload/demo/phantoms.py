@@ -24,7 +24,7 @@ from radload.demo.dicom_files import Identity, Pixels, dataset, enhanced_ct, pla
 from radload.demo.shapes import Grid
 
 CLASSES = ("CT clear", "CT nodule", "MR clear", "MR ring lesion", "X-ray clear", "X-ray effusion")
-PATIENTS = {"CT": 126, "MR": 84, "DX": 48}
+PATIENTS = {"CT": 180, "MR": 144, "DX": 66}
 SLICES = 10  # per CT and MR patient
 FILMS = 6  # per X-ray patient
 

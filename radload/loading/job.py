@@ -17,7 +17,7 @@ from radload.loading.deliver import Deliverer
 from radload.loading.planning.plan import BatchPlan
 from radload.loading.reader import Failure
 
-_LONGEST = 4000  # characters of an error that is told: twice that, escaped, fits into a message
+_ERROR_LENGTH = 4000  # characters of an error that is told: twice that, escaped, fits into a message
 Counts = Counter[tuple[str, str]]  # of failures, by shard and kind
 Explain = Callable[[Exception], protocol.Message]
 
@@ -105,6 +105,6 @@ def work(deliverer: Deliverer, job: Job, piece: range, tools: Any, explain: Expl
 def describe(error: BaseException) -> protocol.Message:
     """An error as a message: the user's sentence, or what a bug report needs."""
     if isinstance(error, RadloadError):
-        return {"kind": type(error).__name__, "text": str(error)[:_LONGEST]}
-    detail = "".join(traceback.format_exception(error))[-_LONGEST:]
-    return {"kind": "", "text": f"{type(error).__name__}: {error}"[:_LONGEST], "detail": detail}
+        return {"kind": type(error).__name__, "text": str(error)[:_ERROR_LENGTH]}
+    detail = "".join(traceback.format_exception(error))[-_ERROR_LENGTH:]
+    return {"kind": "", "text": f"{type(error).__name__}: {error}"[:_ERROR_LENGTH], "detail": detail}

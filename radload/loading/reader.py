@@ -29,7 +29,7 @@ from radload.loading.planning.plan import BatchPlan, Planner
 UNOPENED = "cannot be opened"  # kind of failure of all samples of a shard that is gone
 ATTEMPTS = 8  # stand-ins tried for one draw before the data set counts as broken
 
-_LONGEST = 400  # characters of a reason: those of a batch travel in one message
+_REASON_LENGTH = 400  # characters of a reason: those of a batch travel in one message
 
 T = TypeVar("T")
 StandIn = Callable[[int, int, int], int]  # epoch, position, attempt: element of the split, see order.Order.stand_in
@@ -149,7 +149,7 @@ class Reader(Generic[T]):
         self._files.forget(shard)
         kind = error.kind if isinstance(error, CorruptSample) else UNOPENED
         name = self._files.names[shard] if shard < len(self._files.names) else f"shard {shard}"
-        return Failure(key_text(int(record["key"])), str(error)[:_LONGEST], name, kind)
+        return Failure(key_text(int(record["key"])), str(error)[:_REASON_LENGTH], name, kind)
 
     def _mask(self, row: int, record: np.void) -> NDArray[Any] | None:
         planner = self._planner

@@ -9,6 +9,7 @@ import torch
 from radload.dataset.index import Index
 from radload.errors import UsageError
 from radload.loading.fields import Fields, base_fields
+from radload.loading.gpu.share import GPU, check_decode
 from radload.loading.planning import views
 from radload.loading.planning.plan import Settings
 from radload.loading.process import NOTHING, Settled
@@ -102,6 +103,7 @@ def make_sink(
     Raises:
         UsageError: a device that radload does not serve, or whose software is missing.
     """
+    where = check_decode(decode, cached)
     kind = device.partition(":")[0]
     chosen = kind != "auto"
     if not chosen:
@@ -109,18 +111,19 @@ def make_sink(
 
         device = kind = choose_device()
     if kind == "cpu":
-        if chosen and (static or held):
-            raise UsageError(f'{"static" if static else "device_cache_bytes"} goes with device="cuda": leave it out')
+        of_a_gpu = {"static": static, "device_cache_bytes": held, 'decode="gpu"': where == GPU}
+        wrong = next((name for name, given in of_a_gpu.items() if given), None)
+        if chosen and wrong:
+            raise UsageError(f'{wrong} goes with device="cuda": leave it out')
         return CpuSink(settings, batch_size, channels_last)
     if kind == "cuda":
         from radload.loading.gpu import device as devices
-        from radload.loading.gpu.calibrate import check_decode
         from radload.loading.gpu.sink import GpuSink, Wishes
 
         if held and settings.masks:
             raise UsageError(
                 "device_cache_bytes keeps images, and masks=True would read their samples anyway: leave one out"
             )
-        wishes = Wishes(check_decode(decode, cached), static, channels_last, threads, held)
+        wishes = Wishes(where, static, channels_last, threads, held)
         return GpuSink(devices.open_device(device), settings, batch_size, index, rows, wishes)
     raise UsageError(f'device={device!r} cannot be used: choose "cpu", "cuda" or "auto"')

@@ -48,7 +48,24 @@ def test_without_a_gpu_it_measures_nothing(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_what_fails_is_a_result() -> None:
-    def fail() -> tuple[str, bool]:
-        raise RuntimeError("first line\nout of memory")
+    """Also what no library promised to raise: the table goes on."""
+    for error in (
+        RuntimeError("first line\nout of memory"),
+        TypeError("out of memory"),
+        Exception("x\n\nout of memory\n"),
+    ):
 
-    assert gpu_check.row("x", "1", fail) == gpu_check.Row("x", "1", "failed: out of memory", False)
+        def fail(error: Exception = error) -> tuple[str, bool]:
+            raise error
+
+        found = gpu_check.run(gpu_check.Check("x", "1", fail))
+        assert found == gpu_check.Row("x", "1", "failed: out of memory", False)
+        assert str(found) == "| x | 1 | failed: out of memory | BAD |"
+
+
+def test_no_row_is_begun_after_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "pack", lambda *_: {})
+    monkeypatch.setattr(gpu_check, "run", lambda check: pytest.fail(f"{check.what} was begun"))
+    assert gpu_check.main(["--dry-run", "--minutes", "0", "--json", str(tmp_path / "rows.json")]) == 1
+    found = {row["found"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert found == {gpu_check.NOT_RUN, gpu_check.NO_TIME}

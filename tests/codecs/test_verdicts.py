@@ -31,6 +31,30 @@ def test_what_was_wrong_once_stays_wrong(tmp_path: Path) -> None:
         assert here.of("DALI") is known
 
 
+def test_the_file_is_read_once_and_again_after_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packing asks for every frame."""
+    here, other = (Verdicts(tmp_path / "decoders.json", "m") for _ in range(2))
+    read: list[str] = []
+    parse = module._parse
+    monkeypatch.setattr(module, "_parse", lambda text: read.append(text) or parse(text))
+    other.note("DALI", True)
+    assert [here.of("DALI") for _ in range(100)] == [True] * 100 and len(read) == 1
+    other.note("nvImageCodec", False)  # by another process
+    assert here.of("nvImageCodec") is False and here.of("DALI") is True
+    assert here.of("unknown") is None and read.count(read[-1]) <= 2 and len(set(read)) == 2
+    here.path.unlink()  # type: ignore[union-attr]
+    assert here.of("DALI") is None
+
+
+def test_what_could_not_be_written_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Verdicts(tmp_path / "decoders.json", "m")
+    here.note("DALI", True)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_json", lambda *_: (_ for _ in ()).throw(OSError()))
+        here.note("nvImageCodec", True)
+    assert here.of("DALI") is True and here.of("nvImageCodec") is None
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -7,9 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from radload.kernels import gpu
 
@@ -27,20 +25,10 @@ def build(folder: Path, planes: int) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
-def launch(
-    host: ctypes.CDLL,
-    count: int,
-    sources: int,
-    samples: int,
-    windows: int,
-    shared: bool,
-    tables: tuple[int, int],
-    norm: int,
-    out: int,
-    to: NDArray[np.void],
-) -> None:
+def launch(host: ctypes.CDLL, one: gpu.Launch) -> None:
     """As FusedKernel.launch, at once, to float32."""
     p = ctypes.c_void_p
     host.render(
-        p(sources), p(samples), p(windows), int(shared), p(tables[0]), tables[1], p(norm), p(out), count, p(to.ctypes.data)
+        p(one.sources), p(one.samples), p(one.windows), int(one.shared_windows), p(one.tables), one.entries, p(one.norm),
+        p(one.out), one.count, p(one.to.ctypes.data),
     )  # fmt: skip

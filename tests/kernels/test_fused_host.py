@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 
 import fused_host
@@ -51,9 +52,18 @@ def batch(
     out = np.full((len(cases) // slices, slices * PLANES, *size), np.nan, np.float32)
     if channels_last:
         out = np.moveaxis(np.full((len(cases) // slices, *size, slices * PLANES), np.nan, np.float32), 3, 1)
-    to = gpu.target(PLANES, size, slices, channels_last)
-    a = [x.ctypes.data for x in (sources, samples, windows, norm, out)]
-    fused_host.launch(host, len(cases), a[0], a[1], a[2], False, (pool.ctypes.data, pool.size), a[3], a[4], to)
+    launch = gpu.Launch(
+        count=len(cases),
+        sources=sources.ctypes.data,
+        samples=samples.ctypes.data,
+        windows=windows.ctypes.data,
+        tables=pool.ctypes.data,
+        entries=pool.size,
+        norm=norm.ctypes.data,
+        out=out.ctypes.data,
+        to=gpu.target(PLANES, size, slices, channels_last),
+    )
+    fused_host.launch(host, launch)
     return out
 
 
@@ -105,13 +115,38 @@ def test_constants_are_those_of_the_header() -> None:
     assert gpu.THREADS == gpu.TILE_ROWS * gpu.TILE_COLS
 
 
+def launch_of(count: int, size: tuple[int, int]) -> gpu.Launch:
+    """One that nothing is rendered by; each number is another."""
+    return gpu.Launch(
+        count=count, sources=1, samples=2, windows=3, tables=4, entries=5, norm=6, out=7, to=gpu.target(PLANES, size, 3)
+    )
+
+
 def test_the_launch_passes_what_the_kernel_takes() -> None:
-    """As many arguments as the source has parameters, strides in the order of TARGET."""
+    """Names, order and widths are those of the source's parameters; a pointer is 8 bytes."""
     text = gpu.source_text()
     head = text[text.index("radload_fused(") :]
-    names = [p.split()[-1].lstrip("*") for p in head[head.index("(") + 1 : head.index(")")].split(",")]
-    assert names[:8] == ["sources", "samples", "windows", "shared_windows", "pool", "pool_size", "norm", "out"]
-    assert names[8:] == [n for n in gpu.TARGET.names or () if n != "reserved"]
+    parameters = [p.strip() for p in head[head.index("(") + 1 : head.index(")")].split(",")]
+    widths = {"int": np.int32, "long long": np.int64}
+    wanted = [(p.split()[-1], np.uint64 if "*" in p else widths[p.rpartition(" ")[0]]) for p in parameters]
+    launch = launch_of(9, (8, 16))
+    passed = launch.arguments()
+    assert [(name, type(value)) for name, value in passed.items()] == wanted
+    assert [int(passed[name]) for name in ("sources", "samples", "windows", "pool", "pool_size", "norm", "out")] == [
+        1, 2, 3, 4, 5, 6, 7,
+    ]  # fmt: skip
+    assert [passed[name] for name in gpu.TARGET.names or () if name != "reserved"] == list(launch.to[0])[:-1]
+    assert not passed["shared_windows"] and replace(launch, shared_windows=True).arguments()["shared_windows"] == 1
+
+
+def test_the_grid_covers_the_outputs_and_knows_its_limits() -> None:
+    assert launch_of(5, (gpu.TILE_ROWS, gpu.TILE_COLS)).grid() == (1, 1, 5)
+    assert launch_of(5, (gpu.TILE_ROWS + 1, gpu.TILE_COLS + 1)).grid() == (2, 2, 5)
+    most = 65535
+    assert launch_of(most, (most * gpu.TILE_ROWS, 1)).grid() == (1, most, most)
+    for count, rows in ((most + 1, 8), (1, most * gpu.TILE_ROWS + 1)):
+        with pytest.raises(ValueError, match="range"):
+            launch_of(count, (rows, 1)).grid()
 
 
 def test_without_a_device_it_says_so() -> None:

@@ -11,9 +11,8 @@ import random
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import fused_host
 import numpy as np
@@ -25,7 +24,7 @@ from radload.errors import UsageError
 from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE
 from radload.loading.gpu.decoder import DALI, open_decoder
-from radload.loading.gpu.device import MAIN, SIDE, Stream
+from radload.loading.gpu.device import MAIN, SIDE, Render, Stream
 
 POISON = 0xA5
 
@@ -160,26 +159,23 @@ class HostDevice:
     def wait(self, stream: Stream, event: HostEvent) -> None:
         self.put(stream, lambda: None, event)
 
-    def kernel(self, planes: int, output: kernel.Output) -> Any:
+    def kernel(self, planes: int, output: kernel.Output) -> Render:
         library = self.build(planes)
 
-        def launch(count: int, sources: int, samples: int, windows: int, shared: bool, tables: tuple[int, int],
-                   norm: int, out: torch.Tensor, to: NDArray[np.void]) -> None:  # fmt: skip
-            target = out.data_ptr()
-            size, to = out.numel(), to.copy()
+        def render(launch: kernel.Launch) -> None:
+            size = launch.count // int(launch.to["slices"][0]) * int(launch.to["image"][0])
+            launch = replace(launch, to=launch.to.copy())
 
             def work() -> None:
                 plain = np.full(size, np.nan, np.float32)
-                if self.legal(count, sources, samples):
-                    fused_host.launch(
-                        library, count, sources, samples, windows, shared, tables, norm, plain.ctypes.data, to
-                    )  # fmt: skip
+                if self.legal(launch.count, launch.sources, launch.samples):
+                    fused_host.launch(library, replace(launch, out=plain.ctypes.data))
                 rounded = torch.from_numpy(plain).to(getattr(torch, output)).contiguous()
-                ctypes.memmove(target, rounded.data_ptr(), size * rounded.element_size())
+                ctypes.memmove(launch.out, rounded.data_ptr(), size * rounded.element_size())
 
             self.put(MAIN, work)
 
-        return launch
+        return render
 
     def decoder(self, batch_size: int, name: str) -> HostDecoder:
         if name not in self.names:

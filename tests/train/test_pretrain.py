@@ -191,6 +191,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(labelled: Path, run: Run, tmp_pa
         ("--arch resnet_50", "did you mean resnet50"),
         ("--sampler patient --batch-size 40", "one global batch of 40: take a smaller batch size or another sampler"),
         ("--device-cache-gb 1", "--device-cache-gb 1 is for a GPU"),
+        ("--decode gpu", "--decode gpu needs a GPU, and this run has none"),
         ("--arch inception_v3", "inception_v3 cannot train on images of 3 x 32 x 32"),
         ("--labels v9", "'v9'"),
         ("--window moon", "'moon'"),

@@ -13,24 +13,13 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from radload.errors import UsageError
 from radload.loading.gpu.decoded import Decoder
 
-CPU, GPU, AUTO = "cpu", "gpu", "auto"
 CPU_BUDGET = 0.4  # of the loader's threads: the host has more to do than to decode
 _ROUNDS, _FEW = 3, 16  # of a batch on the device; streams on the CPU
 _ALL = 4.0  # so many times faster than the CPU's budget, the device decodes everything
 
 _log = logging.getLogger("radload")
-
-
-def check_decode(decode: str, cached: bool) -> str:
-    """UsageError for an unknown `decode`, or one that does not go with a cache of decoded images on the host."""
-    if decode not in (CPU, GPU, AUTO):
-        raise UsageError(f'decode={decode!r} is unknown: choose "cpu", "gpu" or "auto"')
-    if cached and decode == GPU:
-        raise UsageError('cache keeps images that the CPU has decoded: leave decode="gpu" out, or the cache')
-    return CPU if cached else decode
 
 
 def calibrate(data: list[NDArray[np.uint8]], decoders: Sequence[Decoder], threads: int) -> tuple[float, Decoder]:

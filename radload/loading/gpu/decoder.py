@@ -54,6 +54,7 @@ class DaliDecoder:
             num_threads=_HOST_THREADS,
             device_id=self._device_id,
             prefetch_queue_depth=1,  # the batch that goes in is the batch that comes out
+            exec_dynamic=True,  # outputs own their memory: the next batch does not overwrite what is held
         )
         with pipe:
             data = fn.external_source(name="streams", dtype=types.UINT8, ndim=1)

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.errors import UsageError
-from radload.loading.gpu.calibrate import AUTO, CPU, calibrate
+from radload.loading.gpu.calibrate import calibrate
 from radload.loading.gpu.decoded import Decoded, Decoder
 from radload.loading.gpu.decoder import NAMES
 from radload.loading.gpu.device import Device
 from radload.loading.gpu.guard import Guard
+from radload.loading.gpu.share import AUTO, CPU
 
 _REFUSALS = 3  # batches that a decoder may refuse one after the other before it is given up
 

@@ -6,6 +6,7 @@ torch's allocator. SIDE carries copies from the host and decoding, beside the tr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from radload.loading.gpu.decoded import Decoder
 Stream = Literal["main", "side"]
 MAIN: Stream = "main"
 SIDE: Stream = "side"
+Render = Callable[[kernel.Launch], None]  # the kernel for one number of planes and one output type
 
 _INSTALL = "install radload[cuda13] (or radload[cuda12] for a driver older than 580)"
 _DEVICE_TO_DEVICE = 3  # cudaMemcpyKind
@@ -34,23 +36,6 @@ class Event(Protocol):
 
     def synchronize(self) -> None:
         """Wait until it has."""
-
-
-class Launch(Protocol):
-    """The kernel for one number of planes and one output type; arguments as of kernels.gpu.FusedKernel.launch, on MAIN."""
-
-    def __call__(
-        self,
-        count: int,
-        sources: int,
-        samples: int,
-        windows: int,
-        shared_windows: bool,
-        tables: tuple[int, int],
-        norm: int,
-        out: torch.Tensor,
-        to: NDArray[np.void],
-    ) -> None: ...
 
 
 class Device(Protocol):
@@ -80,8 +65,8 @@ class Device(Protocol):
     def wait(self, stream: Stream, event: Event) -> None:
         """What a stream is given from now on comes after the event."""
 
-    def kernel(self, planes: int, output: kernel.Output) -> Launch:
-        """The compiled kernel."""
+    def kernel(self, planes: int, output: kernel.Output) -> Render:
+        """The compiled kernel, on MAIN."""
 
     def decoder(self, batch_size: int, name: str) -> Decoder:
         """A decoder of decoder.NAMES for at most `batch_size` streams at once. Raises UsageError where its software is missing."""
@@ -136,28 +121,16 @@ class CudaDevice:
     def wait(self, stream: Stream, event: Event) -> None:
         self._stream(stream).wait_event(event)
 
-    def kernel(self, planes: int, output: kernel.Output) -> Launch:
+    def kernel(self, planes: int, output: kernel.Output) -> Render:
         with torch.cuda.device(self.place):
             compiled = kernel.FusedKernel(planes, output)
 
-        def launch(
-            count: int,
-            sources: int,
-            samples: int,
-            windows: int,
-            shared_windows: bool,
-            tables: tuple[int, int],
-            norm: int,
-            out: torch.Tensor,
-            to: NDArray[np.void],
-        ) -> None:
+        def render(launch: kernel.Launch) -> None:
             stream = self._stream(MAIN).cuda_stream
             with torch.cuda.device(self.place):
-                compiled.launch(
-                    count, sources, samples, windows, shared_windows, tables, norm, out.data_ptr(), to, stream
-                )  # fmt: skip
+                compiled.launch(launch, stream)
 
-        return launch
+        return render
 
     def decoder(self, batch_size: int, name: str) -> Decoder:
         from radload.loading.gpu.decoder import open_decoder

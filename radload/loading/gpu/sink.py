@@ -23,11 +23,11 @@ from radload.kernels import gpu as kernel
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import streams
 from radload.loading.fields import base_fields
-from radload.loading.gpu.calibrate import AUTO
 from radload.loading.gpu.decoding import Decoding
 from radload.loading.gpu.device import MAIN, SIDE, Device, Event
 from radload.loading.gpu.held import ALL
 from radload.loading.gpu.pinned import Pinned
+from radload.loading.gpu.share import AUTO
 from radload.loading.masks import FIELD as MASK
 from radload.loading.planning import views
 from radload.loading.planning.plan import Settings
@@ -85,7 +85,7 @@ class GpuSink:
         self._masks = [name for name in (MASK, views.LOCAL_MASK) if name in self.fields]
         self._dtype = _DTYPES[settings.dtype]
         output: Any = settings.dtype
-        self._launch = device.kernel(recipe.channels, output)
+        self._kernel = device.kernel(recipe.channels, output)
         norm = normalisation(recipe.mean, recipe.std).view(np.uint8).reshape(-1)
         self._norm = device.empty((norm.nbytes,), torch.uint8)
         device.wait(SIDE, device.mark(MAIN))
@@ -235,7 +235,7 @@ class GpuSink:
         at = {name: self._address(buffer, arrays, name) for name in arrays if name.startswith(("samples", "windows"))}
         sources = self._address(buffer, arrays, "sources")
         pool = arrays["data"].ctypes.data - arrays["sources"].ctypes.data + int(arrays["taken"][streams.DATA])
-        tables = (sources + pool, int(arrays["taken"][streams.TABLES]))
+        entries = int(arrays["taken"][streams.TABLES])
         found = {}
         for name, numbers, size in kinds:
             images = count // slices
@@ -244,9 +244,19 @@ class GpuSink:
             to = kernel.target(channels, size, slices, last)
             for view, out in zip(numbers, whole, strict=True):
                 samples, windows = streams.names(view)
-                self._launch(
-                    count, sources, at[samples], at[windows], False, tables, self._norm.data_ptr(), out, to
-                )  # fmt: skip
+                self._kernel(
+                    kernel.Launch(
+                        count=count,
+                        sources=sources,
+                        samples=at[samples],
+                        windows=at[windows],
+                        tables=sources + pool,
+                        entries=entries,
+                        norm=self._norm.data_ptr(),
+                        out=out.data_ptr(),
+                        to=to,
+                    )
+                )
             shaped = whole.movedim(-1, -3) if last else whole
             found[name] = shaped[0] if name == views.IMAGE and shown.count == 1 else shaped
         return found

@@ -25,9 +25,9 @@ from radload.kernels.gpu import DTYPE_CODES
 from radload.kernels.prepare import SAMPLE, WINDOW, normalisation
 from radload.loading import Loader, streams
 from radload.loading.cache.memory import MemoryCache
-from radload.loading.gpu.calibrate import check_decode
 from radload.loading.gpu.decoder import NAMES, DaliDecoder, NvImageDecoder, open_decoder
 from radload.loading.gpu.device import choose_device
+from radload.loading.gpu.share import check_decode
 from radload.loading.planning.plan import Planner
 from radload.loading.planning.recipe import make_recipe
 from radload.loading.ring import Layout
@@ -80,6 +80,9 @@ def test_missing_dali_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -
     [
         ({"device": "tpu"}, 'choose "cpu", "cuda" or "auto"'),
         ({"static": True}, 'static goes with device="cuda"'),
+        ({"decode": "gpu"}, 'decode="gpu" goes with device="cuda"'),
+        ({"decode": "gpu", "cache": True}, 'leave decode="gpu" out, or the cache'),
+        ({"decode": "fpga"}, "decode='fpga' is unknown"),
     ],
 )
 def test_arguments_that_cannot_be(ct_data: Path, options: dict[str, Any], sentence: str) -> None:
