@@ -70,10 +70,7 @@ def open_shards(
     fetch = config["fetch"] if config["fetch"] != "auto" else choose(work(), config["limit"])
     if fetch == "ranges":
         return RemoteShards(root, names, store, None, warn)
-    hashes: list[bytes] = table.column("sha256").to_pylist()
-    return RemoteShards(
-        root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes, hashes), warn
-    )
+    return RemoteShards(root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes), warn)
 
 
 def workload(index: Index, rows: range, planner: Any, training: bool, run: int, opened: int, share: float) -> Workload:

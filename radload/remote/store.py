@@ -28,6 +28,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0  # seconds
 _RETRIES = 10  # of obstore itself, for each of them: 5xx (503 SlowDown too), lost connections
 _REQUEST_TIME = 60  # seconds for one request and its body
 _PART = 8 << 20  # bytes of a part of an upload: S3 takes 5 MiB or more, and 10,000 parts
+CHUNK = 1 << 20  # bytes of a body that are handed on at a time
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}([^/]+)/?(.*)", re.DOTALL)  # pathlib makes one slash of two
 
 T = TypeVar("T")
@@ -109,6 +110,29 @@ class Store:
         return self._patiently(
             name, lambda: memoryview(obstore.get_range(self._store, name, start=offset, length=length))
         )
+
+    def stream(self, name: str, offset: int, length: int) -> Iterator[memoryview]:
+        """The same in one request, in chunks as they come; a body that breaks off is asked for from there on."""
+        import obstore
+
+        end = offset + length
+        running: Iterator[Any] | None = None
+
+        def chunk() -> memoryview | None:
+            nonlocal running
+            try:
+                if running is None:
+                    body = obstore.get(self._store, name, options={"range": (offset, end)})
+                    running = iter(body.stream(min_chunk_size=CHUNK))
+                found = next(running, None)
+            except BaseException:
+                running = None
+                raise
+            return None if found is None else memoryview(found)
+
+        while offset < end and (found := self._patiently(name, chunk)) is not None:
+            yield found
+            offset += len(found)
 
     def list(self) -> Iterator[Entry]:
         """All objects below the URL, in no order."""
