@@ -98,7 +98,7 @@ class NodeCache:
             os.close(lock)
 
     def _reserve(self, size: int, temporary: Path) -> int | None:
-        """A file of `size` bytes, allocated; the shards that nobody has used for longest go where it does not fit else.
+        """A file of `size` bytes, for others to count; the shards that nobody has used for longest go where it does not fit else.
 
         None: other processes' unfinished shards leave no room, or hold the lock.
         """
@@ -111,7 +111,9 @@ class NodeCache:
             if self._spare < 0 and not self._make_room(size):
                 return None
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.posix_fallocate(descriptor, 0, size)  # a full disk is found now
+            os.ftruncate(
+                descriptor, size
+            )  # no fallocate: on tmpfs it writes all pages, under this lock; a full disk is found by pwrite
             return descriptor
         except OSError:
             if descriptor >= 0:

@@ -70,7 +70,9 @@ def open_shards(
     fetch = config["fetch"] if config["fetch"] != "auto" else choose(work(), config["limit"])
     if fetch == "ranges":
         return RemoteShards(root, names, store, None, warn)
-    return RemoteShards(root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes), warn)
+    return RemoteShards(
+        root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes), warn
+    )
 
 
 def workload(index: Index, rows: range, planner: Any, training: bool, run: int, opened: int, share: float) -> Workload:

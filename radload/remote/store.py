@@ -27,7 +27,7 @@ TRIES = 5  # of a read that obstore has given up: bodies that break off in the m
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0  # seconds
 _RETRIES = 10  # of obstore itself, for each of them: 5xx (503 SlowDown too), lost connections
 _REQUEST_TIME = 60  # seconds for one request and its body
-_PART = 8 << 20  # bytes of a part of an upload: S3 takes 5 MiB or more, and 10,000 parts
+PART = 8 << 20  # bytes of a part of an upload: S3 takes 5 MiB or more, and 10,000 parts
 CHUNK = 1 << 20  # bytes of a body that are handed on at a time
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}([^/]+)/?(.*)", re.DOTALL)  # pathlib makes one slash of two
 
@@ -158,7 +158,7 @@ class Store:
         import obstore
 
         given: Any = attributes or {}
-        self._patiently(name, lambda: obstore.put(self._store, name, content, attributes=given, chunk_size=_PART))
+        self._patiently(name, lambda: obstore.put(self._store, name, content, attributes=given, chunk_size=PART))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object that must not be there yet; False where another content is there.

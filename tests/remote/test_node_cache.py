@@ -73,9 +73,7 @@ def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path, pool: ThreadPoolEx
     assert files(tmp_path) == {"000003.tar"}
 
 
-def test_large_shards_come_in_parts(
-    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_shards_come_in_parts(tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a last one that is not full."""
     monkeypatch.setattr("radload.remote.download.PART", part := 100_000)
     content = os.urandom(6 * part + 17)
@@ -176,7 +174,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OSError, match="No space left"):
         make(tmp_path).fetch(0, Objects(CONTENT), pool)  # type: ignore[arg-type]
     assert files(tmp_path) == set()

@@ -94,9 +94,7 @@ def test_a_bad_copy_goes_where_the_bucket_has_better(
 
 
 @READS
-def test_a_shard_that_is_bad_in_the_bucket_stays(
-    way: Way, shards: RemoteShards, index: Index, bucket: Bucket
-) -> None:
+def test_a_shard_that_is_bad_in_the_bucket_stays(way: Way, shards: RemoteShards, index: Index, bucket: Bucket) -> None:
     bucket.spoil = lambda data: bytes([data[0] ^ 1]) + data[1:]
     for _ in range(2):
         with pytest.raises(CorruptSample, match="wrong checksum"):
@@ -105,9 +103,7 @@ def test_a_shard_that_is_bad_in_the_bucket_stays(
 
 
 @READS
-def test_a_bad_copy_stays_while_the_store_is_gone(
-    way: Way, shards: RemoteShards, index: Index, bucket: Bucket
-) -> None:
+def test_a_bad_copy_stays_while_the_store_is_gone(way: Way, shards: RemoteShards, index: Index, bucket: Bucket) -> None:
     def gone(_: bytes) -> bytes:
         raise RadloadError("cannot be reached")
 
