@@ -1,7 +1,7 @@
 """Objects of one data set in a bucket: obstore with patience, and its errors as sentences.
 
 Who may read and where the store is comes from what the store's own tools use: for `s3://` the variables AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, a web identity or the machine's role; for `gs://`
+AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, a web identity, a profile of `~/.aws` or the machine's role; for `gs://`
 GOOGLE_APPLICATION_CREDENTIALS or the machine's service account.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from radload.errors import FormatError, RadloadError, UsageError
+from radload.remote.aws_profile import profile_settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -78,7 +79,9 @@ class Store:
                 f"{url} needs the package obstore: install it with `pip install 'radload[remote]'`"
             ) from None
         self.url = url
-        config: dict[str, Any] = {"aws_checksum_algorithm": "sha256"} if url.startswith("s3:") else {}
+        config: dict[str, Any] = {}
+        if url.startswith("s3:"):
+            config = {"aws_checksum_algorithm": "sha256", **profile_settings(os.environ)}
         client: dict[str, Any] = {"timeout": timedelta(seconds=_REQUEST_TIME), "pool_max_idle_per_host": "128"}
         if os.environ.get("AWS_ALLOW_HTTP", "").lower() in (
             "1",
