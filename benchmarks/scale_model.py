@@ -16,6 +16,8 @@ import numpy as np
 from radload.dataset.schema import RECORD, SERIES_RECORD
 from radload.loading.order.blocks import Blocks
 from radload.loading.order.sampling import Sampler, Uniform
+from radload.remote.download import PART
+from radload.remote.store import PART as UPLOADED
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,15 @@ def needs(cluster: Cluster, data: Data, store: S3) -> dict[str, float]:
         "disk TB per node": data.size / 1e12,
         "fits": float(data.size <= cluster.disk),
         "fill s per node": data.size / cluster.network,
-        "fill requests/s": cluster.nodes * cluster.network / (8 << 20),
-        "fill USD": cluster.nodes * data.size / (8 << 20) * store.get_price,
+        "fill requests/s": cluster.nodes * cluster.network / PART,
+        "fill USD": cluster.nodes * data.size / PART * store.get_price,
         "fill steps share": data.size / cluster.network / (data.samples / cluster.rate),
         # whole shards in runs, kept by nobody: all bytes, each epoch
         "stream GB/s": cluster.rate * data.sample_bytes / 1e9,
         "stream Gbit/s per node": cluster.rate * data.sample_bytes * 8 / 1e9 / cluster.nodes,
-        "stream requests/s": cluster.rate * data.sample_bytes / (8 << 20),
+        "stream requests/s": cluster.rate * data.sample_bytes / PART,
         "storage USD per month": data.size * store.month_price,
-        "upload USD": data.size / (8 << 20) * store.put_price,
+        "upload USD": data.size / UPLOADED * store.put_price,
     }
 
 

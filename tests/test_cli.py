@@ -94,6 +94,15 @@ def test_what_the_user_can_mend_is_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", ["bench", "verify", "versions", "compact"])
+def test_a_bucket_is_no_folder_and_is_said_to_be_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "s3://bucket/data/ct") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("radload: s3://bucket/data/ct lies in a bucket") and said.count("\n") == 1
+    assert run(command, "/nowhere/s3") == 2
+    assert "there is no folder /nowhere/s3" in capsys.readouterr().err
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, radload.cli; print(sorted({'numpy', 'pyarrow', 'torch', 'pydicom', 'nvidia', 'imagecodecs'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

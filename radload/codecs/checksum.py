@@ -9,6 +9,8 @@ import numpy as np
 
 from radload.codecs.encoded import BytesLike
 
+_POLYNOMIAL = 0x82F63B78  # reflected, RFC 3720 appendix B.4
+
 
 def extend(crc: int, data: BytesLike) -> int:
     """CRC-32C of what gave `crc` followed by `data`; start with 0. Copies nothing."""
@@ -20,6 +22,30 @@ def extend(crc: int, data: BytesLike) -> int:
 def crc32c(data: BytesLike) -> int:
     """CRC-32C of `data`, 0..2**32-1."""
     return extend(0, data)
+
+
+def combine(first: int, second: int, length: int) -> int:
+    """CRC-32C of two pieces one after the other, from that of each; `length`: bytes of the second.
+
+    Over GF(2) the first one is multiplied by x to the power of 8 * length, modulo the polynomial: Mark Adler's crc32_combine of zlib.
+    """
+    power, factor, bits = 1 << 31, 1 << 30, 8 * length  # x**0 and x**1: the first coefficient is the highest bit
+    while bits:
+        if bits & 1:
+            power = _product(power, factor)
+        factor = _product(factor, factor)
+        bits >>= 1
+    return _product(first, power) ^ second
+
+
+def _product(a: int, b: int) -> int:
+    """Of two polynomials modulo that of CRC-32C, all three reflected."""
+    product = 0
+    for place in range(31, -1, -1):
+        if a >> place & 1:
+            product ^= b
+        b = (b >> 1) ^ (_POLYNOMIAL if b & 1 else 0)
+    return product
 
 
 def prefix_crcs(data: BytesLike, ends: Sequence[int]) -> tuple[int, ...]:

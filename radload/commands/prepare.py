@@ -36,9 +36,12 @@ def prepare(
         list[str] | None,
         typer.Option(help="Kind of file that a pack leaves out (docs/rejects.md).", show_default=False),
     ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a file that yields nothing more is given up.")
+    ] = 120.0,
 ) -> None:
     """Make from files, without shards, the pixels that a network was trained on."""
     from radload.inference.write import read_statistics, write
 
-    write(out, list(files), recipe, frame, read_statistics(statistics), include or (), decisions)
+    write(out, list(files), recipe, frame, read_statistics(statistics), include or (), decisions, timeout)
     typer.echo(f"wrote {out}")

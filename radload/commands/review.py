@@ -19,6 +19,9 @@ def review(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a file that yields nothing more is given up.")
+    ] = 120.0,
 ) -> None:
     """Show the files that may hold burned-in text, group by group, and write decisions.toml to fill in."""
     from rich.console import Console
@@ -27,7 +30,7 @@ def review(
     from radload.review import review as run
     from radload.review.tables import print_groups
 
-    reviewed = run(shards, src, private, workers)
+    reviewed = run(shards, src, private, workers, timeout)
     console = Console()
     print_groups(reviewed.sections, console)
     console.print(Text(f"pictures: {reviewed.folder / 'index.html'}", overflow="fold"))

@@ -51,6 +51,9 @@ def verify(
     workers: Annotated[
         int | None, typer.Option(help="Processes; 0: none but this one. [default: all cores]", show_default=False)
     ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="For repack: seconds after which a file that yields nothing more is given up.")
+    ] = 120.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but problems.")] = False,
 ) -> None:
     """Check every byte of a data set against its index. Exit code 0: it is whole, 1: it is not, 2: nothing could be checked."""
@@ -69,6 +72,7 @@ def verify(
             source=src,
             private=private,
             files=files,
+            timeout=timeout,
             quiet=quiet,
         )
     except KeyboardInterrupt:

@@ -87,12 +87,17 @@ def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
+_AS_IT_IS: Final = frozenset(
+    (str, int, bool, type(None))
+)  # most of what there is: a call for each would be a tenth of a verify
+
+
 def finite(value: Any) -> Any:
     """A value for JSON: numbers in it that are not finite are null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {name: finite(item) for name, item in value.items()}
+        return {name: item if type(item) in _AS_IT_IS else finite(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [finite(item) for item in value]
+        return [item if type(item) in _AS_IT_IS else finite(item) for item in value]
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from radload.dataset.schema import FORMAT_VERSION
 from radload.errors import FormatError, UsageError
 
 MANIFEST = "manifest.json"
+_BUCKET = re.compile(r"(?:^|/)(s3|gs):/+(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,22 @@ def _generation(version: int | str) -> int:
     raise UsageError(f"version={version!r} is no version: give its number, such as 0 (`radload versions` lists them)")
 
 
+def no_folder(folder: Path) -> UsageError:
+    """What is said where a folder of shards is not there; an address of a bucket may have become a path."""
+    if found := _BUCKET.search(str(folder)):
+        scheme, name = found.groups()
+        return UsageError(
+            f"{scheme}://{name} lies in a bucket, and this command works in a folder: copy it to a disk of this machine, and give "
+            "that folder (radload.Loader, radload.open, `radload inspect`, `audit` and `cohort` read it where it is)"
+        )
+    return UsageError(f"there is no folder {folder}: give the folder that `radload pack --out` wrote")
+
+
 def _read(folder: Path, path: Path) -> Manifest:
     if folder.is_file():
         raise UsageError(f"{folder} is a file: give the folder that `radload pack --out` wrote")
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}: give the folder that `radload pack --out` wrote")
+        raise no_folder(folder)
     if not path.is_file():
         raise UsageError(
             f"{folder} holds no {MANIFEST}: it is not a finished data set; make one with `radload pack --src DIR --out {folder}`"

@@ -25,6 +25,7 @@ from radload.pack.quarantine import prepared
 from radload.pack.redact import Redaction, inside
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_file
 from radload.pack.walk import walk
+from radload.pack.watched import Reading, unwatched
 from radload.sources import Header, PartOf
 
 _log = logging.getLogger("radload")
@@ -52,11 +53,14 @@ def find_images(
     preparation: Preparation,
     include: AbstractSet[str] = frozenset(),
     decisions: str | PathLike[str] | None = None,
+    reading: Reading = unwatched,
+    timeout: float | None = None,
 ) -> Images:
     """Look at the headers of `given`, and apply the pack's rules to them. Quarantine is none of them: nothing leaves here.
 
     Args:
         include: kinds that a pack leaves out and that are wanted nevertheless; decisions: the decisions.toml of the pack.
+        reading: told of each file; timeout: of the walk through a folder.
 
     Raises:
         UsageError: a file that is no image, or that a pack would leave out; no image at all.
@@ -71,14 +75,18 @@ def find_images(
         twice = Counter(paths).most_common(1)[0][0]
         raise UsageError(f"{twice} is given twice: it would count twice in the statistics of its series")
     root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths]))
-    files, argument = _walk(root, paths)
+    files, argument = _walk(root, paths, timeout)
     headers: list[Header] = []
     places: list[int] = []
     passed: Counter[str] = Counter()
     strict = [not path.is_dir() for path in paths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values of the file
-        outcomes = [scan_file(ScanJob(root, (file,), preparation.axis), file.source) for file in files]
+        outcomes = []
+        for file in files:
+            reading(str(root / file.source))
+            outcomes.append(scan_file(ScanJob(root, (file,), preparation.axis), file.source))
+        reading("")
     known = {outcome.source for outcome in outcomes if isinstance(outcome, Header)}
     for file, outcome, place in zip(files, outcomes, argument, strict=True):
         if isinstance(outcome, Header):
@@ -108,7 +116,7 @@ def find_images(
     return Images(root, chosen, redactions, tuple(places[position] for position in kept), tuple(not s for s in strict))
 
 
-def _walk(root: Path, paths: Sequence[Path]) -> tuple[list[InputFile], list[int]]:
+def _walk(root: Path, paths: Sequence[Path], timeout: float | None) -> tuple[list[InputFile], list[int]]:
     """All files, and which of `paths` each came from; a file that an earlier folder holds comes once."""
     files: list[InputFile] = []
     argument: list[int] = []
@@ -116,7 +124,7 @@ def _walk(root: Path, paths: Sequence[Path]) -> tuple[list[InputFile], list[int]
     for place, path in enumerate(paths):
         if path.is_dir():
             base = path.relative_to(root).as_posix()
-            found = [f"{base}/{file.source}" if base != "." else file.source for file in walk(path)]
+            found = [f"{base}/{file.source}" if base != "." else file.source for file in walk(path, timeout)]
         else:
             found = [path.relative_to(root).as_posix()]
         for source in found:

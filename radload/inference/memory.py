@@ -26,6 +26,7 @@ from radload.pack.options import MEBIBYTE
 from radload.pack.patients import find_patients
 from radload.pack.plan import SeriesJob, ShardJob, ShardOptions, make_plan
 from radload.pack.transform import load_transform
+from radload.pack.watched import Reading, unwatched
 from radload.pack.wide import WideMode
 
 T = TypeVar("T")
@@ -61,17 +62,25 @@ class Packed:
 
 
 @contextmanager
-def packed(images: Images, preparation: Preparation) -> Iterator[Packed]:
+def packed(images: Images, preparation: Preparation, reading: Reading = unwatched) -> Iterator[Packed]:
     """Pack `images` into memory, as `radload pack` with the preparation's options does; the memory is given back at the end.
+
+    Args:
+        reading: told of each file, and of each of its frames.
 
     Raises:
         UsageError: a frame that cannot be packed.
     """
     job = _plan(images, preparation)
+
+    def beat(row: int, _: int) -> None:
+        reading(str(images.root / images.headers[row].source) if row >= 0 else "")
+
     with os.fdopen(os.memfd_create("radload"), "w+b") as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of parsers and codecs: they quote values of the file
-            part = fill_shard(job, file)
+            part = fill_shard(job, file, beat)
+            reading("")
         file.flush()
         for reject in part.rejects:
             header = images.headers[reject.row]

@@ -19,6 +19,7 @@ from radload.loading.planning.draws import plan_draws
 from radload.loading.planning.fit import count_unscaled
 from radload.loading.planning.plan import Planner
 from radload.pack.options import check_include
+from radload.pack.watched import Reading, unwatched
 
 if TYPE_CHECKING:
     import torch
@@ -67,13 +68,19 @@ def prepare_array(
     statistics: Mapping[str, float] | str | None = None,
     include: Collection[str] = (),
     decisions: str | PathLike[str] | None = None,
+    reading: Reading = unwatched,
+    timeout: float | None = None,
 ) -> NDArray[Any]:
-    """`prepare` without torch; bfloat16 as the uint16 of its bits."""
+    """`prepare` without torch; bfloat16 as the uint16 of its bits.
+
+    Args:
+        reading: told of each file and frame that is read; timeout: of the walk through a folder.
+    """
     preparation = find_preparation(recipe)
     given = [files] if isinstance(files, str | PathLike) else list(files)
-    images = find_images(given, preparation, check_include(tuple(include)), decisions)
+    images = find_images(given, preparation, check_include(tuple(include)), decisions, reading, timeout)
     settings = preparation.settings
-    with packed(images, preparation) as data:
+    with packed(images, preparation, reading) as data:
         settle(data, images, preparation, statistics)
         planner = Planner(data.index, settings)
         everything = range(len(data.index.records))

@@ -15,6 +15,8 @@ from radload.inference.saved import find_preparation
 from radload.inference.statistics import GIVEN
 from radload.inference.tensors import prepare_array
 from radload.loading.preparation import Preparation
+from radload.pack.options import check_timeout
+from radload.pack.watched import Reading, watched
 
 
 def write(
@@ -25,16 +27,34 @@ def write(
     statistics: Mapping[str, float] | str | None = None,
     include: Collection[str] = (),
     decisions: Path | None = None,
+    timeout: float = 120.0,
 ) -> None:
     """Write what `prepare` gives to `out`: x.npy has all frames (bfloat16 as the uint16 of its bits), x.png frame `frame`.
 
+    Args:
+        timeout: seconds after which a file that yields nothing more is given up.
+
     Raises:
+        RadloadError: that came to pass.
         UsageError: as `prepare`; another ending, a frame that is not there, or a file that cannot be written.
     """
     if out.suffix not in (".npy", ".png"):
         raise UsageError(f"--out {out} has an ending that cannot be written: give x.npy or x.png")
     preparation = find_preparation(recipe)
-    found = prepare_array(files, preparation, statistics=statistics, include=include, decisions=decisions)
+    seconds = check_timeout(timeout)
+
+    def prepared(reading: Reading) -> NDArray[Any]:
+        return prepare_array(
+            files,
+            preparation,
+            statistics=statistics,
+            include=include,
+            decisions=decisions,
+            reading=reading,
+            timeout=seconds,
+        )
+
+    found = watched(prepared, seconds)
     if out.suffix == ".png" and not 0 <= frame < len(found):
         raise UsageError(f"--frame {frame} is not there: the files have {len(found)} frames, counted from 0")
     from PIL import Image

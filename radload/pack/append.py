@@ -26,7 +26,7 @@ from radload.pack.before import Before, NothingNew, read_splits
 from radload.pack.catalog import scan_catalog
 from radload.pack.codes import NOT_SELECTED
 from radload.pack.compact import SourceFiles
-from radload.pack.crosswalk import read_rows, write_rejects
+from radload.pack.crosswalk import PackedRows, write_rejects
 from radload.pack.device import find_device, with_notes
 from radload.pack.display import Display
 from radload.pack.finish import Written, write_dataset
@@ -175,15 +175,13 @@ def _before(workspace: Workspace, manifest: Manifest, identity: dict[str, Any], 
             "another --out"
         )
     index = open_index(workspace.out, manifest)
-    crosswalk = read_rows(workspace.private / CROSSWALK)
-    # Rows of an append that was stopped: their keys are given anew.
-    crosswalk = crosswalk.filter(pc.less(crosswalk.column("key"), key_text(index.next_key)))
     return Before(
         read_forgotten(workspace.private),
         partial(privacy.pseudonym, workspace.key, "patient"),
         manifest,
         index,
-        crosswalk,
+        # Rows of an append that was stopped have keys from here on, which are given anew.
+        PackedRows(workspace.private / CROSSWALK, key_text(index.next_key)),
         read_splits(workspace.private / SPLITS_FILE),
         _passed(workspace),
     )

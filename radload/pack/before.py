@@ -18,6 +18,8 @@ from radload.dataset.schema import SPLITS
 from radload.errors import UsageError
 from radload.pack.codes import MASK_WITHOUT_IMAGE, NOT_SELECTED, WITHDRAWN
 from radload.pack.compact import chosen
+from radload.pack.crosswalk import PackedRows
+from radload.pack.known import KnownNames
 from radload.pack.masks import Masks, of_images
 from radload.pack.patients import Patient, find_patients
 from radload.pack.privacy import printable
@@ -26,6 +28,7 @@ from radload.sources import Header
 
 Hasher: TypeAlias = Callable[[Sequence[Header]], Sequence[Sequence[bytes]]]  # pixel hashes of the images of each file
 
+_AT_ONCE: Final = 1 << 16  # headers
 _PACKED: Final = "\0packed\0"  # + pseudonym: stands for a patient of whom only that is known
 
 
@@ -43,7 +46,7 @@ class Before:
 
     Attributes:
         forgotten: pseudonyms; pseudonym: patient identity -> pseudonym.
-        manifest, index, crosswalk: of the data set, None where there is none yet.
+        manifest, index, crosswalk: of the data set, None where there is none yet; of the crosswalk only samples of finished packs.
         splits: pseudonym -> split.
         passed: files that the selection of an earlier pack left out, and that stay out.
     """
@@ -52,7 +55,7 @@ class Before:
     pseudonym: Callable[[str], str]
     manifest: Manifest | None = None
     index: Index | None = None
-    crosswalk: pa.Table | None = None
+    crosswalk: PackedRows | None = None
     splits: Mapping[str, int] | None = None
     passed: frozenset[str] = frozenset()
 
@@ -181,32 +184,35 @@ def _reason(gone: bool, passed: bool) -> tuple[str, str] | None:
 def _packed(
     headers: Sequence[Header], patients: Sequence[Patient], before: Before, hasher: Hasher | None
 ) -> list[bool]:
-    table = before.crosswalk
-    if table is None:
+    rows = before.crosswalk
+    if rows is None:
         return [False] * len(headers)
-    instances = set(zip(*(table.column(name).to_pylist() for name in ("patient", "series", "sop")), strict=True))
-    paths = set(table.column("source").to_pylist())
-    found = [
-        bool(header.sop) and (patient.name, header.series, header.sop) in instances
-        for header, patient in zip(headers, patients, strict=True)
-    ]
+    instances = KnownNames(rows.names("patient", "series", "sop"))
+    found: list[bool] = []
+    for start in range(0, len(headers), _AT_ONCE):
+        some = headers[start : start + _AT_ONCE]
+        names = [(patients[row].name, header.series, header.sop) for row, header in enumerate(some, start)]
+        found += (instances.has(names) & [bool(header.sop) for header in some]).tolist()
     others = [row for row, header in enumerate(headers) if not header.sop]
     hashes = hasher([headers[row] for row in others]) if hasher is not None and others else [()] * len(others)
     owners = before.owners({digest for of_file in hashes for digest in of_file})
-    for row, of_file in zip(others, hashes, strict=True):
+    by_path = KnownNames(rows.names("source") if others else ()).has(
+        [(printable(headers[row].source),) for row in others]
+    )
+    for row, of_file, path_known in zip(others, hashes, by_path.tolist(), strict=True):
         patient = patients[row]
         name = before.pseudonym(patient.identity) if patient.known else None
         if of_file:
             found[row] = all(digest in owners and (name is None or name in owners[digest]) for digest in of_file)
         else:
-            found[row] = printable(headers[row].source) in paths
+            found[row] = path_known
     return found
 
 
 def _masks_of(before: Before) -> set[str]:
     if before.crosswalk is None:
         return set()
-    return {name for name in before.crosswalk.column("mask_source").to_pylist() if name is not None}
+    return {name for names in before.crosswalk.names("mask_source") for (name,) in names if name is not None}
 
 
 def read_splits(path: Path) -> dict[str, int]:

@@ -131,7 +131,9 @@ def decode(
             headers.append(header, start + place)
         for place, said in enumerate(status):
             if said == REJECTED:
-                rejects.append(Reject(files[start + place].source, None, code[place], reason[place]))
+                rejects.append(
+                    Reject(files[start + place].source, None, shared.text(code[place]), shared.text(reason[place]))
+                )
             ignored += said == IGNORED
         start += len(status)
     return Catalog(headers, tuple(rejects), ignored, np.array(rows, np.int64))

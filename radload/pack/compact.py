@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.pack.scan import InputFile
+from radload.pack.texts import Paths, Texts, Uids
 from radload.sources import Header
 
 T = TypeVar("T")
@@ -47,33 +48,11 @@ class Lazy(Sequence[T], Generic[T]):
     __hash__ = None  # type: ignore[assignment]  # as a list's
 
 
-class Texts:
-    """Texts in one block of bytes, 8 bytes beside the text; surrogates of names that are no UTF-8 included."""
-
-    def __init__(self) -> None:
-        self._bytes, self._ends = bytearray(), array("q", (0,))
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def append(self, text: str) -> None:
-        """Add a text."""
-        self._bytes += text.encode("utf-8", "surrogateescape")
-        self._ends.append(len(self._bytes))
-
-    def raw(self, place: int) -> bytes:
-        """The bytes of a text."""
-        return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
-
-    def __getitem__(self, place: int) -> str:
-        return self._bytes[self._ends[place] : self._ends[place + 1]].decode("utf-8", "surrogateescape")
-
-
 class SourceFiles(Sequence[InputFile]):
-    """The files of a walk, 24 bytes beside their names."""
+    """The files of a walk, 28 bytes beside their names; a folder has its name once."""
 
     def __init__(self, files: Iterable[InputFile] = ()) -> None:
-        self._sources, self._sizes, self._modified = Texts(), array("q"), array("q")
+        self._sources, self._sizes, self._modified = Paths(), array("q"), array("q")
         self._ordered: array[int] | None = None  # places of the files in order of their names; None: all of them
         last = b""
         for place, file in enumerate(files):
@@ -134,7 +113,7 @@ class _Store:
     def __init__(self, files: Sequence[InputFile]) -> None:
         self.files = files
         self.name = array("q")  # where the source stands: place among `files`, or, inverted, among `sources`
-        self.sources, self.sops = Texts(), Texts()
+        self.sources, self.sops = Texts(), Uids()
         self.template, self.flags, self.phases = array("i"), array("B"), array("i")
         self.position, self.origin, self.instance = array("d"), array("d"), array("q")
         self.templates: list[list[Any]] = []

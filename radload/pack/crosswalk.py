@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -41,7 +42,31 @@ _CROSSWALK: Final = pa.schema(
     ]
 )
 _REJECTS: Final = pa.schema([("source", _TEXT), ("frame", pa.int64()), ("code", _TEXT), ("reason", _TEXT)])
+_ROWS: Final = 1 << 16  # read or written at a time
 _SPLITS: Final = pa.schema([("patient", _TEXT), ("name", _TEXT), ("split", _TEXT), ("given", pa.bool_())])
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """Rows of crosswalk.parquet with keys below `end`, read each time that they are asked for: ten million take 2 GB."""
+
+    path: Path
+    end: str
+
+    def batches(self, columns: Sequence[str] = _CROSSWALK.names) -> Iterator[pa.RecordBatch]:
+        """The rows in their order, some at a time. Raises UsageError."""
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(_ROWS, columns=[*dict.fromkeys(("key", *columns))], use_threads=False):
+                    some = batch.filter(pc.less(batch.column("key"), self.end)).select([*columns])
+                    yield some.cast(pa.schema([_CROSSWALK.field(name) for name in columns]))
+        except (OSError, pa.ArrowException, KeyError):
+            raise _unreadable(self.path) from None
+
+    def names(self, *columns: str) -> Iterator[list[tuple[str | None, ...]]]:
+        """The values of some columns, row by row, some rows at a time. Raises UsageError."""
+        for batch in self.batches(columns):
+            yield list(zip(*(batch.column(name).to_pylist() for name in columns), strict=True))
 
 
 class CrosswalkWriter:
@@ -90,20 +115,27 @@ class CrosswalkWriter:
 
 @contextmanager
 def open_crosswalk(
-    path: Path, headers: Sequence[Header], patients: Sequence[Patient], before: pa.Table | None = None
+    path: Path, headers: Sequence[Header], patients: Sequence[Patient], before: PackedRows | None = None
 ) -> Iterator[CrosswalkWriter]:
     """Write `path` (mode 0600), whole or not at all. before: rows of samples that are packed already, which come first."""
     with atomic_file(path, 0o600) as file, pq.ParquetWriter(file, _CROSSWALK, compression="zstd") as writer:
-        if before is not None:
-            writer.write_table(before)
+        for batch in before.batches() if before is not None else ():
+            writer.write_batch(batch)
         yield CrosswalkWriter(writer, headers, patients)
 
 
 def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     """Write rejects.parquet (mode 0600)."""
-    rows = [asdict(replace(reject, source=printable(reject.source))) for reject in rejects]
-    with atomic_file(path, 0o600) as file:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_REJECTS), file, compression="zstd")
+    with atomic_file(path, 0o600) as file, pq.ParquetWriter(file, _REJECTS, compression="zstd") as writer:
+        for start in range(0, len(rejects), _ROWS):
+            some = rejects[start : start + _ROWS]
+            columns = {
+                "source": [printable(reject.source) for reject in some],
+                "frame": [reject.frame for reject in some],
+                "code": [reject.code for reject in some],
+                "reason": [reject.reason for reject in some],
+            }
+            writer.write_table(pa.Table.from_pydict(columns, schema=_REJECTS))
 
 
 def write_splits(path: Path, splits: dict[str, tuple[str, str | None, int, bool]], add: bool = False) -> None:
@@ -124,7 +156,11 @@ def read_rows(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, schema=_CROSSWALK)
     except (OSError, pa.ArrowInvalid):
-        raise UsageError(f"{path} cannot be read, and it says which files are packed: restore it from a copy") from None
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> UsageError:
+    return UsageError(f"{path} cannot be read, and it says which files are packed: restore it from a copy")
 
 
 def replace_rows(path: Path, table: pa.Table) -> None:

@@ -10,7 +10,6 @@ from heapq import merge
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from radload.dataset.files import sync_folder
@@ -24,7 +23,7 @@ from radload.dataset.segment import SegmentSummary, ShardPart, write_segment
 from radload.pack.before import Before
 from radload.pack.codes import MASK_WITHOUT_IMAGE
 from radload.pack.compact import SourceFiles, joined
-from radload.pack.crosswalk import CrosswalkWriter, open_crosswalk, write_rejects
+from radload.pack.crosswalk import CrosswalkWriter, PackedRows, open_crosswalk, write_rejects
 from radload.pack.label_sets import Labels
 from radload.pack.part import PACKING, RejectedFrame, part_path, read_part
 from radload.pack.patients import Patient
@@ -167,7 +166,7 @@ def _write_next(
     labels: Labels | None,
     manifest: Manifest,
     index: Index,
-    crosswalk_before: pa.Table | None,
+    crosswalk_before: PackedRows | None,
 ) -> Manifest:
     """The index of all samples, old ones first in each split. The crosswalk is complete before anything refers to it."""
 

@@ -232,10 +232,16 @@ def check_axis(text: str) -> int:
     return int(_one_of(text, ("last", "0", "1", "2"), "--axis").replace("last", "2"))
 
 
-def check_limits(timeout: float, memory: float) -> Limits:
-    """Limits of a worker from --timeout (seconds) and --memory (GiB). Raises UsageError."""
+def check_timeout(timeout: float) -> float:
+    """A --timeout in seconds. Raises UsageError."""
     if not 0 < timeout < float("inf"):
         raise UsageError(f"--timeout {timeout:g} is no time in seconds: give a number above 0, such as 120")
+    return timeout
+
+
+def check_limits(timeout: float, memory: float) -> Limits:
+    """Limits of a worker from --timeout (seconds) and --memory (GiB). Raises UsageError."""
+    check_timeout(timeout)
     if not _LEAST_MEMORY <= memory <= 1 << 20:
         raise UsageError(
             f"--memory {memory:g} is no size in GiB for a worker: give {_LEAST_MEMORY:g} or more, such as 2"

@@ -66,6 +66,7 @@ def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], boo
     decisions = _decisions(options.decisions, {group.name: group for group in asked.values()})
     gone: list[int] = []
     rejects: list[Reject] = []
+    said: dict[str, str] = {}  # each reason as one text: there are as many as groups
     redactions: dict[str, Redaction] = {}
     waiting: Counter[Group] = Counter()
     attestable = 0
@@ -87,6 +88,7 @@ def screen(catalog: Catalog, options: PackOptions, spare: Callable[[Header], boo
             code, reason = QUARANTINED, f"may hold burned-in text: {rule_of(header).name}, group {asked[position].name}"
         elif position in asked:
             reason = f"left out by decision on group {asked[position].name}"
+        reason = said.setdefault(reason, reason)
         rejects += [Reject(source, None, code, reason) for source in (header.source, *header.parts)]
     rejects = sorted((*catalog.rejects, *rejects), key=lambda one: one.source.encode("utf-8", "surrogateescape"))
     kept = without(len(catalog.headers), gone)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -63,7 +64,7 @@ class KeyedTable:
     key: str
     rows: dict[str, int]
     values: dict[str, list[str]]
-    lines: list[int]
+    lines: Sequence[int]
 
     def find(self, identity: Identity) -> int | None:
         """The row about `identity`; for a path the row of the file itself, or else of the nearest folder above it."""
@@ -95,7 +96,8 @@ def read_table(path: Path, option: str, columns: Sequence[str] | None = None) ->
     Raises:
         UsageError: no such file, no key column or two, a wanted column absent, or two rows that say different things about one key.
     """
-    names, records, lines = _read_rows(path, option)
+    records = _read_rows(path, option)
+    _, names = next(records)
     position, key = _key_column(names, path, option, columns or ())
     wanted = [name for i, name in enumerate(names) if i != position] if columns is None else list(columns)
     lowered = [name.lower() for name in names]
@@ -106,25 +108,29 @@ def read_table(path: Path, option: str, columns: Sequence[str] | None = None) ->
         raise UsageError(f"{option} {path} has a key column and nothing else: add a column with values")
     places = [lowered.index(name.lower()) for name in wanted]
     rows: dict[str, int] = {}
-    kept: list[list[str]] = []
-    kept_lines: list[int] = []
-    for record, line in zip(records, lines, strict=True):
+    kept: list[list[str]] = [[] for _ in wanted]  # by column
+    lines = array("q")
+    once: dict[str, str] = {}  # equal values as one text: a column of labels has few
+    for line, record in records:
         name = _normal(key, record[position])
         values = [record[place].strip() for place in places]
-        before = rows.setdefault(name, len(kept))
-        if before == len(kept):
-            kept.append(values)
-            kept_lines.append(line)
-        elif kept[before] != values:
+        before = rows.setdefault(name, len(lines))
+        if before == len(lines):
+            for column, value in zip(kept, values, strict=True):
+                column.append(once.setdefault(value, value))
+            lines.append(line)
+        elif [column[before] for column in kept] != values:
             raise UsageError(
-                f"{option} {path} says different things about one {key} in lines {kept_lines[before]} and {line}: keep one of them"
+                f"{option} {path} says different things about one {key} in lines {lines[before]} and {line}: keep one of them"
             )
-    return KeyedTable(path, key, rows, {name: [v[i] for v in kept] for i, name in enumerate(wanted)}, kept_lines)
+    if not lines:
+        raise UsageError(f"{option} {path} holds no rows: give a CSV file with a header and at least one row")
+    return KeyedTable(path, key, rows, dict(zip(wanted, kept, strict=True)), lines)
 
 
 def key_column(path: Path, option: str) -> str:
     """Which of KEY_COLUMNS a CSV file has. Raises UsageError like `read_table`."""
-    return _key_column(_read_rows(path, option)[0], path, option, ())[1]
+    return _key_column(next(_read_rows(path, option))[1], path, option, ())[1]
 
 
 def _key_column(names: Sequence[str], path: Path, option: str, values: Sequence[str]) -> tuple[int, str]:
@@ -139,13 +145,15 @@ def _key_column(names: Sequence[str], path: Path, option: str, values: Sequence[
     return keys[0]
 
 
-def _read_rows(path: Path, option: str) -> tuple[list[str], list[list[str]], list[int]]:
-    """Header, records of the header's length, and the line of each record."""
+def _read_rows(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields): the header, then each record that is not blank, of the header's length."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             names = [name.strip() for name in next(reader, [])]
-            records, lines = [], []
+            if not names:
+                raise UsageError(f"{option} {path} holds no rows: give a CSV file with a header and at least one row")
+            yield reader.line_num, names
             for record in reader:
                 if not any(field.strip() for field in record):
                     continue
@@ -153,15 +161,11 @@ def _read_rows(path: Path, option: str) -> tuple[list[str], list[list[str]], lis
                     raise UsageError(
                         f"{option} {path} has {len(record)} fields in line {reader.line_num}, its header {len(names)}: correct that line"
                     )
-                records.append(record)
-                lines.append(reader.line_num)
+                yield reader.line_num, record
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be read ({error.strerror}): give a CSV file that is there") from None
     except (UnicodeDecodeError, csv.Error):
         raise UsageError(f"{option} {path} is no CSV file in UTF-8: save it as one") from None
-    if not names or not records:
-        raise UsageError(f"{option} {path} holds no rows: give a CSV file with a header and at least one row")
-    return names, records, lines
 
 
 def _normal(key: str, text: str) -> str:

@@ -19,7 +19,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from radload.codecs import checksum
 from radload.dataset import filelock
 from radload.dataset.files import atomic_file
 from radload.dataset.index import segment_folder
@@ -156,19 +155,6 @@ def _labels(store: Store, entries: dict[str, Entry], root: Path, prefix: str) ->
         file.write(json.dumps({name: entry.tag for name, entry in there.items()}).encode())
 
 
-class _Crc:
-    """CRC-32C of what it is fed."""
-
-    def __init__(self) -> None:
-        self.value = 0
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        self.value = checksum.extend(self.value, data)
-
-
 def _fetch(store: Store, name: str, size: int, crc: int | None, path: Path) -> None:
-    found = _Crc()
     with ThreadPoolExecutor(PARTS_AT_ONCE) as pool, atomic_file(path) as file:
-        download(store, name, size, file.fileno(), pool, found)
-        if crc is not None and found.value != crc:
-            raise FormatError(f"{store.url}/{name} has a wrong checksum (CRC-32C): upload it again from a copy")
+        download(store, name, size, file.fileno(), pool, crc)

@@ -1,12 +1,13 @@
-"""Whole shards on the node's own disk, shared by its ranks: fetched once, checked (SHA-256), the least recently used dropped first.
+"""Whole shards on the node's own disk, shared by its ranks: fetched once, the least recently used dropped first.
 
-A shard is written to a temporary name under a lock that ends with its holder, checked, then renamed: under its own name it is whole.
+A shard is written to a temporary name under a lock that ends with its holder, then renamed: under its own name it is whole. Its samples
+are checked each time that one is read (CRC-32C), so nothing is hashed here, and nothing is synced: what a bad line or a power cut leaves
+is found there, dropped, and fetched again.
 Dropping a shard takes its name away; who has it open can still read it, and lets go of it soon (`shards.RemoteShards`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,23 +30,21 @@ class NodeCache:
     """Shards of one data set below `base`, which may hold others: the limit is for all of them.
 
     Args:
-        root: of this data set's copy; names, sizes (bytes) and hashes (SHA-256): of its shards.
+        root: of this data set's copy; names, sizes (bytes): of its shards.
         limit: bytes of shards below `base`.
 
     Raises:
         FormatError: a name that could lead out of the folder.
     """
 
-    def __init__(
-        self, base: Path, root: Path, limit: int, names: list[str], sizes: list[int], hashes: list[bytes]
-    ) -> None:
+    def __init__(self, base: Path, root: Path, limit: int, names: list[str], sizes: list[int]) -> None:
         for name in names:
             if not SHARD_NAME.fullmatch(name):
                 raise FormatError(
                     f"the index lists a shard {name[:80]!r}, which is no name of one: it is no radload index"
                 )
         self._base, self._root, self._limit = base, root, limit
-        self._names, self._sizes, self._hashes = names, sizes, hashes
+        self._names, self._sizes = names, sizes
         self._spare = 0  # bytes that may still be taken before the folders are looked through again
 
     def path(self, shard: int) -> Path:
@@ -87,8 +86,7 @@ class NodeCache:
             if descriptor is None:
                 return False
             try:
-                self._fill(shard, descriptor, store, pool)
-                # Without fsync: what a power cut leaves fails its CRC-32C, and is fetched again.
+                download(store, self._names[shard], self._sizes[shard], descriptor, pool)
                 temporary.replace(path)
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -99,19 +97,8 @@ class NodeCache:
         finally:
             os.close(lock)
 
-    def _fill(self, shard: int, descriptor: int, store: Store, pool: ThreadPoolExecutor) -> None:
-        for attempt in range(2):
-            digest = hashlib.sha256()
-            download(store, self._names[shard], self._sizes[shard], descriptor, pool, digest)
-            if digest.digest() == self._hashes[shard]:
-                return
-            if attempt:
-                raise FormatError(
-                    f"shard {store.url}/{self._names[shard]} has a wrong checksum (SHA-256): upload it again from a copy"
-                )
-
     def _reserve(self, size: int, temporary: Path) -> int | None:
-        """A file of `size` bytes, allocated; the shards that nobody has used for longest go where it does not fit else.
+        """A file of `size` bytes, for others to count; the shards that nobody has used for longest go where it does not fit else.
 
         None: other processes' unfinished shards leave no room, or hold the lock.
         """
@@ -124,7 +111,9 @@ class NodeCache:
             if self._spare < 0 and not self._make_room(size):
                 return None
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.posix_fallocate(descriptor, 0, size)  # a full disk is found now
+            os.ftruncate(
+                descriptor, size
+            )  # no fallocate: on tmpfs it writes all pages, under this lock; a full disk is found by pwrite
             return descriptor
         except OSError:
             if descriptor >= 0:

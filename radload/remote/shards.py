@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from radload.remote.store import Store
 
 Fetch = Literal["shards", "ranges"]
-SHARDS_AT_ONCE = 8  # fetched by one process
+SHARDS_AT_ONCE = 16  # fetched by one process
 _TOUCH = 30.0  # seconds after which a shard in use is marked as such again
 _PATIENCE = 300.0  # seconds for a shard that is being fetched; then the sample is read as a range
 
@@ -122,8 +122,12 @@ class RemoteShards(ShardFiles):
         if self._here(shard) or self._waited_for(shard):
             try:
                 return super()._read(record, length, offset, crc, what)
-            except (CorruptSample, FormatError):  # dropped meanwhile, or the disk fails: the bucket decides
-                self._give_up(shard)
+            except (CorruptSample, FormatError):  # dropped meanwhile, or damaged: the bucket decides
+                return self._instead(record, length, offset, crc, what)
+        return self._from_bucket(record, length, offset, crc, what)
+
+    def _from_bucket(self, record: np.void, length: int, offset: int, crc: int, what: str) -> bytes:
+        shard = int(record["shard"])
         data = self._ranges.take(shard, offset, length)
         if data is not None:
             try:
@@ -136,14 +140,17 @@ class RemoteShards(ShardFiles):
         return bytes(data)
 
     def read_into(self, room: Callable[[int], NDArray[np.uint8]], record: np.void, level: int = 0) -> memoryview:
+        length, crc = self._extent(record, level)
+        offset = int(record["offset"])
         if self._here(int(record["shard"])):
             try:
                 return super().read_into(room, record, level)
             except (CorruptSample, FormatError):
-                self._give_up(int(record["shard"]))
-        length, crc = self._extent(record, level)
+                data = self._instead(record, length, offset, crc, "")
+        else:
+            data = self._read(record, length, offset, crc)
         target = room(length)
-        target[:] = np.frombuffer(self._read(record, length, int(record["offset"]), crc), np.uint8)
+        target[:] = np.frombuffer(data, np.uint8)
         return target.data
 
     def read_each(
@@ -161,12 +168,18 @@ class RemoteShards(ShardFiles):
         except TimeoutError:
             return False
 
-    def _give_up(self, shard: int) -> None:
-        """A local shard that does not hold what it should is no use to anybody; it is fetched anew when it is needed next."""
+    def _instead(self, record: np.void, length: int, offset: int, crc: int, what: str) -> bytes:
+        """From the bucket what the local shard does not hold as it should; where the bucket does, the shard goes, and is fetched anew.
+
+        A shard that is damaged in the bucket stays: another copy of it would be no better.
+        """
+        shard = int(record["shard"])
         self.forget(shard)
+        data = self._from_bucket(record, length, offset, crc, what)
         cache = self._cache
         if cache is not None:
             cache.drop(shard)
+        return data
 
     def will_need(self, shard: int, offset: int, length: int) -> None:
         if self._here(shard):

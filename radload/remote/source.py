@@ -70,9 +70,8 @@ def open_shards(
     fetch = config["fetch"] if config["fetch"] != "auto" else choose(work(), config["limit"])
     if fetch == "ranges":
         return RemoteShards(root, names, store, None, warn)
-    hashes: list[bytes] = table.column("sha256").to_pylist()
     return RemoteShards(
-        root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes, hashes), warn
+        root, names, store, NodeCache(Path(config["folder"]), root, config["limit"], names, sizes), warn
     )
 
 

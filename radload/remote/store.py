@@ -1,7 +1,7 @@
 """Objects of one data set in a bucket: obstore with patience, and its errors as sentences.
 
 Who may read and where the store is comes from what the store's own tools use: for `s3://` the variables AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, a web identity or the machine's role; for `gs://`
+AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, a web identity, a profile of `~/.aws` or the machine's role; for `gs://`
 GOOGLE_APPLICATION_CREDENTIALS or the machine's service account.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from radload.errors import FormatError, RadloadError, UsageError
+from radload.remote.aws_profile import profile_settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -27,7 +28,8 @@ TRIES = 5  # of a read that obstore has given up: bodies that break off in the m
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0  # seconds
 _RETRIES = 10  # of obstore itself, for each of them: 5xx (503 SlowDown too), lost connections
 _REQUEST_TIME = 60  # seconds for one request and its body
-_PART = 8 << 20  # bytes of a part of an upload: S3 takes 5 MiB or more, and 10,000 parts
+PART = 8 << 20  # bytes of a part of an upload: S3 takes 5 MiB or more, and 10,000 parts
+CHUNK = 1 << 20  # bytes of a body that are handed on at a time
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}([^/]+)/?(.*)", re.DOTALL)  # pathlib makes one slash of two
 
 T = TypeVar("T")
@@ -77,7 +79,9 @@ class Store:
                 f"{url} needs the package obstore: install it with `pip install 'radload[remote]'`"
             ) from None
         self.url = url
-        config: dict[str, Any] = {"aws_checksum_algorithm": "sha256"} if url.startswith("s3:") else {}
+        config: dict[str, Any] = {}
+        if url.startswith("s3:"):
+            config = {"aws_checksum_algorithm": "sha256", **profile_settings(os.environ)}
         client: dict[str, Any] = {"timeout": timedelta(seconds=_REQUEST_TIME), "pool_max_idle_per_host": "128"}
         if os.environ.get("AWS_ALLOW_HTTP", "").lower() in (
             "1",
@@ -110,6 +114,29 @@ class Store:
             name, lambda: memoryview(obstore.get_range(self._store, name, start=offset, length=length))
         )
 
+    def stream(self, name: str, offset: int, length: int) -> Iterator[memoryview]:
+        """The same in one request, in chunks as they come; a body that breaks off is asked for from there on."""
+        import obstore
+
+        end = offset + length
+        running: Iterator[Any] | None = None
+
+        def chunk() -> memoryview | None:
+            nonlocal running
+            try:
+                if running is None:
+                    body = obstore.get(self._store, name, options={"range": (offset, end)})
+                    running = iter(body.stream(min_chunk_size=CHUNK))
+                found = next(running, None)
+            except BaseException:
+                running = None
+                raise
+            return None if found is None else memoryview(found)
+
+        while offset < end and (found := self._patiently(name, chunk)) is not None:
+            yield found
+            offset += len(found)
+
     def list(self) -> Iterator[Entry]:
         """All objects below the URL, in no order."""
         import obstore
@@ -134,7 +161,7 @@ class Store:
         import obstore
 
         given: Any = attributes or {}
-        self._patiently(name, lambda: obstore.put(self._store, name, content, attributes=given, chunk_size=_PART))
+        self._patiently(name, lambda: obstore.put(self._store, name, content, attributes=given, chunk_size=PART))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object that must not be there yet; False where another content is there.

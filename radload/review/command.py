@@ -14,8 +14,9 @@ from PIL import Image
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
 from radload.pack.decisions import ASK, DECISIONS, Decision, read_decisions, read_entries, write_template
+from radload.pack.executor import Limits
 from radload.pack.groups import Group
-from radload.pack.options import PackOptions
+from radload.pack.options import PackOptions, check_timeout
 from radload.pack.workspace import REJECTS, REVIEW, check_folders
 from radload.review.find import find_groups
 from radload.review.page import Section, facts, names, page
@@ -36,7 +37,13 @@ class Reviewed:
     sections: tuple[Section, ...]
 
 
-def review(shards: Path, source: Path, private: Path | None = None, workers: int | None = None) -> Reviewed:
+def review(
+    shards: Path,
+    source: Path,
+    private: Path | None = None,
+    workers: int | None = None,
+    timeout: float = 120.0,
+) -> Reviewed:
     """Write PRIVATE/review: index.html, contact.png, pictures of each group, and decisions.toml to fill in.
 
     An earlier decisions.toml keeps what it decides and gains the groups that it does not have. Nothing is written under `shards`, which
@@ -45,11 +52,14 @@ def review(shards: Path, source: Path, private: Path | None = None, workers: int
     Args:
         shards: what `radload pack --out` had; source: what --src had; private: None: `<shards>.private`.
         workers: processes; None: all cores; 0: this process.
+        timeout: seconds after which a file that yields nothing more is passed over; a folder that does not answer ends the review.
 
     Raises:
+        RadloadError: that came to pass.
         UsageError: folders that cannot be used, nothing in quarantine, or an earlier decisions.toml that cannot be read.
     """
-    folders = check_folders(PackOptions(source, shards, private))
+    limits = Limits(check_timeout(timeout))
+    folders = check_folders(PackOptions(source, shards, private, timeout=timeout))
     if workers is not None and workers < 0:
         raise UsageError(f"--workers {workers} is no number of processes: give 1 or more, or leave it out")
     workers = workers if workers is not None else len(os.sched_getaffinity(0))
@@ -57,13 +67,13 @@ def review(shards: Path, source: Path, private: Path | None = None, workers: int
     path = folder / DECISIONS
     entries = read_entries(path) if path.exists() else {}
     before = read_decisions(path) if path.exists() else {}
-    groups = find_groups(folders.source, folders.private / REJECTS, workers)
+    groups = find_groups(folders.source, folders.private / REJECTS, workers, limits)
     if not groups:
         raise UsageError(
             f"nothing of --src {source} is in quarantine: there is nothing to decide; pack it, or give the folder that was packed"
         )
     with _writable(folders.private):
-        sections = _write_all(folders.source, groups, folder, before, entries, workers)
+        sections = _write_all(folders.source, groups, folder, before, entries, workers, limits)
     return Reviewed(folder, tuple(sections))
 
 
@@ -74,6 +84,7 @@ def _write_all(
     before: Mapping[str, Decision],
     entries: Mapping[str, Mapping[str, Any]],
     workers: int,
+    limits: Limits,
 ) -> list[Section]:
     for one in (folder.parent, folder):
         one.mkdir(0o700, parents=True, exist_ok=True)
@@ -82,7 +93,7 @@ def _write_all(
         stale.unlink()
     sections: list[Section] = []
     rows: list[ContactRow] = []
-    projections = project_groups(source, list(groups.values()), workers)
+    projections = project_groups(source, list(groups.values()), workers, limits)
     for (group, headers), projection in zip(groups.items(), projections, strict=True):
         decision = before[group.name].decision if group.name in before else ASK
         sections.append(Section(group, len(headers), projection.frames, projection.unreadable, decision))

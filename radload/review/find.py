@@ -15,7 +15,7 @@ from radload.errors import UsageError
 from radload.pack.burned_in import Action, decide
 from radload.pack.codes import QUARANTINED
 from radload.pack.eligible import left_out
-from radload.pack.executor import Beat, Died, run_jobs
+from radload.pack.executor import Beat, Died, Limits, run_jobs
 from radload.pack.groups import Group, group_of
 from radload.pack.masks import is_mask
 from radload.pack.privacy import printable
@@ -34,19 +34,24 @@ class ScanJob:
     sources: tuple[str, ...]
 
 
-def find_groups(source: Path, rejects: Path, workers: int) -> dict[Group, list[Header]]:
+def find_groups(
+    source: Path,
+    rejects: Path,
+    workers: int,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> dict[Group, list[Header]]:
     """The quarantined files by group, largest group first.
 
     Args:
         source: folder with the files.
         rejects: rejects.parquet of a pack, which says what it put in quarantine; where it does not exist, because nothing could be
             packed, all files are looked at, and the table decides as in a pack without options.
-        workers: processes.
+        workers: processes; limits: of each, and its time-out for the walk.
 
     Raises:
         UsageError: a rejects.parquet that cannot be read, or whose files are not below `source`.
     """
-    names = [file.source for file in walk(source)]
+    names = [file.source for file in walk(source, limits.timeout)]
     listed = _listed(rejects)
     if listed is not None:
         names = [name for name in names if printable(name) in listed]
@@ -57,11 +62,11 @@ def find_groups(source: Path, rejects: Path, workers: int) -> dict[Group, list[H
             )
     jobs = [ScanJob(source, tuple(names[first : first + _CHUNK])) for first in range(0, len(names), _CHUNK)]
     found: dict[int, list[Header]] = {}
-    with closing(run_jobs(scan_headers, jobs, workers)) as results:
+    with closing(run_jobs(scan_headers, jobs, workers, limits=limits)) as results:
         for position, result in results:
             if isinstance(result, Died):  # of its job only the file that did it is lost
                 alone = [ScanJob(source, (name,)) for name in jobs[position].sources]
-                with closing(run_jobs(scan_headers, alone, workers)) as singles:
+                with closing(run_jobs(scan_headers, alone, workers, limits=limits)) as singles:
                     parts = {place: single for place, single in singles if not isinstance(single, Died)}
                 found[position] = [header for place in sorted(parts) for header in parts[place]]
             else:

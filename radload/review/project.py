@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.pack.colour import to_picture
-from radload.pack.executor import Beat, Died, run_jobs
+from radload.pack.executor import Beat, Died, Limits, run_jobs
 from radload.sources import Header, Slice, read
 
 _CHUNK: Final = 32  # files of one job
@@ -67,11 +67,16 @@ class Projection:
         return np.rint(self.total / max(self.frames, 1)).astype(np.uint8)
 
 
-def project_groups(root: Path, groups: Sequence[Sequence[Header]], workers: int) -> Iterator[Projection]:
+def project_groups(
+    root: Path,
+    groups: Sequence[Sequence[Header]],
+    workers: int,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Iterator[Projection]:
     """Yield the projection of each group over all its files, in order of `groups`; one is in memory, beside one per worker.
 
     Args:
-        root: the source folder; groups: files of equal rows and cols each.
+        root: the source folder; groups: files of equal rows and cols each; limits: of a worker.
     """
     jobs: list[ProjectJob] = []
     for number, headers in enumerate(groups):
@@ -84,9 +89,9 @@ def project_groups(root: Path, groups: Sequence[Sequence[Header]], workers: int)
     parts: dict[int, Projection] = {}
     following = 0
     joined: Projection | None = None
-    with closing(run_jobs(project, jobs, workers)) as results:
+    with closing(run_jobs(project, jobs, workers, limits=limits)) as results:
         for position, result in results:
-            parts[position] = _one_by_one(jobs[position], workers) if isinstance(result, Died) else result
+            parts[position] = _one_by_one(jobs[position], workers, limits) if isinstance(result, Died) else result
             while following in parts:  # in the order of the files, so that examples do not depend on the workers
                 part = parts.pop(following)
                 if joined is None:
@@ -125,11 +130,11 @@ def empty(rows: int, cols: int) -> Projection:
     return Projection(np.zeros((rows, cols), np.uint8), np.full((rows, cols), 255, np.uint8), np.zeros((rows, cols)))
 
 
-def _one_by_one(job: ProjectJob, workers: int) -> Projection:
+def _one_by_one(job: ProjectJob, workers: int, limits: Limits) -> Projection:
     """A job whose worker ended: each file in a job of its own, so that only the file that did it is lost."""
     joined = empty(job.headers[0].rows, job.headers[0].cols)
     jobs = [replace(job, headers=(header,)) for header in job.headers]
-    with closing(run_jobs(project, jobs, workers)) as results:
+    with closing(run_jobs(project, jobs, workers, limits=limits)) as results:
         parts = dict(results)
     for position in sorted(parts):
         part = parts[position]

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from radload.errors import UsageError
 from radload.pack.display import Display
+from radload.pack.options import check_timeout
 from radload.verify.every import verify_all
 from radload.verify.problem import Problem
 from radload.verify.repack import repack
@@ -33,6 +34,7 @@ def run(
     private: Path | None,
     files: Mapping[str, Path],
     quiet: bool,
+    timeout: float = 120.0,
 ) -> bool:
     """Verify, and repair where asked to. Returns whether the data set is whole in the end.
 
@@ -47,6 +49,7 @@ def run(
         raise UsageError("--quick and --levels exclude each other: a quick look decodes nothing")
     if repair is not None and version is not None:
         raise UsageError("--repair and --version exclude each other: the current version is the one that is repaired")
+    check_timeout(timeout)
     if repair == "repack" and source is None:
         raise UsageError("--repair repack reads the source again: give its folder by --src")
     out, progress = Console(soft_wrap=True), None if quiet else Console(stderr=True)
@@ -66,7 +69,7 @@ def run(
             )
         )
         return _verified(shards, False, levels, None, workers, out, progress).whole
-    return _repacked(shards, report, workers, source or Path(), private, files, out, progress)
+    return _repacked(shards, report, workers, source or Path(), private, files, out, progress, timeout)
 
 
 def _all(shards: Path, quick: bool, levels: bool, workers: int | None, out: Console, progress: Console | None) -> bool:
@@ -99,6 +102,7 @@ def _repacked(
     files: Mapping[str, Path],
     out: Console,
     progress: Console | None,
+    timeout: float,
 ) -> bool:
     if not report.index_ok:
         raise UsageError(
@@ -106,7 +110,7 @@ def _repacked(
         )
     damaged = {problem.shard for problem in report.problems if problem.shard.endswith(".tar")}
     with Display(progress) as display:
-        done = repack(shards, damaged, source, private, workers=workers, display=display, files=files)
+        done = repack(shards, damaged, source, private, workers=workers, display=display, files=files, timeout=timeout)
     out.print(Text(f"written anew from the source: {', '.join(done.restored) or 'none'}"))
     if done.differing:
         out.print(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -54,18 +54,21 @@ def repack(
     workers: int | None = None,
     display: Display | None = None,
     files: Mapping[str, Path] | None = None,
+    timeout: float = 120.0,
 ) -> Repacked:
     """Write the shards `names` of the data set in `root` anew from `source`; one whose SHA-256 is that of the index is put in place.
 
     Args:
         private: private folder; None: `<root>.private`. It has the options and the key of the pack.
         files: "--labels", "--splits" and "--decisions" as they were given to the pack: labels decide how patients are divided.
+        timeout: seconds after which a file that yields nothing more is given up, and a folder that does not answer ends the repair.
 
     Raises:
+        RadloadError: the source does not answer.
         UsageError: no private folder, a source or option file that is not that of the pack, or another program writes to the data set.
     """
     with locked(root.resolve(), "repairing"):
-        return _repack(root, names, source, private or default_private(root), workers, display, files or {})
+        return _repack(root, names, source, private or default_private(root), workers, display, files or {}, timeout)
 
 
 def _repack(
@@ -76,11 +79,12 @@ def _repack(
     workers: int | None,
     display: Display | None,
     files: Mapping[str, Path],
+    timeout: float,
 ) -> Repacked:
     check_private(root, folder)
     folders = Folders(source.resolve(), root.resolve(), folder.resolve(), State.FINISHED)
     key, plan = read_plan(folders)
-    options = _options(plan["options"], folders, files)
+    options = replace(_options(plan["options"], folders, files), timeout=timeout)
     index = open_index(root, read_manifest(root))
     stage = root / _STAGE
     shutil.rmtree(stage, ignore_errors=True)
@@ -137,7 +141,7 @@ def _jobs(
     checked = check(options)
     if not folders.source.is_dir():
         raise UsageError(f"there is no folder {options.source}: give the folder that was packed by --src")
-    files = SourceFiles(walk(folders.source))
+    files = SourceFiles(walk(folders.source, checked.limits.timeout))
     masks = mask_patterns(options.masks, files)
     display.start("scanning", len(files), "files")
     scan = scan_without_writing(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from radload.dataset.files import disk_failures_are_said
 from radload.dataset.generation import write_generation
 from radload.dataset.index import Index, open_index
-from radload.dataset.manifest import generations, read_manifest, write_manifest
+from radload.dataset.manifest import generations, no_folder, read_manifest, write_manifest
 from radload.dataset.parts import index_parts
 from radload.dataset.schema import PATIENTS, STUDIES, key_text
 from radload.errors import UsageError
@@ -62,7 +62,7 @@ def locked(root: Path, what: str) -> Iterator[None]:
         UsageError: another is. RadloadError: the disk refuses something.
     """
     if not root.is_dir():
-        raise UsageError(f"there is no folder {root}: give the folder that `radload pack --out` wrote")
+        raise no_folder(root)
     lock = lock_folder(root)
     try:
         with disk_failures_are_said(what):

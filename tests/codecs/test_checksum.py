@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radload.codecs.checksum import crc32c, extend, prefix_crcs
+from radload.codecs.checksum import combine, crc32c, extend, prefix_crcs
 
 
 def test_the_check_value_of_crc32c() -> None:
@@ -20,6 +20,16 @@ def test_every_kind_of_buffer_and_every_partition_gives_the_same(data: bytes, cu
     view = memoryview(data)
     assert crc32c(data) == crc32c(bytearray(data)) == crc32c(view)
     assert extend(crc32c(view[:cut]), view[cut:]) == crc32c(data)
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_two_pieces_combine_to_the_checksum_of_both(first: bytes, second: bytes) -> None:
+    assert combine(crc32c(first), crc32c(second), len(second)) == crc32c(first + second)
+
+
+def test_large_pieces_combine() -> None:
+    first, second = bytes(range(256)) * 1000, bytes(1 << 25)
+    assert combine(crc32c(first), crc32c(second), len(second)) == extend(crc32c(first), second)
 
 
 @given(st.data())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import nibabel
@@ -17,6 +19,9 @@ from pydicom.dataset import Dataset
 from torch import Tensor
 
 import radload
+from radload.errors import RadloadError
+from radload.inference.tensors import prepare_array
+from radload.inference.write import write
 from radload.loading import Preparation, Recipe
 from radload.loading.planning.recipe import Window
 from radload.pack import PackOptions, pack
@@ -116,6 +121,33 @@ def test_every_kind_of_file_under_every_option_of_pack_and_loader(source: Path, 
             found = radload.prepare(source / name, preparation)
             assert len(found) == sum(file == name for file, _ in expected)
             assert all(same(image, expected[name, frame]) for frame, image in enumerate(found)), (number, name)
+
+
+@pytest.mark.parametrize("where", ["radload.inference.files.scan_file", "radload.pack.frames.read"])
+def test_a_file_that_does_not_answer_is_named(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """While its header is read, and while its pixels are; the others are prepared as always, in the same way."""
+    pack(PackOptions(source, tmp_path / "shards", workers=0, include=("secondary-capture",)))
+    recipe = tmp_path / "backbone.json"
+    recipe.write_text(json.dumps({"preparation": loaded(tmp_path / "shards")[1].as_dict()}))
+    one, other = source / "ct" / "0.dcm", source / "ct" / "1.dcm"
+    comes_back = Event()
+    module, _, name = where.rpartition(".")
+    real = getattr(importlib.import_module(module), name)
+
+    def waits(*given: Any) -> Any:
+        if other.name in repr(given):
+            comes_back.wait(60)
+        return real(*given)
+
+    monkeypatch.setattr(where, waits)
+    write(tmp_path / "x.npy", [one], recipe, timeout=60.0)
+    assert (np.load(tmp_path / "x.npy") == prepare_array([one], recipe)).all()
+    with pytest.raises(RadloadError, match=r"ct/1\.dcm does not answer: 0\.5 seconds"):
+        write(tmp_path / "y.npy", [one, other], recipe, timeout=0.5)
+    comes_back.set()
+    assert not (tmp_path / "y.npy").exists()
 
 
 def test_all_files_at_once_are_as_one_by_one(source: Path, tmp_path: Path) -> None:

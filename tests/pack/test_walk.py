@@ -18,6 +18,7 @@ from radload.pack import PackOptions, dry_run, pack
 from radload.pack.scan_command import ScanOptions, scan_folder
 from radload.pack.stages import plan
 from radload.pack.walk import resolved, walk
+from radload.review import review
 
 NAME = "Doe^Jane"  # of the folder that does not answer
 
@@ -134,6 +135,7 @@ def test_whatever_walks_ends_with_the_sentence_and_writes_nothing(source: Path, 
         lambda: dry_run(options),
         lambda: plan(options),
         lambda: scan_folder(ScanOptions(source, private, workers=0, timeout=0.3)),
+        lambda: review(out, source, private, workers=0, timeout=0.3),
     ]
     for call in calls:
         with pytest.raises(RadloadError, match=r"0\.3 seconds"):

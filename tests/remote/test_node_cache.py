@@ -6,15 +6,17 @@ import errno
 import hashlib
 import multiprocessing
 import os
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from radload.codecs import checksum
 from radload.errors import FormatError, RadloadError
-from radload.remote.download import PART
+from radload.remote.download import download
 from radload.remote.node_cache import NodeCache
 from radload.remote.shards import RemoteShards
 from radload.remote.source import find_source
@@ -31,21 +33,22 @@ class Objects:
         self.content, self.on_read = content, on_read
         self.reads: Counter[str] = Counter()
 
-    def read_range(self, name: str, offset: int, length: int) -> bytes:
+    def stream(self, name: str, offset: int, length: int) -> Iterator[memoryview]:
         self.on_read()
         self.reads[name] += 1
-        return self.content[name][offset : offset + length]
+        found = memoryview(self.content[name])[offset : offset + length]
+        for start in range(0, len(found), 40_000):
+            yield found[start : start + 40_000]
 
 
 NAMES = [f"train/{i:06d}.tar" for i in range(8)]
 CONTENT = {name: hashlib.shake_256(name.encode()).digest(SIZE) for name in NAMES}
-HASHES = [hashlib.sha256(CONTENT[name]).digest() for name in NAMES]
 
 
 def make(base: Path, limit: int = 10**9, names: list[str] = NAMES) -> NodeCache:
     root = base / "set"
     root.mkdir(parents=True, exist_ok=True)
-    return NodeCache(base, root, limit, names, [SIZE] * 8, HASHES)
+    return NodeCache(base, root, limit, names, [SIZE] * 8)
 
 
 @pytest.fixture
@@ -70,37 +73,62 @@ def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path, pool: ThreadPoolEx
     assert files(tmp_path) == {"000003.tar"}
 
 
-def test_large_shards_come_in_parts(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    """More parts than are in memory at a time, and a last one that is not full."""
-    content = os.urandom(6 * PART + 17)
+def test_large_shards_come_in_parts(tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a last one that is not full."""
+    monkeypatch.setattr("radload.remote.download.PART", part := 100_000)
+    content = os.urandom(6 * part + 17)
     store = Objects({NAMES[0]: content})
     (tmp_path / "set").mkdir()
-    cache = NodeCache(tmp_path, tmp_path / "set", 10**9, NAMES[:1], [len(content)], [hashlib.sha256(content).digest()])
+    cache = NodeCache(tmp_path, tmp_path / "set", 10**9, NAMES[:1], [len(content)])
     assert cache.fetch(0, store, pool)  # type: ignore[arg-type]
     assert cache.path(0).read_bytes() == content
     assert store.reads[NAMES[0]] == 7
 
 
-@pytest.mark.parametrize("change", [lambda b: b[:-1] + b"\0", lambda b: b[:-100], lambda b: b""])
-def test_what_is_not_the_shard_is_not_kept(
-    tmp_path: Path, pool: ThreadPoolExecutor, change: Callable[[bytes], bytes]
-) -> None:
-    store = Objects({**CONTENT, NAMES[0]: change(CONTENT[NAMES[0]])})
-    with pytest.raises(FormatError, match=r"wrong checksum|fewer bytes"):
+@pytest.mark.parametrize("left", [SIZE - 100, 0])
+def test_a_shard_that_is_cut_is_not_kept(tmp_path: Path, pool: ThreadPoolExecutor, left: int) -> None:
+    store = Objects({**CONTENT, NAMES[0]: CONTENT[NAMES[0]][:left]})
+    with pytest.raises(FormatError, match="fewer bytes"):
         make(tmp_path).fetch(0, store, pool)  # type: ignore[arg-type]
     assert files(tmp_path) == set()
 
 
-def test_a_body_that_was_damaged_on_the_way_is_fetched_again(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
-    store = Objects(dict(CONTENT))
-    good = CONTENT[NAMES[0]]
+@pytest.mark.parametrize("size", [0, 1, 99_999, 100_000, 654_321])
+def test_the_checksum_of_an_object_is_that_of_its_parts(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr("radload.remote.download.PART", 100_000)
+    content = os.urandom(size)
+    store = Objects({"name": content})
+    with (tmp_path / "file").open("wb") as file:
+        download(store, "name", size, file.fileno(), pool, checksum.crc32c(content))  # type: ignore[arg-type]
+        assert (tmp_path / "file").read_bytes() == content
+        with pytest.raises(FormatError, match="wrong checksum"):
+            download(store, "name", size, file.fileno(), pool, checksum.crc32c(content) ^ 1)  # type: ignore[arg-type]
 
-    def damage_once() -> None:
-        store.content[NAMES[0]] = bytes(SIZE) if store.reads[NAMES[0]] == 0 else good
 
-    store.on_read = damage_once
-    assert make(tmp_path).fetch(0, store, pool)  # type: ignore[arg-type]
-    assert store.reads[NAMES[0]] == 2 and (tmp_path / "set" / NAMES[0]).read_bytes() == good
+def test_nobody_writes_to_a_file_that_is_closed(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first part fails while the others are on their way: `download` waits for them."""
+    monkeypatch.setattr("radload.remote.download.PART", 1000)
+    begun, ended = [], []
+
+    class Slow(Objects):
+        def stream(self, name: str, offset: int, length: int) -> Iterator[memoryview]:
+            begun.append(offset)
+            while offset == 0 and len(begun) < 4:
+                time.sleep(0.001)
+            if offset == 0:
+                raise RadloadError("cannot be reached")
+            time.sleep(0.05)
+            yield from super().stream(name, offset, length)
+            ended.append(offset)
+
+    with (tmp_path / "file").open("wb") as file:
+        with pytest.raises(RadloadError):
+            download(Slow(CONTENT), NAMES[0], SIZE, file.fileno(), pool)  # type: ignore[arg-type]
+        assert len(ended) == len(begun) - 1 < SIZE // 1000 - 1
 
 
 def test_the_longest_unused_goes_first(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
@@ -146,7 +174,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OSError, match="No space left"):
         make(tmp_path).fetch(0, Objects(CONTENT), pool)  # type: ignore[arg-type]
     assert files(tmp_path) == set()

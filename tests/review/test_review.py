@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from conftest_pack import WriteDicom, write_dicom, write_png
 
 import radload
 from radload.cli import main
+from radload.errors import UsageError
 from radload.pack import PackOptions, pack
 from radload.pack.executor import Beat
 from radload.review import Reviewed, review
@@ -212,6 +214,31 @@ def deadly_project(job: ProjectJob, beat: Beat) -> Projection:
     """What a worker runs in place of `project`: a decoder that crashes on one file."""
     with mock.patch("radload.review.project.read", deadly_read):
         return project(job, beat)
+
+
+def stalled_read(path: Path, *others: Any) -> Any:
+    if path.name == "3.png":
+        time.sleep(600)
+    return read(path, *others)
+
+
+def stalling_project(job: ProjectJob, beat: Beat) -> Projection:
+    """What a worker runs in place of `project`: a file system that does not answer for one file."""
+    with mock.patch("radload.review.project.read", stalled_read):
+        return project(job, beat)
+
+
+def test_a_file_that_stalls_costs_itself(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radload.review.project.project", stalling_project)
+    found = sections(review(tmp_path / "shards", tree, workers=1, timeout=2.0))
+    stalled = [one for key, one in found.items() if key != ("US", 64, 72)]
+    assert {(one.files, one.frames, one.unreadable) for one in stalled} == {(6, 5, 1)}
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_timeout_that_is_none_is_refused(tree: Path, tmp_path: Path, timeout: float) -> None:
+    with pytest.raises(UsageError, match=r"--timeout .* is no time"):
+        review(tmp_path / "shards", tree, workers=0, timeout=timeout)
 
 
 def test_a_file_that_ends_its_worker_costs_itself(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

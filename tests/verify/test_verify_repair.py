@@ -7,8 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ import radload
 from radload.cli import main
 from radload.dataset.labels import read_labels
 from radload.dataset.manifest import read_manifest
-from radload.errors import UsageError
+from radload.errors import RadloadError, UsageError
 from radload.pack import pack
 from radload.pack.sweep import shards_of as shards_in
 from radload.verify import drop, repack, verify
@@ -145,6 +148,23 @@ def test_repacking_gives_the_same_bytes(data: Path, whole: Path) -> None:
     assert {p.name for p in data.with_name("shards.private").iterdir()} == {
         p.name for p in whole.with_name("shards.private").iterdir()
     }
+
+
+def test_a_source_that_does_not_answer_ends_the_repair(data: Path, whole: Path) -> None:
+    damage(data)
+    before, scandir, comes_back = shards_of(data), os.scandir, threading.Event()
+    source = whole.with_name("src")
+
+    def waits(path: str) -> Iterator[os.DirEntry[str]]:
+        if str(source) in str(path):
+            comes_back.wait(60)
+        return scandir(path)
+
+    with mock.patch("os.scandir", waits):
+        with pytest.raises(RadloadError, match=r"does not answer: 0\.3 seconds"):
+            repack(data, set(before), source, workers=0, timeout=0.3)
+        comes_back.set()
+    assert shards_of(data) == before and not (data / ".repack").exists()
 
 
 def test_repacking_a_source_that_changed_puts_nothing_in_place(tmp_path: Path, write_dicom: WriteDicom) -> None:
