@@ -5,6 +5,7 @@ Processes come from a fork server that has imported the readers once: a fresh wo
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -28,6 +29,9 @@ Beat: TypeAlias = Callable[[int, int], None]  # (item that is begun, or -1: none
 
 DEVICE: Final = -2  # in place of an item: a GPU is at work, for no file in particular
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_KEPT: Final = 64 << 20  # bytes that a worker may hold freed
+_MAPPED: Final = 32 << 20  # bytes of an allocation that goes back to the system when it is freed
 _TRIES: Final = 3  # to start a process
 _PATIENCE: Final = 5.0  # seconds for a process to end that was told to
 
@@ -181,8 +185,17 @@ def _settle(memory: int | None) -> None:
     os.dup2(nowhere, 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold pixels and names
+    _keep_pages()
     if memory is not None:
         _limit_memory(memory)
+
+
+def _keep_pages() -> None:
+    """Slice after slice takes and frees the same few megabytes: given back each time, their pages would be cleared anew for each slice."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # the GNU C library's
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def _limit_memory(memory: int) -> None:
