@@ -9,7 +9,8 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -95,6 +96,17 @@ def _begin_writing() -> Any:
     if function is not None:
         function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     return function
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Make the contents of files survive a power cut. At once: the disk's journal takes them together, as one takes its 4 ms."""
+
+    def sync(path: Path) -> None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(sync, paths))
 
 
 def sync_folder(folder: Path) -> None:

@@ -65,6 +65,8 @@ def run_jobs(
                     if answer.error is not None:
                         raise answer.error
                     yield _blamed(position), answer.result  # type: ignore[misc]  # without an error it is a Result
+        for worker in crew:
+            worker.dismiss()  # all first: each takes milliseconds to end
         while crew:
             crew.pop().end(now=False)
     finally:

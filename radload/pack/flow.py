@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from rich.console import Console
@@ -33,8 +34,8 @@ from radload.pack.forgotten import read_forgotten
 from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import Checked, PackOptions, check, on_this_machine
-from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob, with_seen
+from radload.pack.part import PACKING, is_finished, part_path
+from radload.pack.plan import Plan, ShardJob, stem_of, with_seen
 from radload.pack.planned import remove_planned
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
@@ -151,7 +152,7 @@ def make(
 
 def make_split_folders(plan: Plan, workspace: Workspace) -> None:
     """The folders that the shards of a plan go to."""
-    for split in {job.split for job in plan.jobs}:
+    for split in {one.split for one in plan.sizes}:
         (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
 
 
@@ -213,12 +214,12 @@ def write_shards(
     workspace.clean()
     counts: dict[int, int] = {}  # of the jobs that wait
     total = before = 0
-    for number, job in enumerate(plan.jobs):
-        total += job.count
-        if is_finished(workspace.out, job.stem, job.name, job.digest):
-            before += job.count
+    for number, one in enumerate(plan.sizes):
+        total += one.count
+        if _finished(workspace.out, plan, number):
+            before += one.count
         else:
-            counts[number] = job.count
+            counts[number] = one.count
     waiting = sorted(
         counts, key=counts.__getitem__, reverse=True
     )  # the longest first, so that all workers end together
@@ -298,8 +299,16 @@ def after_death(job: ShardJob, died: Died) -> ShardJob:
     return replace(job, tried=job.tried | {died.item})
 
 
+def _finished(out: Path, plan: Plan, number: int) -> bool:
+    """Whether a job is done; it is made only where it has left something."""
+    if not part_path(out, stem_of(plan.sizes[number].name)).is_file():
+        return False
+    job = plan.jobs[number]
+    return is_finished(out, job.stem, job.name, job.digest)
+
+
 def _stopped(plan: Plan, workspace: Workspace) -> str:
-    finished = sum(is_finished(workspace.out, job.stem, job.name, job.digest) for job in plan.jobs)
+    finished = sum(_finished(workspace.out, plan, number) for number in range(len(plan.jobs)))
     return f"{finished} of {len(plan.jobs)} shards are finished; {_stopped_hint()} to go on"
 
 

@@ -133,13 +133,15 @@ class Worker(Generic[Job, Result]):
         self._seen = seen
         return Died(seen[0], hung=True) if self._silent > self._timeout else None
 
+    def dismiss(self) -> None:
+        """Tell the process that no more jobs come."""
+        with suppress(OSError):  # it has ended already
+            self.connection.send(None)
+
     def end(self, *, now: bool) -> None:
-        """End the process: `now` by force, also where it is stopped or hangs; else when its job is done."""
+        """Wait for the end of the process: `now` by force, also where it is stopped or hangs; else it was dismissed, and ends by itself."""
         if now:
             self._process.kill()
-        else:
-            with suppress(OSError):  # it has ended already
-                self.connection.send(None)
         self._process.join(_PATIENCE)
         self.connection.close()
 
