@@ -44,8 +44,12 @@ def disk_failure(error: OSError) -> str:
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; on success fsync and rename it to `path`, on any failure remove it."""
+def atomic_file(path: Path, mode: int = 0o644, *, name_lasts: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for writing; on success fsync and rename it to `path`, on any failure remove it.
+
+    name_lasts: whether the name survives a power cut from now on; else from the next `sync_folder`, and until then all of the file is
+    there or nothing.
+    """
     # a process id is one on its machine only, and the folder may be shared by several
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
@@ -58,7 +62,8 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if name_lasts:
+        sync_folder(path.parent)
 
 
 class EarlyWriter:

@@ -22,7 +22,10 @@ _WORDS: Final = (np.dtype("u2"), np.dtype("i2"))  # what a compiled function cou
 _MAX_ENTRIES: Final = 1 << 22  # distinct (value, weight) pairs kept: 64 MiB
 _LANES, _SPAN = 4, 1 << 16  # of a histogram, as kernels.histogram has them
 _PLAIN = 5_000  # slices that a process counts with NumPy before it loads Numba: two seconds, for 0.2 ms less per slice
-_FEW, _MANY = 1 << 12, 1 << 15  # Arrow counts words of at most so many values, of at least so many pixels, sooner than NumPy does
+_FEW, _MANY = (
+    1 << 12,
+    1 << 15,
+)  # Arrow counts words of at most so many values, of at least so many pixels, sooner than NumPy does
 _SAMPLE_PER_SLICE: Final = 16_384  # values that stand for a slice of floats
 
 ToModality = Callable[[NDArray[Any]], NDArray[np.float64]]

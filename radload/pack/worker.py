@@ -65,20 +65,28 @@ class Answer(Generic[Result]):
     error: BaseException | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """What a worker is sent before jobs of another kind."""
+
+    call: Callable[[Any, Beat], Any]
+
+
 class Worker(Generic[Job, Result]):
     """A worker process as its owner sees it: starting, idle, or at the job `position`."""
 
-    def __init__(self, function: Callable[[Job, Beat], Result], limits: Limits) -> None:
+    def __init__(self, limits: Limits) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOAD))
         self.position: int | None = None
         self.ready = False
+        self._function: Callable[[Job, Beat], Result] | None = None  # that it has
         self._timeout, self._silent = limits.timeout, 0.0
         self._pulse = context.RawArray("q", (-1, 0))  # shared: item, items done. A beat costs no system call
         self._seen = (-1, 0)
         self.connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_work, args=(theirs, self._pulse, function, limits.memory), daemon=True, name="radload worker"
+            target=_work, args=(theirs, self._pulse, limits.memory), daemon=True, name="radload worker"
         )
         self._start()
         theirs.close()  # so that the end of the process ends the connection
@@ -105,10 +113,13 @@ class Worker(Generic[Job, Result]):
         """Items of the present job that are done."""
         return int(self._pulse[1])
 
-    def give(self, position: int, job: Job) -> bool:
-        """Hand over a job; False where the process has ended meanwhile."""
+    def give(self, function: Callable[[Job, Beat], Result], position: int, job: Job) -> bool:
+        """Hand over a job; False where the process has ended meanwhile. A function is sent once: it may keep something in its process."""
         self._pulse[0], self._pulse[1], self._silent = -1, 0, 0.0
         try:
+            if self._function is not function:
+                self.connection.send(_Function(function))
+                self._function = function
             self.connection.send(job)
         except OSError:
             return False
@@ -146,9 +157,10 @@ class Worker(Generic[Job, Result]):
         self.connection.close()
 
 
-def _work(connection: Connection, pulse: Any, function: Callable[[Job, Beat], Result], memory: int | None) -> None:
-    """The life of a worker process: jobs until None comes, or the owner is gone."""
+def _work(connection: Connection, pulse: Any, memory: int | None) -> None:
+    """The life of a worker process: functions and their jobs until None comes, or the owner is gone."""
     _settle(memory)
+    function: Callable[[Any, Beat], Any] = _nothing
 
     def beat(item: int, done: int) -> None:
         pulse[1] = done
@@ -157,6 +169,9 @@ def _work(connection: Connection, pulse: Any, function: Callable[[Job, Beat], Re
     try:
         connection.send(None)  # ready
         while (job := connection.recv()) is not None:
+            if isinstance(job, _Function):
+                function = job.call
+                continue
             answer = _answer(function, job, beat)
             try:
                 connection.send(answer)
@@ -164,6 +179,10 @@ def _work(connection: Connection, pulse: Any, function: Callable[[Job, Beat], Re
                 connection.send(Answer(None, RuntimeError(f"the answer cannot be sent ({type(error).__name__})")))
     except (EOFError, OSError):
         return
+
+
+def _nothing(job: object, beat: Beat) -> None:
+    """Until there is a function."""
 
 
 def _answer(function: Callable[[Job, Beat], Result], job: Job, beat: Beat) -> Answer[Result]:
