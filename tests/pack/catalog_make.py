@@ -77,7 +77,11 @@ def make_header(name: str, size: int = 526_000) -> Header:
 
 
 def instead_of_reading(
-    function: Callable[[ScanJob, Beat], Any], jobs: Sequence[ScanJob], workers: int, limits: Limits
+    function: Callable[[ScanJob, Beat], Any],
+    jobs: Sequence[ScanJob],
+    workers: int,
+    limits: Limits,
+    crew: Crew | None,
 ) -> Iterator[tuple[tuple[InputFile, ...], Any]]:
     """Stands for `scan_chunks`: the same rows, of headers that were made."""
     for job in jobs:
