@@ -18,6 +18,7 @@ from unittest import mock
 
 from radload.pack import catalog, catalog_rows
 from radload.pack.catalog import CATALOG, Scan, scan_catalog
+from radload.pack.executor import Crew
 from radload.pack.scan import InputFile, ScanJob
 from radload.pack.select import matching_rows
 from radload.pack.worker import Beat, Limits
