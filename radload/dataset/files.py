@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import io
 import json
 import math
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -40,8 +44,12 @@ def disk_failure(error: OSError) -> str:
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; on success fsync and rename it to `path`, on any failure remove it."""
+def atomic_file(path: Path, mode: int = 0o644, *, name_lasts: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for writing; on success fsync and rename it to `path`, on any failure remove it.
+
+    name_lasts: whether the name survives a power cut from now on; else from the next `sync_folder`, and until then all of the file is
+    there or nothing.
+    """
     # a process id is one on its machine only, and the folder may be shared by several
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
@@ -54,7 +62,56 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if name_lasts:
+        sync_folder(path.parent)
+
+
+class EarlyWriter:
+    """Has the disk begin with what a long file holds so far, so that the fsync at its end waits for the rest alone.
+
+    Nothing waits, and nothing fails here: what the disk refuses is raised by that fsync. Where the system or the file has no such call
+    (memory, a pipe), nothing is done.
+    """
+
+    _STEP: Final = 1 << 20  # bytes between two calls
+
+    def __init__(self, file: BinaryIO) -> None:
+        try:
+            self._descriptor: int | None = file.fileno()
+        except (OSError, io.UnsupportedOperation):
+            self._descriptor = None
+        self._begun = 0
+
+    def reached(self, size: int) -> None:
+        """`size` bytes of the file have been written."""
+        begin = _begin_writing()
+        if self._descriptor is None or begin is None or size - self._begun < self._STEP:
+            return
+        begin(self._descriptor, self._begun, size - self._begun, _SYNC_FILE_RANGE_WRITE)
+        self._begun = size
+
+
+_SYNC_FILE_RANGE_WRITE: Final = 2  # begin with pages that no one has begun with: sync_file_range(2)
+
+
+@cache
+def _begin_writing() -> Any:
+    """Linux's sync_file_range, which Python does not have; None elsewhere. Unlike fsync it takes no error away from a later fsync."""
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Make the contents of files survive a power cut. At once: the disk's journal takes them together, as one takes its 4 ms."""
+
+    def sync(path: Path) -> None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(sync, paths))
 
 
 def check_report(option: str, path: Path) -> None:

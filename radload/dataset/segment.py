@@ -6,7 +6,6 @@ Rows come in order of (split, shard, place in the shard): a split is a range of 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from radload.dataset.files import sync_folder, write_json
+from radload.dataset.files import sync_files, sync_folder, write_json
 from radload.dataset.schema import (
     LUTS,
     MASK_RECORD,
@@ -215,9 +214,7 @@ def write_segment(
         "files": files,
     }
     write_json(folder / "segment.json", summary)
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    sync_files(folder.iterdir())
     sync_folder(folder)
     return SegmentSummary(totals["samples"], totals["series"], splits, digest.hexdigest(), masks)
 

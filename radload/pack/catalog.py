@@ -28,7 +28,7 @@ from radload.dataset.files import atomic_file
 from radload.errors import UsageError
 from radload.pack.catalog_rows import KnownRows, find_rows
 from radload.pack.catalog_schema import PART, REJECTED, SCHEMA, decode
-from radload.pack.executor import Limits
+from radload.pack.executor import Crew, Limits
 from radload.pack.scan import Catalog, InputFile
 from radload.sources import Header
 
@@ -79,11 +79,12 @@ def scan_catalog(
     private: Path,
     on_files: Callable[[int], None] = lambda count: None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    crew: Crew | None = None,
 ) -> Scan:
     """Bring `private`/catalog.parquet up to date with `files`, the walk of `root`; files of unchanged size and time are not read again.
 
     Args:
-        on_files: called with the number of files just done; limits: of a worker.
+        on_files: called with the number of files just done; limits: of a worker; crew: whose workers are used.
 
     Raises:
         UsageError: another scan is at work in the folder.
@@ -101,7 +102,7 @@ def scan_catalog(
         known += [KnownRows(_parquet_rows(path))] if before is not None else []
         _make(journal)
         _make(folder)
-        for number, batch in find_rows(root, files, axis, workers, known, count, limits):
+        for number, batch in find_rows(root, files, axis, workers, known, count, limits, crew):
             with atomic_file(folder / f"{number:08d}.parquet", 0o600) as file:
                 pq.write_table(pa.Table.from_batches([_with_meta(batch, meta)]), file, compression="zstd")
         if before is None or old or counts != [before, before]:

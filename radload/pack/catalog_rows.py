@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from radload.pack.catalog_schema import SCHEMA, Outcome, encode
 from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
-from radload.pack.executor import Beat, Limits
+from radload.pack.executor import Beat, Crew, Limits
 from radload.pack.privacy import printable
 from radload.pack.radimagenet import with_modality
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_chunks, scan_file
@@ -106,6 +106,7 @@ def find_rows(
     known: Sequence[KnownRows],
     on_files: Callable[[int, int], None] = lambda count, reused: None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    crew: Crew | None = None,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """(number, rows) of each block of `BLOCK` files as it is whole; the numbers count blocks in order of name.
 
@@ -113,7 +114,7 @@ def find_rows(
         files: below `root`, in order of name; axis: along which NIfTI volumes are cut.
         known: earlier scans, the newest first.
         on_files: called with the numbers of files just done, and of those among them that were not read again.
-        limits: of a worker.
+        limits: of a worker; crew: whose workers are used.
     """
     stream, number = iter(files), 0
     while segment := list(islice(stream, _SEGMENT)):
@@ -128,7 +129,7 @@ def find_rows(
             yield i, blocks.pop(i).batch()
         size = max(1, min(_CHUNK, -(-len(waiting) // (4 * max(workers, 1)))))
         jobs = [ScanJob(root, tuple(waiting[i : i + size]), axis) for i in range(0, len(waiting), size)]
-        for scanned, result in scan_chunks(scan_rows, jobs, workers, limits):
+        for scanned, result in scan_chunks(scan_rows, jobs, workers, limits, crew):
             batch = encode(scanned, [result]) if isinstance(result, Reject) else result
             for i in {home[file.source] for file in scanned}:
                 block = blocks[i]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -111,12 +112,12 @@ class _Store:
     """What `Headers` share: a slice has a template, which is what the slices of its series have in common, and numbers of its own."""
 
     def __init__(self, files: Sequence[InputFile]) -> None:
-        self.files = files
+        self.source = files.source if isinstance(files, SourceFiles) else lambda place: files[place].source
         self.name = array("q")  # where the source stands: place among `files`, or, inverted, among `sources`
         self.sources, self.sops = Texts(), Uids()
         self.template, self.flags, self.phases = array("i"), array("B"), array("i")
         self.position, self.origin, self.instance = array("d"), array("d"), array("q")
-        self.templates: list[list[Any]] = []
+        self.templates: list[dict[str, Any]] = []
         self.all_phases: list[Any] = []
         self.whole: dict[int, Header] = {}
         self._template_of: dict[Any, int] = {}
@@ -147,28 +148,34 @@ class _Store:
         self.phases.append(_number_of(phases, phases, self._phases_of, self.all_phases))
         values[_SOURCE], values[_SOP], values[_POSITIONS] = "", None, None
         values[_ORIGINS], values[_INSTANCE], values[_PHASES] = None, None, None
-        template = tuple(values)
-        key = template, _signs(template[_NORMAL])
-        whole = len(self.template) in self.whole
-        self.template.append(_WHOLE if whole else _number_of(key, values, self._template_of, self.templates))
+        if len(self.template) in self.whole:
+            self.template.append(_WHOLE)
+            return
+        key = tuple(values), _signs(values[_NORMAL])
+        number = self._template_of.setdefault(key, len(self.templates))
+        if number == len(self.templates):
+            self.templates.append(dict(zip(_NAMES, values, strict=True)))
+        self.template.append(number)
 
     def __getitem__(self, place: int) -> Header:
         template = self.template[place]
         if template == _WHOLE:
             return self.whole[place]
-        values, flags = self.templates[template].copy(), self.flags[place]
+        header: Header = object.__new__(Header)
+        values, flags = header.__dict__, self.flags[place]
+        values.update(self.templates[template])
         name = self.name[place]
-        values[_SOURCE] = self.sources[~name] if name < 0 else self.files[name].source
-        values[_PHASES] = self.all_phases[self.phases[place]]
+        values["source"] = self.sources[~name] if name < 0 else self.source(name)
+        values["phases"] = self.all_phases[self.phases[place]]
         if flags & _HAS_SOP:
-            values[_SOP] = self.sops[place]
+            values["sop"] = self.sops[place]
         if flags & _HAS_POSITION:
-            values[_POSITIONS] = (self.position[place],)
+            values["positions"] = (self.position[place],)
         if flags & _HAS_INSTANCE:
-            values[_INSTANCE] = self.instance[place]
+            values["instance"] = self.instance[place]
         if flags & _HAS_ORIGIN:
-            values[_ORIGINS] = (tuple(self.origin[3 * place : 3 * place + 3]),)
-        return Header(*values)
+            values["origins"] = (tuple(self.origin[3 * place : 3 * place + 3]),)
+        return header
 
 
 class Headers(Sequence[Header]):
@@ -258,7 +265,7 @@ def _number_of(key: Any, value: Any, numbers: dict[Any, int], values: list[Any])
 
 def _signs(normal: tuple[float, ...] | None) -> tuple[bool, ...]:
     """What tells 0.0 and -0.0 apart, which are equal."""
-    return () if normal is None else tuple(bool(np.signbit(value)) for value in normal if value == 0.0)
+    return () if normal is None else tuple([math.copysign(1.0, value) < 0 for value in normal if value == 0.0])
 
 
 def _fits(values: Sequence[Any]) -> bool:

@@ -6,18 +6,43 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import nullcontext
 from multiprocessing.connection import wait
-from typing import Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from radload.errors import RadloadError
 from radload.pack.worker import Beat, Died, Job, Limits, Result, Worker
 
-__all__ = ["Beat", "Died", "Limits", "run_jobs"]
+__all__ = ["Beat", "Crew", "Died", "Limits", "run_jobs"]
 
 _TICK: Final = 0.25  # seconds between looks at the workers
 _AWAKE: Final = 1.0  # of a longer time between looks only this counts: this process was stopped, and its workers too
 
 Tick = Callable[[Mapping[int, int]], None]
+
+
+class Crew:
+    """Worker processes that stay when their jobs are done, for those of the next `run_jobs`. A context, at whose end they end."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker[Any, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def dismiss(self) -> None:
+        """No more jobs come; nobody waits until the processes have ended."""
+        for worker in self.workers:
+            worker.dismiss()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.dismiss()  # all first: each takes milliseconds to end
+        while self.workers:
+            self.workers.pop().end(now=kind is not None)
 
 
 def run_jobs(
@@ -26,6 +51,7 @@ def run_jobs(
     workers: int,
     tick: Tick = lambda done: None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    crew: Crew | None = None,
 ) -> Generator[tuple[int, Result | Died], None, None]:
     """Yield (position, result) of every job as it ends; an exception of `function` is raised here.
 
@@ -38,6 +64,7 @@ def run_jobs(
         jobs: picklable.
         workers: processes; 0 runs the jobs in this process, without protection.
         tick: called a few times a second with {position: items done} of the jobs that run.
+        crew: whose workers are used, and stay in it; their limits are those that they were started with.
 
     Raises:
         RadloadError: worker processes cannot be started.
@@ -45,8 +72,19 @@ def run_jobs(
     if workers == 0:
         yield from _run_here(function, jobs, tick)
         return
+    with Crew() if crew is None else nullcontext(crew) as own:
+        yield from _run(function, jobs, workers, tick, limits, own.workers)
+
+
+def _run(
+    function: Callable[[Job, Beat], Result],
+    jobs: Sequence[Job],
+    workers: int,
+    tick: Tick,
+    limits: Limits,
+    crew: list[Worker[Any, Any]],
+) -> Generator[tuple[int, Result | Died], None, None]:
     waiting = deque(range(len(jobs)))
-    crew: list[Worker[Job, Result]] = []
     last = time.monotonic()
     try:
         while waiting or any(worker.position is not None for worker in crew):
@@ -65,15 +103,14 @@ def run_jobs(
                     if answer.error is not None:
                         raise answer.error
                     yield _blamed(position), answer.result  # type: ignore[misc]  # without an error it is a Result
-        while crew:
-            crew.pop().end(now=False)
     finally:
-        for worker in crew:
+        for worker in [worker for worker in crew if worker.position is not None]:
+            crew.remove(worker)
             worker.end(now=True)
 
 
 def _man(
-    crew: list[Worker[Job, Result]],
+    crew: list[Worker[Any, Any]],
     function: Callable[[Job, Beat], Result],
     jobs: Sequence[Job],
     waiting: deque[int],
@@ -83,14 +120,14 @@ def _man(
     """A worker for every job that can run now, and a job for every idle worker."""
     for worker in tuple(crew):
         if worker.idle and waiting:
-            if worker.give(waiting[0], jobs[waiting[0]]):
+            if worker.give(function, waiting[0], jobs[waiting[0]]):
                 waiting.popleft()
             else:  # it ended between two jobs: nobody's fault
                 crew.remove(worker)
                 worker.end(now=True)
     starting = sum(not worker.ready for worker in crew)
     while len(crew) < workers and starting < len(waiting):
-        crew.append(Worker(function, limits))
+        crew.append(Worker(limits))
         starting += 1
 
 

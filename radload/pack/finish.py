@@ -96,6 +96,8 @@ def write_dataset(
         before: the data set that the shards are added to, as its next version; None: they are a new one.
     """
     gathered = _Gathered()
+    for folder in {(workspace.out / one.name).parent for one in plan.sizes}:
+        sync_folder(folder)  # the names of shards, before anything refers to them
     headers = joined(catalog.headers, plan.masks)
     manifest = None
     if before is None or before.manifest is None or before.index is None:

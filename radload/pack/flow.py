@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from rich.console import Console
@@ -27,14 +28,14 @@ from radload.pack.crosswalk import write_splits
 from radload.pack.device import Device, Report, find_device, with_notes
 from radload.pack.display import Display
 from radload.pack.divide import Division
-from radload.pack.executor import Died, Limits, run_jobs
+from radload.pack.executor import Crew, Died, Limits, run_jobs
 from radload.pack.finish import GENERATION, Written, write_dataset
 from radload.pack.forgotten import read_forgotten
 from radload.pack.job import pack_shard
 from radload.pack.masks import mask_patterns
 from radload.pack.options import Checked, PackOptions, check, on_this_machine
-from radload.pack.part import PACKING, is_finished
-from radload.pack.plan import Plan, ShardJob, with_seen
+from radload.pack.part import PACKING, is_finished, part_path
+from radload.pack.plan import Plan, ShardJob, stem_of, with_seen
 from radload.pack.planned import remove_planned
 from radload.pack.prepare import encoding, plan_shards, prepare, reuse_notes, selection_notes, split_rule
 from radload.pack.quarantine import Screened
@@ -79,11 +80,17 @@ def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | N
     mask_patterns(options.masks, files)  # before anything is written
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
-    with Workspace(folders, checked.key) as workspace, Display(console) as display, disk_failures_are_said("packing"):
-        made = make(options, checked, folders, files, workspace, display)
+    with (
+        Workspace(folders, checked.key) as workspace,
+        Display(console) as display,
+        disk_failures_are_said("packing"),
+        Crew() as crew,
+    ):
+        made = make(options, checked, folders, files, workspace, display, crew)
         device = find_device(options.decode_device)
         if elsewhere is None:
-            slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display, device)
+            slices = write_shards(made.plan, workspace, worker_count(options), checked.limits, display, device, crew)
+            crew.dismiss()  # they end while the index is written
         else:
             slices = elsewhere(made, options, checked.limits, workspace, display)
         return with_notes(finish_pack(options, workspace, made, slices, started), device)
@@ -111,8 +118,9 @@ def make(
     files: SourceFiles,
     workspace: Workspace,
     display: Display,
+    crew: Crew | None = None,
 ) -> Made:
-    """Scan, divide and plan, and write what a pack that is stopped from here on needs to go on.
+    """Scan, divide and plan, and write what a pack that is stopped from here on needs to go on. crew: whose workers are used.
 
     Raises:
         UsageError: nothing to pack, or --out holds a pack with another plan.
@@ -129,7 +137,7 @@ def make(
     try:
         display.start("scanning", len(files), "files")
         scan = scan_catalog(
-            folders.source, files, checked.axis, workers, workspace.private, display.advance, checked.limits
+            folders.source, files, checked.axis, workers, workspace.private, display.advance, checked.limits, crew
         )
     except KeyboardInterrupt:
         raise Stopped("stopped while scanning; run the same command again to go on") from None
@@ -151,7 +159,7 @@ def make(
 
 def make_split_folders(plan: Plan, workspace: Workspace) -> None:
     """The folders that the shards of a plan go to."""
-    for split in {job.split for job in plan.jobs}:
+    for split in {one.split for one in plan.sizes}:
         (workspace.out / SPLITS[split]).mkdir(exist_ok=True)
 
 
@@ -207,18 +215,24 @@ def write_private_splits(workspace: Workspace, division: Division, add: bool = F
 
 
 def write_shards(
-    plan: Plan, workspace: Workspace, workers: int, limits: Limits, display: Display, device: Device | None = None
+    plan: Plan,
+    workspace: Workspace,
+    workers: int,
+    limits: Limits,
+    display: Display,
+    device: Device | None = None,
+    crew: Crew | None = None,
 ) -> int:
-    """Run the jobs that are not finished yet; returns the number of frames worked on. device: as of `run_shards`."""
+    """Run the jobs that are not finished yet; returns the number of frames worked on. device, crew: as of `run_shards`."""
     workspace.clean()
     counts: dict[int, int] = {}  # of the jobs that wait
     total = before = 0
-    for number, job in enumerate(plan.jobs):
-        total += job.count
-        if is_finished(workspace.out, job.stem, job.name, job.digest):
-            before += job.count
+    for number, one in enumerate(plan.sizes):
+        total += one.count
+        if _finished(workspace.out, plan, number):
+            before += one.count
         else:
-            counts[number] = job.count
+            counts[number] = one.count
     waiting = sorted(
         counts, key=counts.__getitem__, reverse=True
     )  # the longest first, so that all workers end together
@@ -227,7 +241,7 @@ def write_shards(
     display.start("packing", total, "slices", before)
     try:
         with stopping(lambda: _stopped(plan, workspace)):
-            run_shards(left, workers, limits, lambda done: display.reach(before + done), device)
+            run_shards(left, workers, limits, lambda done: display.reach(before + done), device, crew)
     finally:
         workspace.clean()  # what workers that were ended had begun to write
     return total - before
@@ -239,10 +253,12 @@ def run_shards(
     limits: Limits,
     reach: Callable[[int], None] = lambda done: None,
     device: Device | None = None,
+    crew: Crew | None = None,
 ) -> None:
     """Run the jobs, again without the file that ended their worker twice.
 
     reach: told the frames that are done; device: that decodes what it can, told what it did; None: the CPU decodes.
+        crew: whose workers are used.
 
     Raises:
         RadloadError: a worker ended twice, and no file explains it.
@@ -257,7 +273,7 @@ def run_shards(
     while waiting:
         again: list[ShardJob] = []
         function: Callable[[ShardJob, Beat], Report | None] = pack_shard if device is None else device.packer
-        with closing(run_jobs(function, waiting, workers, tick, limits)) as results:
+        with closing(run_jobs(function, waiting, workers, tick, limits, crew)) as results:
             for position, result in results:
                 if isinstance(result, Died):
                     again.append(after_death(waiting[position], result))
@@ -298,8 +314,16 @@ def after_death(job: ShardJob, died: Died) -> ShardJob:
     return replace(job, tried=job.tried | {died.item})
 
 
+def _finished(out: Path, plan: Plan, number: int) -> bool:
+    """Whether a job is done; it is made only where it has left something."""
+    if not part_path(out, stem_of(plan.sizes[number].name)).is_file():
+        return False
+    job = plan.jobs[number]
+    return is_finished(out, job.stem, job.name, job.digest)
+
+
 def _stopped(plan: Plan, workspace: Workspace) -> str:
-    finished = sum(is_finished(workspace.out, job.stem, job.name, job.digest) for job in plan.jobs)
+    finished = sum(_finished(workspace.out, plan, number) for number in range(len(plan.jobs)))
     return f"{finished} of {len(plan.jobs)} shards are finished; {_stopped_hint()} to go on"
 
 

@@ -66,7 +66,7 @@ def pack_shard(job: ShardJob, beat: Beat, frames: DeviceFrames | None = None) ->
         OSError: the output cannot be written. What a source file does ends as a reject.
     """
     path = job.out / job.name
-    with atomic_file(path) as file:
+    with atomic_file(path, name_lasts=False) as file:  # of a shard whose name was lost the part is not believed
         content = fill_shard(job, file, beat, frames)
     if not len(content.shard.records):
         path.unlink()

@@ -61,7 +61,7 @@ def part_path(out: Path, stem: str) -> Path:
 
 
 def write_part(path: Path, part: Part) -> None:
-    """Write `part` atomically: where it exists, the shard is finished."""
+    """Write `part` atomically: where it exists, the shard is finished. Its name may be lost in a power cut: the shard is packed again."""
     shard = part.shard
     info = {
         "name": shard.name,
@@ -86,7 +86,7 @@ def write_part(path: Path, part: Part) -> None:
         "rejects": _pack(pa.Table.from_pylist(rejects, schema=_REJECTS)),
     }
     table = pa.Table.from_pydict({"name": list(content), "content": list(content.values())}, schema=_FILE)
-    with atomic_file(path) as file, pa.ipc.new_file(file, _FILE) as writer:
+    with atomic_file(path, name_lasts=False) as file, pa.ipc.new_file(file, _FILE) as writer:
         writer.write_table(table)
 
 

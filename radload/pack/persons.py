@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from radload.pack.table import normal_id
@@ -68,6 +69,7 @@ def person_of(header: Header) -> Person:
     return person(header.patient, header.accession, header.name)
 
 
+@lru_cache(maxsize=1024)  # a study has hundreds of slices
 def person(number: str | None, accession: str | None, name: str | None) -> Person:
     """Whom a patient number, an accession number and a name mean; placeholders do not count."""
     numbers = {_fold(text) for text in (number, accession) if text and not names_nobody(text)}

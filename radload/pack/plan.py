@@ -133,7 +133,21 @@ class ShardJob:
     @property
     def stem(self) -> str:
         """The name as one file name without suffix: "train-000000"."""
-        return self.name.removesuffix(".tar").replace("/", "-")
+        return stem_of(self.name)
+
+
+def stem_of(name: str) -> str:
+    """The stem of the job that writes the shard `name`."""
+    return name.removesuffix(".tar").replace("/", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSize:
+    """What is known of a job before it is made: name, split and count of frames as in `ShardJob`."""
+
+    name: str
+    split: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +155,12 @@ class Plan:
     """Jobs in order of (split, shard), made when asked for, the tables that their rows refer to, and the schema of samples.arrow.
 
     Attributes:
+        sizes: of the jobs; they cost next to nothing.
         masks: headers of the catalog rows behind those of the images; left_out: rows of images of which no frame is packed.
     """
 
     jobs: Sequence[ShardJob]
+    sizes: Sequence[ShardSize]
     patients: pa.Table
     studies: pa.Table
     masks: tuple[Header, ...] = ()
@@ -243,7 +259,8 @@ def make_plan(
         )
 
     samples = samples_schema(options.kept)
-    return Plan(Lazy(len(planned), job), *tables.arrow(), masks.headers, samples, tuple(left_out))
+    sizes = Lazy(len(planned), lambda number: planned[number].shard_size)
+    return Plan(Lazy(len(planned), job), sizes, *tables.arrow(), masks.headers, samples, tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +279,10 @@ class _Shard:
     name: str
     split: int
     parts: tuple[_Part, ...]
+
+    @property
+    def shard_size(self) -> ShardSize:
+        return ShardSize(self.name, self.split, sum(part.series.count for part in self.parts))
 
 
 def _series_job(part: _Part, headers: Sequence[Header], masks: Masks) -> SeriesJob:

@@ -147,7 +147,8 @@ def plan_shards(
 def _left_out(catalog: Catalog, plan: Plan) -> list[Header]:
     """Images of which no frame is planned, and masks none of whose images is."""
     used: set[int] = set()
-    for series in (series for job in plan.jobs for series in job.series):
+    jobs = plan.jobs if plan.masks else ()  # making all of them takes a while
+    for series in (series for job in jobs for series in job.series):
         used.update(file.mask.row for file in series.files if file.mask is not None)
         if series.segments is not None:
             used.add(series.segments.row)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
-from radload.pack.executor import Beat, Died, Limits, run_jobs
+from radload.pack.executor import Beat, Crew, Died, Limits, run_jobs
 from radload.sources import Header, NotAnImage, PartOf, Refused, few_values, scan
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ def scan_chunks(
     jobs: Sequence[ScanJob],
     workers: int,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    crew: Crew | None = None,
 ) -> Iterator[tuple[tuple[InputFile, ...], T | Reject]]:
     """(files, result) of each job as it ends; the files of one that cost its worker come in pieces.
 
@@ -77,12 +78,12 @@ def scan_chunks(
 
     Args:
         function: runs in a worker process; importable by name. It beats with a file's place in the job before it reads the file.
-        limits: of a worker.
+        limits: of a worker; crew: whose workers are used.
     """
     tried: set[str] = set()
     while jobs:
         again: list[ScanJob] = []
-        with closing(run_jobs(function, jobs, workers, limits=limits)) as results:
+        with closing(run_jobs(function, jobs, workers, limits=limits, crew=crew)) as results:
             for position, result in results:
                 job = jobs[position]
                 if not isinstance(result, Died):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
+from radload.dataset.files import EarlyWriter
 from radload.pack.aside import Aside
 
 BLOCK = 512
@@ -46,6 +47,7 @@ class TarWriter:
         """With `aside`, whose context outlives the writer, what a write raises is raised by a later `add`, or by `finish`."""
         self._file, self._aside = file, aside
         self._digest = hashlib.sha256()
+        self._early, self._written = EarlyWriter(file), 0
         self.size = 0
 
     def add(self, name: str, data: bytes) -> int:
@@ -76,3 +78,5 @@ class TarWriter:
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._digest.update(data)
+        self._written += len(data)
+        self._early.reached(self._written)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 from radload.pack.persons import Person, person_of, vocabulary
 from radload.sources import Header
@@ -68,17 +69,32 @@ def device_text(text: str | None, person: Person) -> str | None:
     return text.strip()
 
 
+_Texts: TypeAlias = tuple[str, str | None, str | None, str | None, str | None]
+
+
 def limited(header: Header) -> Header:
     """The header with attributes that may leave."""
-    person, attributes = person_of(header), header.attributes
+    attributes = header.attributes
+    texts = (attributes.modality, attributes.body_part, attributes.manufacturer, attributes.model, attributes.kernel)
+    found = _limited(texts, person_of(header))
+    if found == texts:
+        return header
+    modality, body_part, manufacturer, model, kernel = found
     return replace(
         header,
         attributes=replace(
             attributes,
-            modality=term(attributes.modality, MODALITIES) or "",
-            body_part=term(attributes.body_part, BODY_PARTS),
-            manufacturer=device_text(attributes.manufacturer, person),
-            model=device_text(attributes.model, person),
-            kernel=device_text(attributes.kernel, person),
+            modality=modality or "",
+            body_part=body_part,
+            manufacturer=manufacturer,
+            model=model,
+            kernel=kernel,
         ),
     )
+
+
+@lru_cache(maxsize=1024)  # of the slices of a series all are equal
+def _limited(texts: _Texts, person: Person) -> _Texts:
+    modality, body_part, *devices = texts
+    manufacturer, model, kernel = (device_text(text, person) for text in devices)
+    return term(modality, MODALITIES) or "", term(body_part, BODY_PARTS), manufacturer, model, kernel

@@ -5,6 +5,7 @@ Processes come from a fork server that has imported the readers once: a fresh wo
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -28,6 +29,9 @@ Beat: TypeAlias = Callable[[int, int], None]  # (item that is begun, or -1: none
 
 DEVICE: Final = -2  # in place of an item: a GPU is at work, for no file in particular
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_KEPT: Final = 64 << 20  # bytes that a worker may hold freed
+_MAPPED: Final = 32 << 20  # bytes of an allocation that goes back to the system when it is freed
 _TRIES: Final = 3  # to start a process
 _PATIENCE: Final = 5.0  # seconds for a process to end that was told to
 
@@ -61,20 +65,28 @@ class Answer(Generic[Result]):
     error: BaseException | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """What a worker is sent before jobs of another kind."""
+
+    call: Callable[[Any, Beat], Any]
+
+
 class Worker(Generic[Job, Result]):
     """A worker process as its owner sees it: starting, idle, or at the job `position`."""
 
-    def __init__(self, function: Callable[[Job, Beat], Result], limits: Limits) -> None:
+    def __init__(self, limits: Limits) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOAD))
         self.position: int | None = None
         self.ready = False
+        self._function: Callable[[Job, Beat], Result] | None = None  # that it has
         self._timeout, self._silent = limits.timeout, 0.0
         self._pulse = context.RawArray("q", (-1, 0))  # shared: item, items done. A beat costs no system call
         self._seen = (-1, 0)
         self.connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_work, args=(theirs, self._pulse, function, limits.memory), daemon=True, name="radload worker"
+            target=_work, args=(theirs, self._pulse, limits.memory), daemon=True, name="radload worker"
         )
         self._start()
         theirs.close()  # so that the end of the process ends the connection
@@ -101,10 +113,13 @@ class Worker(Generic[Job, Result]):
         """Items of the present job that are done."""
         return int(self._pulse[1])
 
-    def give(self, position: int, job: Job) -> bool:
-        """Hand over a job; False where the process has ended meanwhile."""
+    def give(self, function: Callable[[Job, Beat], Result], position: int, job: Job) -> bool:
+        """Hand over a job; False where the process has ended meanwhile. A function is sent once: it may keep something in its process."""
         self._pulse[0], self._pulse[1], self._silent = -1, 0, 0.0
         try:
+            if self._function is not function:
+                self.connection.send(_Function(function))
+                self._function = function
             self.connection.send(job)
         except OSError:
             return False
@@ -129,20 +144,23 @@ class Worker(Generic[Job, Result]):
         self._seen = seen
         return Died(seen[0], hung=True) if self._silent > self._timeout else None
 
+    def dismiss(self) -> None:
+        """Tell the process that no more jobs come."""
+        with suppress(OSError):  # it has ended already
+            self.connection.send(None)
+
     def end(self, *, now: bool) -> None:
-        """End the process: `now` by force, also where it is stopped or hangs; else when its job is done."""
+        """Wait for the end of the process: `now` by force, also where it is stopped or hangs; else it was dismissed, and ends by itself."""
         if now:
             self._process.kill()
-        else:
-            with suppress(OSError):  # it has ended already
-                self.connection.send(None)
         self._process.join(_PATIENCE)
         self.connection.close()
 
 
-def _work(connection: Connection, pulse: Any, function: Callable[[Job, Beat], Result], memory: int | None) -> None:
-    """The life of a worker process: jobs until None comes, or the owner is gone."""
+def _work(connection: Connection, pulse: Any, memory: int | None) -> None:
+    """The life of a worker process: functions and their jobs until None comes, or the owner is gone."""
     _settle(memory)
+    function: Callable[[Any, Beat], Any] = _nothing
 
     def beat(item: int, done: int) -> None:
         pulse[1] = done
@@ -151,6 +169,9 @@ def _work(connection: Connection, pulse: Any, function: Callable[[Job, Beat], Re
     try:
         connection.send(None)  # ready
         while (job := connection.recv()) is not None:
+            if isinstance(job, _Function):
+                function = job.call
+                continue
             answer = _answer(function, job, beat)
             try:
                 connection.send(answer)
@@ -158,6 +179,10 @@ def _work(connection: Connection, pulse: Any, function: Callable[[Job, Beat], Re
                 connection.send(Answer(None, RuntimeError(f"the answer cannot be sent ({type(error).__name__})")))
     except (EOFError, OSError):
         return
+
+
+def _nothing(job: object, beat: Beat) -> None:
+    """Until there is a function."""
 
 
 def _answer(function: Callable[[Job, Beat], Result], job: Job, beat: Beat) -> Answer[Result]:
@@ -181,8 +206,17 @@ def _settle(memory: int | None) -> None:
     os.dup2(nowhere, 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold pixels and names
+    _keep_pages()
     if memory is not None:
         _limit_memory(memory)
+
+
+def _keep_pages() -> None:
+    """Slice after slice takes and frees the same few megabytes: given back each time, their pages would be cleared anew for each slice."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # the GNU C library's
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def _limit_memory(memory: int) -> None:

@@ -18,6 +18,7 @@ from unittest import mock
 
 from radload.pack import catalog, catalog_rows
 from radload.pack.catalog import CATALOG, Scan, scan_catalog
+from radload.pack.executor import Crew
 from radload.pack.scan import InputFile, ScanJob
 from radload.pack.select import matching_rows
 from radload.pack.worker import Beat, Limits
@@ -77,7 +78,11 @@ def make_header(name: str, size: int = 526_000) -> Header:
 
 
 def instead_of_reading(
-    function: Callable[[ScanJob, Beat], Any], jobs: Sequence[ScanJob], workers: int, limits: Limits
+    function: Callable[[ScanJob, Beat], Any],
+    jobs: Sequence[ScanJob],
+    workers: int,
+    limits: Limits,
+    crew: Crew | None,
 ) -> Iterator[tuple[tuple[InputFile, ...], Any]]:
     """Stands for `scan_chunks`: the same rows, of headers that were made."""
     for job in jobs:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import tracemalloc
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,17 @@ def test_a_segmentation_is_kept_as_it_is() -> None:
     said = Segmentation(kind, 1, (), (), frozenset({"1.2"}), frozenset(), frozenset(), ())
     header = replace(headers()[0], segmentation=said)
     assert Headers([header])[0] is header
+
+
+def test_a_header_that_comes_back_is_one_of_its_own() -> None:
+    made = headers()
+    packed = Headers(made)
+    first, again = packed[0], packed[0]
+    assert first == again == made[0] and first is not again and hash(first) == hash(made[0])
+    with pytest.raises(FrozenInstanceError):
+        first.rows = 3  # type: ignore[misc]
+    assert exactly(pickle.loads(pickle.dumps(first))) == exactly(made[0])
+    assert replace(first, sop="other").sop == "other" and packed[0].sop == made[0].sop
 
 
 def test_a_choice_of_a_choice() -> None:

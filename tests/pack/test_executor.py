@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -12,9 +14,10 @@ import warnings
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from radload.pack.executor import Beat, Died, Limits, run_jobs
+from radload.pack.executor import Beat, Crew, Died, Limits, run_jobs
 
 
 def square(number: int, beat: Beat) -> int:
@@ -64,6 +67,30 @@ def unsendable(number: int, beat: Beat) -> object:
     return lambda: number
 
 
+def whose(number: int, beat: Beat) -> int:
+    return os.getpid()
+
+
+class Tally:
+    """Counts in the process that has it; every process that is sent one begins anew."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, number: int, beat: Beat) -> int:
+        self.calls += 1
+        return self.calls
+
+
+def pages(rounds: int, beat: Beat) -> int:
+    """Pages that the system had to clear while 18 MB were taken and freed, `rounds` times."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        taken = [np.ones(6 << 20, np.uint8) for _ in range(3)]
+        del taken
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_job_has_its_result_and_workers_are_silent(workers: int, capfd: pytest.CaptureFixture[str]) -> None:
     ticks = []
@@ -97,6 +124,49 @@ def test_memory_has_a_ceiling_that_a_worker_survives() -> None:
     limits = Limits(memory=1 << 30)
     found = dict(run_jobs(greedy, [100, 2000, 300], 1, limits=limits))
     assert found == {0: str(100 << 20), 1: "too much", 2: str(300 << 20)}
+
+
+def test_a_crew_stays_for_the_next_jobs_and_what_dies_is_replaced() -> None:
+    with Crew() as crew:
+        first = set(dict(run_jobs(whose, range(20), 2, crew=crew)).values())
+        assert first and {worker._process.pid for worker in crew.workers} >= first
+        assert dict(run_jobs(square, range(9), 2, crew=crew)) == {number: number * number for number in range(9)}
+        again = set(dict(run_jobs(whose, range(20), 2, crew=crew)).values())
+        assert again <= {worker._process.pid for worker in crew.workers} and again & first
+        assert dict(run_jobs(deadly, range(8), 2, crew=crew)).pop(3) == Died(30, hung=False)
+        idle = crew.workers[0]._process
+        idle.kill()  # between two jobs, which is nobody's fault
+        idle.join(60)
+        assert dict(run_jobs(square, range(9), 2, crew=crew)) == {number: number * number for number in range(9)}
+        crew.dismiss()
+    assert not crew.workers and not multiprocessing.active_children()
+
+
+def test_a_function_is_sent_once_and_may_keep_something_in_its_process() -> None:
+    tally = Tally()
+    with Crew() as crew:
+        assert sorted(dict(run_jobs(tally, range(5), 1, crew=crew)).values()) == [1, 2, 3, 4, 5]
+        assert dict(run_jobs(tally, [0], 1, crew=crew)) == {0: 6}
+        dict(run_jobs(square, [0], 1, crew=crew))
+        assert dict(run_jobs(tally, [0], 1, crew=crew)) == {0: 1}
+
+
+def test_a_crew_whose_jobs_are_given_up_loses_only_those_at_work() -> None:
+    with Crew() as crew:
+        with pytest.raises(ValueError, match=r"[0-3]"), closing(run_jobs(failing, range(4), 2, crew=crew)) as results:
+            list(results)
+        assert all(worker.position is None for worker in crew.workers)
+        assert dict(run_jobs(square, range(3), 2, crew=crew)) == {0: 0, 1: 1, 2: 4}
+    with pytest.raises(KeyboardInterrupt), Crew() as crew:
+        dict(run_jobs(square, range(3), 2, crew=crew))
+        raise KeyboardInterrupt
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library keeps pages by other rules")
+def test_a_worker_keeps_the_pages_that_its_next_slice_needs() -> None:
+    (found,) = dict(run_jobs(pages, [20], 1)).values()
+    assert found < 3 * (18 << 20) // resource.getpagesize()  # given back each time they would be 20 times as many
 
 
 def test_an_answer_that_cannot_be_sent_is_an_error_and_no_crash() -> None:

@@ -232,3 +232,21 @@ def test_what_counts_first_counts_as_what_counts_later(dtype: str, monkeypatch: 
         found.append(gather([Slice(0, image) for image in images], (int(limits.min), int(limits.min))))
     assert found[0] == found[1]
     expect(found[0], np.concatenate([image[image != limits.min].ravel() for image in images]))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i2"])
+@pytest.mark.parametrize("span", [1, 200, module._FEW, module._FEW + 1])
+def test_many_pixels_of_few_values_are_counted_as_others_are(
+    dtype: str, span: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to `_FEW` values, at both ends of the type, and with a histogram that holds something already."""
+    limits = np.iinfo(dtype)
+    random, bounds = np.random.default_rng(span), (int(limits.min), int(limits.max) - span + 1)
+    images = [random.integers(low, low + span, (190, 181)).astype(dtype) for low in bounds]
+    assert images[0].size >= module._MANY
+    found = []
+    for many in (module._MANY, 1 << 60):
+        monkeypatch.setattr(module, "_MANY", many)
+        found.append(gather([Slice(0, image) for image in images]))
+    assert found[0] == found[1]
+    expect(found[0], np.concatenate([image.ravel() for image in images]).astype(np.float64))
