@@ -112,7 +112,8 @@ def _files_table(summary: PackSummary) -> Table:
         table.add_row("in / out", f"{summary.bytes_in / summary.bytes_out:.2f}")
         table.add_row("pixels / out", f"{summary.pixels / summary.bytes_out:.2f}")
     table.add_row("seconds", f"{summary.seconds:.1f}")
-    table.add_row("slices/s", f"{summary.slices_per_second:,.0f}")
+    if summary.slices:  # none where only the index was written
+        table.add_row("slices/s", f"{summary.slices_per_second:,.0f}")
     return table
 
 
