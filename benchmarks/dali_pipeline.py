@@ -77,7 +77,7 @@ def dali_batches(root: Path, settings: Settings, batch_size: int, threads: int, 
         memo = np.full((2, 9), np.nan)
         source = np.empty(4, np.int64)
         source[0], source[1], source[2], source[3] = image.ctypes.data, dtype_code, image.shape[0], image.shape[1]
-        render(source, s, windows, tables, norm, out, first, weight, work, tags, memo)
+        render(source, s, windows, tables, norm, out, first, weight, work, tags, memo, False)
 
     def setup(outs, ins):  # type: ignore[no-untyped-def]
         for i in range(len(outs[0])):
