@@ -8,6 +8,7 @@ All take turns.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -35,7 +36,7 @@ TRAINER, LOADING = (sorted(os.sched_getaffinity(0)) * 2)[:2]  # cores
 BATCH, ROUNDS, SECONDS, PREFETCH = 50, 9, 1.0, 3
 WARM, SETTLE = 0.5, 0.2  # seconds before a turn
 OPTIONS: dict[str, Any] = {"batch_size": BATCH, "window": (40, 400), "channels": 1, "threads": 1, "prefetch": PREFETCH}
-UNIT = 2_000  # iterations of the pure Python loop between two looks at the clock: some 0.1 ms
+KEYS = [f"key{number}" for number in range(60)]
 
 STRANGER = """
 import os, sys
@@ -97,12 +98,38 @@ def endless(loader: Loader) -> Iterator[dict[str, Any]]:
         yield from loader
 
 
+class Mean:
+    """A running mean, as training loops keep them."""
+
+    def __init__(self) -> None:
+        self.count, self.sum = 0, 0.0
+
+    def add(self, value: float) -> float:
+        self.count += 1
+        self.sum += value
+        return self.sum / self.count
+
+
+def unit() -> int:
+    """Some 50 us of what a trainer's main thread does in Python: objects, dicts, sorting, text, JSON, sums.
+
+    A mixture, because one small loop will not do: `total += i * i & 7` alone runs 10 % slower, for good, after any Python that
+    moves the free places of the interpreter's heap (a json.dumps does it, with no loader about), and would measure that.
+    """
+    mean, seen = Mean(), dict[str, float]()
+    for number, key in enumerate(KEYS):
+        seen[key] = mean.add(number * 1.5) + len(key)
+    rows = sorted(seen.items(), key=lambda row: -row[1])
+    line = ", ".join(f"{key} {value:.2f}" for key, value in rows[:20])
+    kept = json.loads(json.dumps({"line": line, "squares": [i * i for i in range(200)]}))
+    return len(kept["line"]) + sum(i * i & 7 for i in range(300))
+
+
 def python_work(seconds: float) -> int:
     """Pure Python for a while; returns the units that were done."""
-    end, units, total = time.perf_counter() + seconds, 0, 0
+    end, units = time.perf_counter() + seconds, 0
     while time.perf_counter() < end:
-        for i in range(UNIT):
-            total += i * i & 7
+        unit()
         units += 1
     return units
 
@@ -122,7 +149,7 @@ def take_turns(turns: dict[str, Turn], rest: Callable[[], object]) -> dict[str, 
 def test_busy_main_thread(benchmark: BenchmarkFixture, ct_shards: Path, where: str) -> None:
     """Batches are taken between pieces of pure Python, or by another thread beside it: the loader keeps 0.8 of its rate.
 
-    Python's own speed is shown: on a virtual machine it differs by more than what is looked for (docs/performance.md).
+    Python keeps 0.95 of the speed that it has beside a stranger.
     """
     with on_core(LOADING):
         loader = Loader(ct_shards, **OPTIONS)
@@ -194,7 +221,7 @@ def test_busy_main_thread(benchmark: BenchmarkFixture, ct_shards: Path, where: s
     benchmark.extra_info["Python, of its speed beside a stranger"] = round(speed, 3)
     benchmark.extra_info["a stranger leaves"] = round(shared, 3)
     benchmark.extra_info["of its speed alone"] = round(one["both"]["units"] / one["alone"]["units"], 3)
-    assert kept >= 0.8
+    assert kept >= 0.8 and speed >= 0.95
 
 
 def test_discarded_batches(benchmark: BenchmarkFixture, ct_shards: Path) -> None:
