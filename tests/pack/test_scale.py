@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,14 +21,14 @@ from conftest_pack import WriteDicom, shards_of
 import radload
 from radload import codecs
 from radload.dataset.manifest import MANIFEST
-from radload.pack.part import PACKING
+from radload.pack.part import PACKING, read_part
 from radload.pack.sample import pixel_hash
 
 COUNT: Final = 100_000
 PER_SERIES: Final = 100
 SIDE: Final = 128
 PARENT_LIMIT: Final = 1 << 30  # bytes that the parent may hold
-_KILLED_AT: Final = (1 / 3, 2 / 3)  # of the shards
+_KILLED_AT: Final = (1 / 3, 2 / 3)  # of the slices
 
 
 def write_slices(folder: Path, write_dicom: WriteDicom, count: int) -> None:
@@ -58,14 +59,17 @@ class Seen:
     """What a look at a running pack saw.
 
     Attributes:
-        parent: largest resident bytes of the parent, per run; parts: (CPU seconds of all its processes, shards finished) over all runs.
+        parent: largest resident bytes of the parent, per run; parts: (CPU seconds of all its processes, slices in finished shards) over all
+            runs. Slices, because the largest shards are packed first.
         times: CPU seconds of each process, by run and id: what an ended worker used counts.
-        pace: (shards finished, CPU seconds of a fixed piece of work) at each look: others on the machine slow both down.
+        slices: of each finished shard, by the name of its part.
+        pace: (slices finished, CPU seconds of a fixed piece of work) at each look: others on the machine slow both down.
     """
 
     parent: list[int] = field(default_factory=list)
     parts: list[tuple[float, int]] = field(default_factory=list)
     times: dict[tuple[int, int], float] = field(default_factory=dict)
+    slices: dict[str, int] = field(default_factory=dict)
     pace: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -79,7 +83,7 @@ def piece_of_work() -> float:
 
 
 def look(seen: Seen, run: int, session: int, out: Path) -> int:
-    """One look at the processes of `session`; returns the number of finished shards."""
+    """One look at the processes of `session`; returns the slices in finished shards."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
@@ -89,7 +93,11 @@ def look(seen: Seen, run: int, session: int, out: Path) -> int:
             seen.times[run, int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
             if int(path.parent.name) == session:
                 seen.parent[-1] = max(seen.parent[-1], int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
-    done = len(list(out.glob(f"{PACKING}/parts/[!.]*.arrow")))
+    for path in out.glob(f"{PACKING}/parts/[!.]*.arrow"):
+        if path.name not in seen.slices:
+            with suppress(FileNotFoundError):  # the last of its pack, which takes them away
+                seen.slices[path.name] = len(read_part(path).shard.records)
+    done = sum(seen.slices.values())
     seen.pace.append((done, piece_of_work()))
     if done and (not seen.parts or done > seen.parts[-1][1]):
         seen.parts.append((sum(seen.times.values()), done))
@@ -102,10 +110,10 @@ def start(source: Path, out: Path) -> subprocess.Popen[Any]:
     return subprocess.Popen([str(part) for part in command], start_new_session=True)
 
 
-def pack_killed_twice(source: Path, out: Path, shards: int) -> Seen:
-    """Pack; SIGKILL for all of its processes when a third and two thirds of the shards are finished."""
+def pack_killed_twice(source: Path, out: Path, count: int) -> Seen:
+    """Pack; SIGKILL for all of its processes when a third and two thirds of the slices are in finished shards."""
     seen = Seen()
-    for run, until in enumerate((*(share * shards for share in _KILLED_AT), float("inf"))):
+    for run, until in enumerate((*(share * count for share in _KILLED_AT), float("inf"))):
         process = start(source, out)
         seen.parent.append(0)
         while process.poll() is None:
@@ -118,7 +126,7 @@ def pack_killed_twice(source: Path, out: Path, shards: int) -> Seen:
 
 
 def trend(seen: Seen) -> float:
-    """How much more CPU time a shard takes at the end than at the beginning, as a share of the mean: 0 for a steady rate.
+    """How much more CPU time a slice takes at the end than at the beginning, as a share of the mean: 0 for a steady rate.
 
     A line through the cost of each step, in pieces of work of the same minute; steps that hold a killed run, which scanned again, are
     left out.
@@ -130,9 +138,9 @@ def trend(seen: Seen) -> float:
     cost = []
     for first, last in pairwise(marks):
         here = pieces[(where >= done[first]) & (where <= done[last])]
-        steps, shards = np.diff(cpu[first : last + 1]), np.diff(done[first : last + 1])
-        usual = steps / shards < 3 * np.median(steps / shards)
-        cost.append(steps[usual].sum() / shards[usual].sum() / np.median(here))
+        steps, slices = np.diff(cpu[first : last + 1]), np.diff(done[first : last + 1])
+        usual = steps / slices < 3 * np.median(steps / slices)
+        cost.append(steps[usual].sum() / slices[usual].sum() / np.median(here))
     slope, _ = np.polyfit(edges[:-1], cost, 1)
     return float(slope * (done[-1] - done[0]) / np.mean(cost))
 
@@ -141,8 +149,7 @@ def trend(seen: Seen) -> float:
 def test_a_hundred_thousand_slices(tmp_path: Path, write_dicom: WriteDicom) -> None:
     count = COUNT
     write_slices(tmp_path / "src", write_dicom, count)
-    per_shard = (16 << 20) // (SIDE * SIDE * 2 * PER_SERIES) * PER_SERIES
-    seen = pack_killed_twice(tmp_path / "src", tmp_path / "out", count // per_shard)
+    seen = pack_killed_twice(tmp_path / "src", tmp_path / "out", count)
     change = trend(seen)
     figures = {"slices": count, "parent MiB": [peak >> 20 for peak in seen.parent], "trend": round(change, 3)}
     print(json.dumps(figures | {"CPU s": round(sum(seen.times.values())), "shards": len(shards_of(tmp_path / "out"))}))
