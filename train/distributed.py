@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -194,6 +195,18 @@ def leave() -> None:
     """Leave the run."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end(code: int) -> NoReturn:
+    """End this process with `code`, what it said written, without taking the interpreter down: nothing registered for its end runs.
+
+    Gloo's threads may hold the last reference to a tensor and want the GIL to let go of it; an interpreter that ends answers by ending
+    the thread, which C++ takes for a failure: SIGABRT, for a run that is over. 1 of 17 ends with those threads starved, 0 of 120 without.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -39,6 +39,7 @@ from radload.train.distributed import (
     Ranks,
     RankZeroFailed,
     StopRequest,
+    end,
     join,
     launch_notes,
     leave,
@@ -394,4 +395,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main() or 0)

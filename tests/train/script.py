@@ -41,4 +41,5 @@ def finish(ranks: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
             rank.kill()
     errors = [[line for line in text.splitlines() if line.startswith("error")] for text in said]
     assert "Traceback" not in "".join(said), said
+    assert all(rank.returncode >= 0 for rank in ranks), ([rank.returncode for rank in ranks], said)
     return [rank.returncode for rank in ranks], ["\n".join(lines) for lines in errors]

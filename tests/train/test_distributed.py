@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,18 @@ def test_bfloat16_is_taken_where_a_cpu_multiplies_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert multiplies_bf16(torch.device("cpu")) is fast
+
+
+def test_a_run_that_is_over_ends_with_its_code_and_no_thread_can_change_it() -> None:
+    """Not even one that is in the middle of things, which the end of an interpreter would meet."""
+    script = (
+        "import atexit, sys, threading, time\n"
+        "from radload.train.distributed import end\n"
+        "atexit.register(lambda: print('taken down'))\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "print('said', end='')\n"
+        "print('why', file=sys.stderr, end='')\n"
+        "end(2)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "said", "why")
