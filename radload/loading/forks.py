@@ -34,7 +34,9 @@ from radload.loading.job import Explain, Job, Outcome, work
 from radload.loading.reader import Failure
 
 BOARDS = 4  # batches whose pieces may be out at once: one that ends, one that begins, and two that were given up
-_OUT = 4  # pieces that a fork has: with two it ran out of work while the loader process planned (raw: 10,600 slices/s, 12,400 with four)
+_FEWEST = 2  # pieces that a fork has: the one that it does, and another
+_OUT = 4  # and where they are quick: with two it ran out of work while the loader process planned (raw: 10,600 slices/s, 12,400 with four)
+_STOCK = 5e-3  # seconds for which more than two are enough: the loader process plans some twenty batches at once, and does draws of its own
 _GLANCE = 1e-3  # seconds that the loader process works before it looks whether somebody wants something
 _MOST = 8  # draws in that time
 _PIECE = struct.Struct("<qqq")  # board, first draw, the one after the last; a `Posted` follows where the batch is new
@@ -52,6 +54,11 @@ class _Hand:
     channel: socket.socket
     out: deque[tuple[Job, int]] = field(default_factory=deque)  # pieces that it has: their batch, and their draws
     boards: dict[int, int] = field(default_factory=dict)  # batch that it knows to be on a board
+
+    @property
+    def draws(self) -> int:
+        """That it has."""
+        return sum(count for _, count in self.out)
 
 
 class Token:
@@ -105,6 +112,7 @@ class Forks:
         self._pieces: deque[tuple[Job, range]] = deque()
         self._own: tuple[Job, range] | None = None  # what this process does itself
         self._at_once = 1  # draws
+        self._stock = 0  # draws that a fork should have
         self._hands: dict[int, _Hand] = {}  # by descriptor
         self._poll = select.poll()
         self._poll.register(consumer, select.POLLIN)
@@ -155,7 +163,7 @@ class Forks:
         """Give pieces to the forks that have fewest, in the order of the batches."""
         while self._pieces and self._hands:
             hand = min(self._hands.values(), key=lambda one: len(one.out))
-            if len(hand.out) >= _OUT:
+            if len(hand.out) >= (_OUT if hand.draws < self._stock else _FEWEST):
                 return
             job, piece = self._pieces[0]
             if self._given_up(job):
@@ -191,7 +199,7 @@ class Forks:
         self._own = (job, piece[count:]) if len(piece) > count else None
         self._do(job, piece[:count])
         spent = (time.perf_counter() - began) / min(count, len(piece))
-        self._at_once = max(1, min(_MOST, int(_GLANCE / spent)))
+        self._at_once, self._stock = max(1, min(_MOST, int(_GLANCE / spent))), int(_STOCK / spent)
         return True
 
     def _do(self, job: Job, piece: range) -> None:
@@ -218,22 +226,28 @@ class Forks:
             self._finish(job)
 
     def _hear(self, hand: _Hand) -> None:
-        try:
-            data = hand.channel.recv(protocol.MESSAGE_LIMIT)
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            _die_as(hand.pid)
-        if len(data) == _DONE.size:
-            self._done(*hand.out.popleft(), Outcome(hits=_DONE.unpack(data)[0]))
-            return
-        message = json.loads(data)
-        if "warning" in message:
-            self._warn(message["warning"])
-            return
-        named = tuple(Failure(*one) for one in message["named"])
-        counts = Counter({(shard, kind): count for shard, kind, count in message["counts"]})
-        self._done(*hand.out.popleft(), Outcome(message["failed"], message["hits"], named, counts, message["error"]))
+        """All that a fork has said: one message per turn left it without pieces as soon as it was the faster one."""
+        while True:
+            try:
+                data = hand.channel.recv(protocol.MESSAGE_LIMIT, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                _die_as(hand.pid)
+            if len(data) == _DONE.size:
+                self._done(*hand.out.popleft(), Outcome(hits=_DONE.unpack(data)[0]))
+                continue
+            message = json.loads(data)
+            if "warning" in message:
+                self._warn(message["warning"])
+                continue
+            named = tuple(Failure(*one) for one in message["named"])
+            counts = Counter({(shard, kind): count for shard, kind, count in message["counts"]})
+            self._done(
+                *hand.out.popleft(), Outcome(message["failed"], message["hits"], named, counts, message["error"])
+            )
 
     def _fork(self) -> None:
         if self._count < 2:

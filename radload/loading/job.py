@@ -18,6 +18,7 @@ from radload.loading.planning.plan import BatchPlan
 from radload.loading.reader import Failure
 
 _ERROR_LENGTH = 4000  # characters of an error that is told: twice that, escaped, fits into a message
+_LONGEST = 16  # draws of a piece
 Counts = Counter[tuple[str, str]]  # of failures, by shard and kind
 Explain = Callable[[Exception], protocol.Message]
 
@@ -58,9 +59,9 @@ class Job:
     error: protocol.Message | None = None
 
     def pieces(self, workers: int, done: int = 0) -> list[range]:
-        """Its draws from `done` on, in pieces: several for each worker, so that all end together, yet worth handing out."""
+        """Its draws from `done` on, in equal pieces: two or more for each worker, so that all end together, yet worth handing out."""
         count = len(self.places)
-        length = max(1, min(8, count // (4 * workers)))
+        length = -(-count // max(2 * workers, -(-count // _LONGEST)))
         return [range(start, min(start + length, count)) for start in range(done, count, length)]
 
     def add(self, count: int, outcome: Outcome) -> bool:

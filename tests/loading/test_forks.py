@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from test_process import SOON, _gone, _wait
 
 from radload.errors import RadloadError
 from radload.loading import Loader, process
-from radload.loading.board import Boards
+from radload.loading.board import Boards, Posted
+from radload.loading.deliver import Deliverer
+from radload.loading.forks import _DONE, _STOCK, Forks, _Hand
 from radload.loading.job import Job
 from radload.loading.planning.plan import BatchPlan
 from radload.loading.process import forks_of
@@ -236,3 +240,82 @@ def posted_values(posted: Any) -> Any:
     from dataclasses import astuple
 
     return json.loads(json.dumps(astuple(posted)))
+
+
+def job_of(count: int) -> Job:
+    numbers = np.arange(count)
+    return Job(0, 0, cast(BatchPlan, None), numbers, numbers, 0, {}, count)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 16])
+@pytest.mark.parametrize("count", [1, 2, 5, 31, 32, 33, 50, 64, 256, 1000])
+def test_pieces_are_equal_several_for_each_worker_and_none_is_long(count: int, workers: int) -> None:
+    pieces = job_of(count).pieces(workers)
+    assert [i for piece in pieces for i in piece] == list(range(count))
+    lengths = [len(piece) for piece in pieces]
+    assert max(lengths) <= 16 and set(lengths[:-1]) <= {lengths[0]} and lengths[-1] <= lengths[0]
+    assert lengths[0] <= -(-count // (2 * workers)), "each worker has two"
+    begun = job_of(count).pieces(workers, 1)
+    assert [i for piece in begun for i in piece] == list(range(1, count)), "the first was done before the fork"
+
+
+class Dealer:
+    """Forks as the loader process has them, with a fork that is a test's socket."""
+
+    def __init__(self, seconds_per_draw: float) -> None:
+        def post(board: int, job: Job) -> Posted:
+            return Posted(job.id, 0, 0, board, len(job.places), 1, 1, ())
+
+        unused: Any = None
+        self.ends: list[Job] = []
+        self._consumer, self._other = socket.socketpair()
+        self.forks = Forks(
+            2,
+            self._consumer,
+            cast(Boards, SimpleNamespace(write=post)),
+            {},
+            unused,
+            cast(Deliverer, SimpleNamespace(tools=lambda: None)),
+            unused,
+            lambda _: True,
+            unused,
+            self.ends.append,
+            unused,
+        )
+        ours, self.fork = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.hand = self.forks._hands[ours.fileno()] = _Hand(0, ours)
+        self.forks._begun, self.forks._stock = True, int(_STOCK / seconds_per_draw)
+
+    def __enter__(self) -> Dealer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for end in (self._consumer, self._other, self.hand.channel, self.fork):
+            end.close()
+
+    def lengths(self) -> list[int]:
+        return [count for _, count in self.hand.out]
+
+
+@pytest.mark.parametrize(("seconds_per_draw", "out"), [(1e-6, [13, 13, 13, 11]), (2e-4, [13, 13]), (1.0, [13, 13])])
+def test_a_fork_has_two_pieces_and_more_where_they_are_quick(seconds_per_draw: float, out: list[int]) -> None:
+    with Dealer(seconds_per_draw) as dealer:
+        dealer.forks.submit(job_of(50))
+        dealer.forks.submit(job_of(50))
+        dealer.forks._hand_out()
+        assert dealer.lengths() == out
+
+
+def test_all_that_a_fork_has_said_is_heard_at_once() -> None:
+    """One message per turn kept it one piece from nothing to do: raw shards left a tenth of a core idle."""
+    with Dealer(1e-6) as dealer:
+        job = job_of(50)
+        dealer.forks.submit(job)
+        dealer.forks._hand_out()
+        for hits in (0, 2, 5):
+            dealer.fork.send(_DONE.pack(hits))
+        dealer.forks._hear(dealer.hand)
+        assert (dealer.lengths(), job.left, job.hits) == ([11], 11, 7) and not dealer.ends
+        dealer.fork.send(_DONE.pack(0))
+        dealer.forks._hear(dealer.hand)
+        assert dealer.ends == [job] and job.left == 0 and not dealer.lengths()
