@@ -1,4 +1,4 @@
-"""What `radload verify` costs beside decoding alone: CPU time of one process, in turns, over the same 120 slices of 512 x 512 pixels.
+"""What `radload verify` costs beside decoding alone: CPU time of one process, in turns, over the same 600 slices of 512 x 512 pixels.
 
 Decoding reads each sample, checks its CRC-32C and decodes the full image (`sample.stored`), or all six levels. verify proves that all
 levels are right, and decodes those of one sample per shape and shard; with --levels those of all. Run: pytest benchmarks/bench_verify.py
@@ -23,7 +23,7 @@ from radload.verify import verify
 
 __all__ = ["write_dicom"]
 
-COUNT, ROUNDS = 120, 9
+COUNT, ROUNDS = 600, 9
 
 
 @pytest.fixture(scope="module")

@@ -225,9 +225,20 @@ def layout(data: BytesLike) -> Layout:
     Raises:
         CorruptSample: it is not a stream that `encode` wrote.
     """
-    view = memoryview(data).cast("B")
-    plan, first, lengths = _open(view, 0)
-    open_level(view, 0)
-    levels = plan.parts - 1
-    ends = tuple(first + sum(lengths[: plan.parts - k]) for k in range(1, levels + 1))
-    return Layout(plan.shape, levels, ends)
+    _, shape = open_level(data, 0)
+    ends = level_ends(data)
+    return Layout(shape, len(ends), ends)
+
+
+def level_ends(data: BytesLike) -> tuple[int, ...]:
+    """Level ends that the main header of a codestream leads to; `open_level` says whether its tile-parts are there.
+
+    Raises:
+        CorruptSample: it is not the main header of a stream that `encode` wrote.
+    """
+    _, end, lengths = _open(memoryview(data).cast("B"), 0)
+    ends = []
+    for length in lengths[:-1]:
+        end += length
+        ends.append(end)
+    return tuple(reversed(ends))

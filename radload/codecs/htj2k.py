@@ -128,8 +128,11 @@ def decode(
     return coded
 
 
-def remove_bias(coded: NDArray[np.uint16], bias: int, dtype: DTypeLike) -> NDArray[np.generic]:
+def remove_bias(coded: NDArray[np.uint16], bias: int, dtype: DTypeLike, *, spent: bool = False) -> NDArray[np.generic]:
     """Stored values from coded ones: coded - bias, in the stored integer dtype.
+
+    Args:
+        spent: nobody needs `coded` any more: a result of 16 bits takes its place.
 
     Raises:
         CorruptSample: a value does not fit the dtype, so bias or dtype are not those of this image.
@@ -140,15 +143,23 @@ def remove_bias(coded: NDArray[np.uint16], bias: int, dtype: DTypeLike) -> NDArr
     if low < limits.min or high > limits.max:
         raise CorruptSample(f"decoded values {low} to {high} do not fit {target}: bias or dtype in the index are wrong")
     unsigned = np.dtype(f"u{target.itemsize}")  # modulo arithmetic: exact, because the result fits
-    wrapped = coded.astype(unsigned) - np.asarray(bias % 256**target.itemsize, unsigned)
+    offset = np.asarray(bias % 256**target.itemsize, unsigned)
+    kept = coded if spent and unsigned == coded.dtype else coded.astype(unsigned)
+    wrapped = np.subtract(kept, offset, out=kept)
     stored: NDArray[np.generic] = wrapped.view(target)
     return stored
 
 
-def decode_stored(data: BytesLike, bias: int, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[np.generic]:
+def decode_stored(
+    data: BytesLike, bias: int, dtype: DTypeLike, shape: tuple[int, ...], out: NDArray[np.uint16] | None = None
+) -> NDArray[np.generic]:
     """The exact stored image of a whole member, in native byte order.
+
+    Args:
+        out: C-contiguous array of `shape` to decode to; the result may lie there.
 
     Raises:
         CorruptSample: the bytes are damaged, or do not belong to this bias, dtype and shape.
+        ValueError: `out` does not fit.
     """
-    return remove_bias(decode(data, shape=shape), bias, dtype)
+    return remove_bias(decode(data, out=out, shape=shape), bias, dtype, spent=True)

@@ -42,18 +42,26 @@ def encode(
 
 
 def decode_stored(
-    data: BytesLike, codec: Codec, *, bias: int, dtype: DTypeLike, shape: tuple[int, ...]
+    data: BytesLike,
+    codec: Codec,
+    *,
+    bias: int,
+    dtype: DTypeLike,
+    shape: tuple[int, ...],
+    out: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.generic]:
-    """The exact stored image of a whole member; may be a read-only view of `data` (raw).
+    """The exact stored image of a whole member; may be a read-only view of `data` (raw), or lie in `out` (HTJ2K).
 
     Args:
         codec, bias, dtype, shape: as the index has them; shape is (rows, cols) or (rows, cols, 3).
+        out: C-contiguous array of `shape` that may be written to.
 
     Raises:
         CorruptSample: the bytes are damaged, or not those that the index describes.
+        ValueError: `out` does not fit.
     """
     if codec == Codec.HTJ2K:
-        return htj2k.decode_stored(data, bias, dtype, shape)
+        return htj2k.decode_stored(data, bias, dtype, shape, out)
     stored = raw.decode(data)
     if stored.shape != shape or dtype_code(stored.dtype) != dtype_code(np.dtype(dtype)):
         raise CorruptSample(

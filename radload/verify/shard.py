@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from radload import codecs
 from radload.codecs import htj2k
 from radload.codecs.checksum import prefix_crcs
-from radload.codecs.codestream import layout
+from radload.codecs.codestream import level_ends
 from radload.dataset.schema import STORED_DTYPES, Codec
 from radload.errors import CorruptSample
 from radload.pack.sample import pixel_hash
@@ -26,6 +27,9 @@ from radload.pack.worker import Beat
 from radload.verify.members import Member, Walk
 from radload.verify.problem import RESTORE_INDEX, RESTORE_SHARD, Problem
 from radload.verify.text import MAX_TEXT, Luts, differing
+
+_TEXTS: Final = 1 << 20  # bytes of KEY.json that wait to be read
+_ROOM: Final = 16 << 20  # values of an image for which memory is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,9 @@ class _Check:
         self._unlisted = 0
         self._names: dict[int, Any] = {}  # the field "series" of KEY.json, by series
         self._shapes: set[tuple[int, ...]] = set()  # of which all levels were decoded
+        self._texts: list[tuple[int, int, bytes]] = []  # row, series, KEY.json
+        self._waiting = 0  # bytes of them
+        self._room = np.empty(0, np.uint16)  # of the sample before: its pages need not be cleared anew
         self._samples: list[dict[str, Any]] = [] if task.quick else _rows_of(task.samples)
         self._series: list[dict[str, Any]] = [] if task.quick else _rows_of(task.series)
         self._luts = Luts([] if task.quick else _rows_of(task.luts), task.first_lut)
@@ -143,6 +150,7 @@ class _Check:
             row = owners[before - 1]
             damaged.add(row)
             self._say(row, what)
+        self._read_texts()
         if size == task.size or self._seen:
             self._missing(file, damaged, cut=size < task.size)
         listed = len({row for row, _ in self._seen})
@@ -254,9 +262,10 @@ class _Check:
         size = (int(record["rows"]), int(record["cols"]))
         shape = size if int(record["channels"]) == 1 else (*size, int(record["channels"]))
         codec, dtype = Codec(int(record["codec"])), np.dtype("<" + STORED_DTYPES[int(record["dtype"])])
-        if codec == Codec.HTJ2K and layout(data).level_end != tuple(ends[1:]):
+        if codec == Codec.HTJ2K and level_ends(data) != tuple(ends[1:]):
             raise CorruptSample("the index has other ends of levels than the codestream")
-        stored = codecs.decode_stored(data, codec, bias=int(record["bias"]), dtype=dtype, shape=shape)
+        out = self._out(shape)
+        stored = codecs.decode_stored(data, codec, bias=int(record["bias"]), dtype=dtype, shape=shape, out=out)
         if pixel_hash(stored) != self._samples[row]["pixel_hash"]:
             raise CorruptSample("the pixels are not those of pixel_hash in samples.arrow")
         if not self._task.levels and shape in self._shapes:
@@ -264,6 +273,15 @@ class _Check:
         self._shapes.add(shape)
         for level in range(1, int(record["levels"]) + 1):
             htj2k.decode(memoryview(data)[: ends[level]], level, shape=shape)
+
+    def _out(self, shape: tuple[int, ...]) -> NDArray[np.uint16] | None:
+        """Memory to decode to; None for what the index says to be large, which the codestream may not be."""
+        values = math.prod(shape)
+        if values > _ROOM:
+            return None
+        if values > len(self._room):
+            self._room = np.empty(values, np.uint16)
+        return self._room[:values].reshape(shape)
 
     def _mask(self, row: int, member: Member) -> None:
         masks = self._task.masks
@@ -282,17 +300,32 @@ class _Check:
     def _text(self, row: int, member: Member) -> None:
         if self._task.quick:
             return
-        record = self._task.records[row]
-        number = int(record["series"]) - self._task.first_series
+        number = int(self._task.records[row]["series"]) - self._task.first_series
         if member.data is None or not 0 <= number < len(self._series):
             self._wrong(row, "KEY.json is too large")
             return
-        of_series = self._task.series_records[number]
-        said = differing(
-            member.data, record, self._samples[row], self._series[number], of_series, self._luts, self._names
-        )
-        if said is not None:
-            self._wrong(row, f"KEY.json {said}")
+        self._texts.append((row, number, member.data))
+        self._waiting += len(member.data)
+        if self._waiting > _TEXTS:
+            self._read_texts()
+
+    def _read_texts(self) -> None:
+        """KEY.json of many samples, one after the other: between two images each took three times as long."""
+        for row, number, text in self._texts:
+            of_series = self._task.series_records[number]
+            said = differing(
+                text,
+                self._task.records[row],
+                self._samples[row],
+                self._series[number],
+                of_series,
+                self._luts,
+                self._names,
+            )
+            if said is not None:
+                self._wrong(row, f"KEY.json {said}")
+        self._texts.clear()
+        self._waiting = 0
 
     def _missing(self, file: BinaryIO, damaged: set[int], *, cut: bool) -> None:
         """Rows of which a member was not seen; behind a damaged header the pixels may be whole."""

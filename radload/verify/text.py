@@ -19,6 +19,11 @@ _SAME: Final = (  # fields that are columns of samples.arrow under the same name
     "image_orientation", "laterality", "view", "suv_factor", "suv_missing", "position", "cropped", "masked",
 )  # fmt: skip
 _KEPT: Final = "kept_"
+_CODECS: Final = {int(one): one.name.lower() for one in Codec}
+_DTYPES: Final = {code: np.dtype(name).name for code, name in enumerate(STORED_DTYPES)}
+_VOI: Final = {int(one): one.name for one in VoiFunction}
+_UNITS: Final = {int(one): one.name for one in Units}
+_EXACT, _LOSSY, _INVERT, _PADDING = (int(one) for one in (Flag.EXACT, Flag.LOSSY, Flag.INVERT, Flag.PADDING))
 
 
 def differing(
@@ -69,14 +74,14 @@ class Luts:
 def _expected(
     record: np.void, sample: Mapping[str, Any], series: Mapping[str, Any], of_series: np.void, luts: Luts
 ) -> dict[str, Any]:
-    flags, levels = Flag(int(record["flags"])), int(record["levels"])
-    padding = [int(record["padding_first"]), int(record["padding_last"])] if Flag.PADDING in flags else None
+    flags, levels = int(record["flags"]), int(record["levels"])
+    padding = [int(record["padding_first"]), int(record["padding_last"])] if flags & _PADDING else None
     expected: dict[str, Any] = finite(
         {
             "version": 1,
             "key": key_text(int(record["key"])),
-            "codec": Codec(int(record["codec"])).name.lower(),
-            "dtype": np.dtype(STORED_DTYPES[int(record["dtype"])]).name,
+            "codec": _CODECS.get(int(record["codec"])),
+            "dtype": _DTYPES.get(int(record["dtype"])),
             "rows": int(record["rows"]),
             "cols": int(record["cols"]),
             "channels": int(record["channels"]),
@@ -84,19 +89,19 @@ def _expected(
             "slope": float(record["slope"]),
             "intercept": float(record["intercept"]),
             "modality_lut": luts.row(sample["modality_lut"]),
-            "invert": Flag.INVERT in flags,
+            "invert": bool(flags & _INVERT),
             "padding": padding,
-            "voi": VoiFunction(int(record["voi"])).name,
+            "voi": _VOI.get(int(record["voi"])),
             "window_explanations": [WindowExplanation(c).name for c in sample["window_explanations"] or ()],
             "voi_lut": luts.row(sample["voi_lut"]),
             "real_world": [{**one, "lut": luts.row(one["lut"])} for one in sample["real_world"] or ()],
-            "exact": Flag.EXACT in flags,
-            "lossy": Flag.LOSSY in flags,
+            "exact": bool(flags & _EXACT),
+            "lossy": bool(flags & _LOSSY),
             "levels": levels,
             "safe_levels": int(record["safe_levels"]),
             "level_end": record["level_end"][:levels].tolist(),
             "modality": series["modality"],
-            "units": Units(int(of_series["units"])).name,
+            "units": _UNITS.get(int(of_series["units"])),
             "body_part": series["body_part"],
             "patient": int(of_series["patient"]),
             "study": int(of_series["study"]),

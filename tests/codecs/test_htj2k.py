@@ -53,6 +53,10 @@ def test_round_trip_is_exact(image: NDArray[np.generic], fortran: bool) -> None:
     stored = htj2k.decode_stored(encoded.data, encoded.bias, native, image.shape)
     assert stored.dtype == native
     np.testing.assert_array_equal(stored, image)
+    room = np.full(image.shape, 7, np.uint16)
+    again = htj2k.decode_stored(encoded.data, encoded.bias, native, image.shape, room)
+    assert again.dtype == native and np.shares_memory(again, room) == (native.itemsize == 2)
+    np.testing.assert_array_equal(again, image)
 
 
 @given(images())

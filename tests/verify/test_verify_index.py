@@ -16,7 +16,7 @@ from verify_make import change, flip, opened, rewrite
 from radload.dataset.labels import read_labels
 from radload.dataset.manifest import read_manifest, write_manifest
 from radload.dataset.schema import MASK_RECORD, RECORD, SERIES_RECORD
-from radload.verify import verify
+from radload.verify import shard, verify
 
 RECORDS: dict[str, tuple[int, str, Any, str]] = {
     "a key twice": (3, "key", 2, "its key does not follow"),
@@ -62,6 +62,14 @@ def test_only_what_is_looked_at_is_counted(data: Path) -> None:
     report = verify(data, workers=0, only=[name])
     assert report.whole and report.shards == 1
     assert report.samples == int((index.records["shard"] == 0).sum()) < len(index.records)
+
+
+def test_texts_that_are_read_in_between_are_as_those_at_the_end(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, field, value, _ = RECORDS["another slope"]
+    change(data, "records.bin", RECORD, row, field, value)
+    at_the_end = verify(data, workers=0)
+    monkeypatch.setattr(shard, "_TEXTS", 1000)  # one or two of them
+    assert verify(data, workers=0) == at_the_end and len(at_the_end.bad) == 1
 
 
 @pytest.mark.parametrize("name", RECORDS)
