@@ -16,6 +16,7 @@ import pyarrow as pa
 from radload.pack.catalog_schema import SCHEMA, Outcome, encode
 from radload.pack.codes import DECODER_CRASHED, INTERNAL_ERROR, OUT_OF_MEMORY, TIMEOUT, UNREADABLE
 from radload.pack.executor import Beat, Crew, Limits
+from radload.pack.fetch import Fetch
 from radload.pack.privacy import printable
 from radload.pack.radimagenet import with_modality
 from radload.pack.scan import InputFile, Reject, ScanJob, scan_chunks, scan_file
@@ -24,6 +25,7 @@ from radload.sources.sniff import pair_stem
 
 BLOCK: Final = 4096  # files of one journal file: what a killed scan reads again at most, per worker's neighbourhood
 _SEGMENT: Final = 16 * BLOCK  # files between two pools of workers
+_HEADER: Final = 64 << 10  # bytes: most headers lie within
 _CHUNK: Final = 256  # files of one job: enough to pay for its way, few enough for all cores to end together
 _NOT_FOR_EVER: Final = frozenset(
     (UNREADABLE, INTERNAL_ERROR, TIMEOUT, DECODER_CRASHED, OUT_OF_MEMORY)
@@ -159,9 +161,11 @@ def _block(files: list[InputFile], known: Sequence[KnownRows]) -> _Block:
 def scan_rows(job: ScanJob, beat: Beat) -> pa.RecordBatch:
     """Rows of the files of `job`; runs in a worker process."""
     outcomes: list[Outcome] = []
-    for place, file in enumerate(job.files):
-        beat(place, place)
-        outcome = scan_file(job, file.source)
-        outcomes.append(with_modality(outcome) if isinstance(outcome, Header) else outcome)
+    with Fetch(job.root, [file.source for file in job.files], _HEADER) as fetch:
+        for place, file in enumerate(job.files):
+            beat(place, place)
+            fetch.next()
+            outcome = scan_file(job, file.source)
+            outcomes.append(with_modality(outcome) if isinstance(outcome, Header) else outcome)
     beat(-1, len(job.files))
     return encode(job.files, outcomes)

@@ -18,6 +18,7 @@ from radload.pack.aside import Aside
 from radload.pack.codes import EMPTY, INTERNAL_ERROR, OUT_OF_MEMORY
 from radload.pack.colour import to_picture
 from radload.pack.empty import is_empty
+from radload.pack.fetch import Fetch
 from radload.pack.frames import planned_frames
 from radload.pack.keep import kept_of_file, samples_schema
 from radload.pack.mask_planes import MaskPlanes
@@ -89,12 +90,14 @@ def fill_shard(
 def _fill(job: ShardJob, file: BinaryIO, beat: Beat, frames: DeviceFrames | None, aside: Aside | None) -> Part:
     ahead = None if frames is None else LookAhead(job, frames)
     shard = _Shard(TarWriter(file, aside), aside, [], [], [], [], [], LutTable(), [], [])
-    for series in job.series:
-        _pack_series(job, series, shard, beat, ahead)
-        if frames is not None and frames.tainted:
-            raise Distrusted(
-                f"{job.name} holds frames that a GPU has decoded wrongly: pack it again without --decode-device"
-            )
+    sources = [one.header.source for series in job.series for one in series.files if one.row not in job.skip]
+    with Fetch(job.root, sources) as fetch:
+        for series in job.series:
+            _pack_series(job, series, shard, beat, ahead, fetch)
+            if frames is not None and frames.tainted:
+                raise Distrusted(
+                    f"{job.name} holds frames that a GPU has decoded wrongly: pack it again without --decode-device"
+                )
     digest = shard.tar.finish()
     part = ShardPart(
         job.name,
@@ -113,7 +116,9 @@ def _fill(job: ShardJob, file: BinaryIO, beat: Beat, frames: DeviceFrames | None
     return Part(part, tuple(shard.rejects), shard.pixels, job.digest, rows, shard.overlaps)
 
 
-def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat, ahead: LookAhead | None) -> None:
+def _pack_series(
+    job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat, ahead: LookAhead | None, fetch: Fetch
+) -> None:
     """Slices are written in order of place; one that comes early waits, encoded."""
     first_row = len(shard.records)
     attributes = series.files[0].header.attributes
@@ -123,6 +128,8 @@ def _pack_series(job: ShardJob, series: SeriesJob, shard: _Shard, beat: Beat, ah
     place = 0
     for file in series.files:
         beat(file.row, shard.frames)
+        if file.row not in job.skip:
+            fetch.next()
         kept = kept_of_file(job.root, file.header, job.kept, read=file.row not in job.skip)
         decoded = None if ahead is None else ahead.of(file.row, lambda item: beat(item, shard.frames))
         for frame, outcome in planned_frames(job, file.row, file.header, file.chosen, decoded):
