@@ -86,6 +86,12 @@ def write_shards_on_cluster(
     return worked
 
 
+def reach(options: PackOptions) -> None:
+    """Nothing, where the scheduler answers. Raises UsageError."""
+    with _client(options):
+        pass
+
+
 def _task(number: int, private: str, plan: str, timeout: float, memory: int | None) -> int:
     """`pack_remotely` for a machine that may have no radload: it travels as it stands, so it can fail in words where it cannot be
     imported, and a worker that is sent a name that it cannot import ends without a word."""

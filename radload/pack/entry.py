@@ -22,6 +22,6 @@ def pack(options: PackOptions, console: Console | None = None) -> PackSummary:
     """
     if options.scheduler is None:
         return pack_by(options, console, None)
-    from radload.pack.cluster import write_shards_on_cluster  # Dask, where it is asked for
+    from radload.pack.cluster import reach, write_shards_on_cluster  # Dask, where it is asked for
 
-    return pack_by(options, console, write_shards_on_cluster)
+    return pack_by(options, console, write_shards_on_cluster, reach)

@@ -59,8 +59,16 @@ from radload.pack.workspace import (
 )
 
 
-def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | None) -> PackSummary:
+def pack_by(
+    options: PackOptions,
+    console: Console | None,
+    elsewhere: Writer | None,
+    reach: Callable[[PackOptions], None] | None = None,
+) -> PackSummary:
     """`pack`, whose shards are written by `elsewhere`, or, where that is None, by processes of this machine.
+
+    Args:
+        reach: raises where `elsewhere` is not to be had: called before hours go into a scan.
 
     Raises:
         UsageError: an option, folder or table that cannot be used; nothing has been written then.
@@ -69,7 +77,7 @@ def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | N
     """
     options, url = on_this_machine(options)
     if url is not None:
-        return pack_to_store(options, url, lambda local: pack_by(local, console, elsewhere), console)
+        return pack_to_store(options, url, lambda local: pack_by(local, console, elsewhere, reach), console)
     started = time.monotonic()
     checked = check(options)
     folders = check_folders(options)
@@ -80,6 +88,8 @@ def pack_by(options: PackOptions, console: Console | None, elsewhere: Writer | N
     mask_patterns(options.masks, files)  # before anything is written
     if folders.state is State.FINISHED:
         return _already_packed(folders, identity, files, checked.key)
+    if reach is not None:
+        reach(options)
     with (
         Workspace(folders, checked.key) as workspace,
         Display(console) as display,

@@ -307,6 +307,7 @@ def test_a_scheduler_that_does_not_answer_is_said(
     monkeypatch.setattr("radload.pack.cluster._CONNECT", 1)
     with pytest.raises(UsageError, match="does not answer"):
         pack(replace(options_for(source, tmp_path / "out"), scheduler=f"tcp://127.0.0.1:{free_port()}"))
+    assert not list(tmp_path.glob("out*")), "before anything is scanned or written"
 
 
 @pytest.mark.parametrize(
