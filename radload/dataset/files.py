@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from radload.dataset.addresses import check_local
 from radload.errors import RadloadError, UsageError
 
 _ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
@@ -118,8 +119,10 @@ def check_report(option: str, path: Path) -> None:
     """Say before the work of minutes that its report could not be written; what only writing tells is left to it.
 
     Raises:
-        UsageError: `path` is a folder, or its own folder is not there or may not be written to. `option`: as the user calls it.
+        UsageError: `path` is an address or a folder, or its own folder is not there or may not be written to. `option`: as the user
+            calls it.
     """
+    check_local(option, path)
     folder = path.parent
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder: give a file in it")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radload.dataset import Dataset
+from radload.dataset.addresses import check_local
 from radload.dataset.files import disk_failures_are_said, sync_folder
 from radload.dataset.generation import carry_codes
 from radload.dataset.index import segment_folder
@@ -72,6 +73,7 @@ def export(options: ExportOptions) -> Exported:
         UsageError: no data set, no such version, a condition that cannot be used, or a folder that is in the way.
         CorruptSample, FormatError: a shard that is damaged.
     """
+    check_local("--to", options.to, "give a local folder, and copy it to the bucket afterwards")
     root, to = options.shards.resolve(), options.to.resolve()
     private = find_private(root, options.private)
     _check_target(to, (root, default_private(root), *((private.resolve(),) if private is not None else ())))

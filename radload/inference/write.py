@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radload.dataset.addresses import check_local
 from radload.dataset.files import atomic_file
 from radload.errors import UsageError
 from radload.inference.saved import find_preparation
@@ -38,6 +39,7 @@ def write(
         RadloadError: that came to pass.
         UsageError: as `prepare`; another ending, a frame that is not there, or a file that cannot be written.
     """
+    check_local("--out", out)
     if out.suffix not in (".npy", ".png"):
         raise UsageError(f"--out {out} has an ending that cannot be written: give x.npy or x.png")
     preparation = find_preparation(recipe)

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 import radload
+from radload.dataset.addresses import check_local
+from radload.dataset.files import check_report
 from radload.errors import UsageError
 from radload.inspect.contact_sheet import write_contact_sheet
 from radload.inspect.summary import summarise
@@ -26,10 +28,10 @@ def inspect(shards: Path, out: Path = Path("contact.png"), labels: str | None = 
         UsageError: no data set, no such label set, or a place where no picture can be written.
         FormatError: another format version, or a damaged index.
     """
+    check_local("--out", out)
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out} is no .png file: give the picture's name, such as contact.png")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}; make it first")
+    check_report("--out", out)
     console = Console()
     with radload.open(shards, labels) as dataset:
         print_tables(console, dataset, summarise(dataset))

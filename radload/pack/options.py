@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from radload.codecs import CodecName
 from radload.codecs.nvimgcodec import unavailable
+from radload.dataset.addresses import check_local, is_address, spelled
 from radload.errors import UsageError
 from radload.pack import privacy
 from radload.pack.codes import LOOKS_LIKE_MASK
@@ -35,7 +36,6 @@ UNCERTAIN = ("ignore", "zero", "one")
 _LEAST_MEMORY = 0.5  # GiB; a worker that has read nothing holds 0.15
 _SCHEDULER = re.compile(r"(tcp|tls)://[^/\s]+:\d+")
 STAGED: Final = ".shards"  # after the private folder's name: shards before they are uploaded
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a URL; Path makes one slash of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +277,9 @@ def _check_scheduler(options: PackOptions) -> None:
 
 def in_a_folder(options: PackOptions, what: str) -> None:
     """UsageError where `out` is an address, for what works on folders only."""
-    if _SCHEME.match(str(options.out)) is not None:
+    if is_address(options.out):
         raise UsageError(
-            f"{what} works on a local folder, and --out {options.out} is an address: copy the data set to a folder and back"
+            f"{what} works on a local folder, and --out {spelled(options.out)} is an address: copy the data set to a folder and back"
         )
 
 
@@ -291,17 +291,16 @@ def on_this_machine(options: PackOptions) -> tuple[PackOptions, str | None]:
     Raises:
         UsageError: no private folder on this machine, or an address that cannot be used.
     """
-    if _SCHEME.match(str(options.out)) is None:
+    if not is_address(options.out):
         return options, None
+    url = as_url(options.out)
+    if url is None:
+        raise UsageError(f"--out {spelled(options.out)} names no bucket: give s3://BUCKET/NAME or gs://BUCKET/NAME")
     if options.private is None:
         raise UsageError(
-            f"--out {options.out} is not on this machine, and nobody's names may lie beside it: give a local folder by --private"
+            f"--out {spelled(options.out)} is not on this machine, and nobody's names may lie beside it: give a local folder by --private"
         )
-    if _SCHEME.match(str(options.private)) is not None:
-        raise UsageError(
-            f"--private {options.private} is not on this machine: give a local folder that only you can read"
-        )
-    url = as_url(options.out)
+    check_local("--private", options.private, "give a local folder that only you can read")
     private = options.private.resolve()
     return replace(options, out=private.with_name(f"{private.name}{STAGED}")), url
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from radload.dataset.addresses import check_local
 from radload.dataset.files import atomic_file, write_json
 from radload.dataset.manifest import MANIFEST
 from radload.dataset.schema import SPLITS
@@ -90,6 +91,7 @@ def check_folders(options: PackOptions) -> Folders:
 
 def check_source(given: Path, source: Path) -> None:
     """UsageError where --src, resolved, is no folder."""
+    check_local("--src", given, "copy the files to a folder, and give that")
     if not source.exists():
         raise UsageError(f"there is no folder {given}: give the folder with the images as --src")
     if not source.is_dir():
