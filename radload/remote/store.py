@@ -17,6 +17,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from radload.dataset.addresses import spelled
 from radload.errors import FormatError, RadloadError, UsageError
 from radload.remote.aws_profile import profile_settings
 
@@ -55,11 +56,11 @@ def as_url(path: str | PathLike[str]) -> str | None:
     scheme, bucket, prefix = found[1].lower(), found[2], found[3].strip("/")
     if scheme not in SCHEMES:
         raise UsageError(
-            f"{path} is no address that radload knows: give a local folder, s3://BUCKET/NAME or gs://BUCKET/NAME"
+            f"{spelled(path)} is no address that radload knows: give a local folder, s3://BUCKET/NAME or gs://BUCKET/NAME"
         )
     if not prefix:
         raise UsageError(
-            f"{path} names a whole bucket: give a folder in it for this data set, {scheme}://{bucket}/NAME"
+            f"{spelled(path)} names a whole bucket: give a folder in it for this data set, {scheme}://{bucket}/NAME"
         )
     return f"{scheme}://{bucket}/{prefix}"
 

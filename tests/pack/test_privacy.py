@@ -224,12 +224,15 @@ def test_an_out_elsewhere_needs_a_private_folder_here(
     clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="give a local folder by --private"):
-        pack(PackOptions(clinic, Path(out), workers=0))
-    with pytest.raises(UsageError, match=r"--private .* is not on this machine"):
-        pack(PackOptions(clinic, Path(out), Path("s3://bucket/private"), workers=0))
-    if out.startswith("s3://"):  # can be written: tests/remote
-        return
-    with pytest.raises(UsageError, match=r"no address that radload knows|whole bucket"):
-        pack(PackOptions(clinic, Path(out), tmp_path / "private", workers=0))
+    if out.startswith("s3://"):  # with a private folder it can be written: tests/remote
+        with pytest.raises(UsageError, match=f"^--out {out} is not on this machine.*give a local folder by --private"):
+            pack(PackOptions(clinic, Path(out), workers=0))
+        with pytest.raises(
+            UsageError, match=r"--private s3://bucket/private is an address, and must be on this machine"
+        ):
+            pack(PackOptions(clinic, Path(out), Path("s3://bucket/private"), workers=0))
+    else:
+        for private in (None, tmp_path / "private"):
+            with pytest.raises(UsageError, match=f"^{out} (is no address that radload knows|names a whole bucket)"):
+                pack(PackOptions(clinic, Path(out), private, workers=0))
     assert {path.name for path in tmp_path.iterdir()} == {"clinic"}
